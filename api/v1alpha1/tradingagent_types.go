@@ -1,0 +1,513 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Mode decides whether an agent's orders are simulated or cost money.
+//
+// +kubebuilder:validation:Enum=Paper;Live
+type Mode string
+
+const (
+	// ModePaper trades on a paper account only.
+	ModePaper Mode = "Paper"
+	// ModeLive trades on a live account only.
+	ModeLive Mode = "Live"
+)
+
+// DeletionPolicy says what becomes of open positions when the agent is deleted.
+//
+// +kubebuilder:validation:Enum=Flatten;Keep
+type DeletionPolicy string
+
+const (
+	// DeletionFlatten closes every position before the agent goes.
+	DeletionFlatten DeletionPolicy = "Flatten"
+	// DeletionKeep cancels open orders and leaves the positions on the account.
+	DeletionKeep DeletionPolicy = "Keep"
+)
+
+// Direction says which side of the market an agent may hold.
+//
+// +kubebuilder:validation:Enum=LongOnly;LongShort
+type Direction string
+
+const (
+	// DirectionLongOnly never holds less than nothing.
+	DirectionLongOnly Direction = "LongOnly"
+	// DirectionLongShort may sell what it does not hold.
+	DirectionLongShort Direction = "LongShort"
+)
+
+// TradingAgentSpec is what one trader does: which pairs, on which account,
+// under which policy, deciding how.
+type TradingAgentSpec struct {
+	// mode is Paper or Live. Live is refused unless the account is live, and
+	// Paper unless it is not.
+	// +required
+	Mode Mode `json:"mode,omitempty"`
+
+	// trading says whether the agent may trade: Enabled, ReduceOnly or Halted.
+	// The strictest of agent and policy wins.
+	// +required
+	Trading TradingState `json:"trading,omitempty"`
+
+	// accountRef names the TradingAccount that the orders go to. It cannot
+	// change: positions and orders belong to the account they were made on.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because open orders and positions belong to the account; delete this agent and create another"
+	AccountRef ObjectReference `json:"accountRef,omitzero"`
+
+	// riskPolicyRef names the RiskPolicy whose limits bind this agent.
+	// +required
+	RiskPolicyRef ObjectReference `json:"riskPolicyRef,omitzero"`
+
+	// assetPairs are the instruments this agent trades.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	AssetPairs []AssetPairSelector `json:"assetPairs,omitempty"`
+
+	// decision says how and how often the agent decides.
+	// +optional
+	Decision *DecisionSpec `json:"decision,omitempty"`
+
+	// sizing says how large an order the agent proposes.
+	// +optional
+	Sizing *SizingSpec `json:"sizing,omitempty"`
+
+	// marketData says where prices come from.
+	// +required
+	MarketData MarketDataSpec `json:"marketData,omitzero"`
+
+	// limits tighten the policy for this agent alone; they never loosen it.
+	// +optional
+	Limits *Limits `json:"limits,omitempty"`
+
+	// deletionPolicy says what becomes of open positions when this agent is
+	// deleted: Flatten closes them first, Keep leaves them on the account.
+	// Keep when not set.
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// AssetPairSelector finds one AssetPair of the namespace by any spelling that
+// the pair declares: "BTC-USD", "btcusd", "BTC/USD" and "btc_usd" are the same.
+type AssetPairSelector struct {
+	// name of the pair: the AssetPair's own name, its base and quote in any
+	// usual spelling, or one of its aliases.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!self.contains(':')",message="is derivatives notation; this names a spot pair, such as BTC-USDT"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[ -~]*$')",message="has a character that is not ASCII (a look-alike such as the Cyrillic б?); write it with the letters A to Z and digits, such as BTC-USD"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[ -~]*$') || self.contains(':') || self.matches('^[A-Za-z0-9]+([-/_ ][A-Za-z0-9]+)*$')",message="must be letters and digits, parted by single - / _ or spaces, such as BTC-USD"
+	Name string `json:"name,omitempty"`
+}
+
+// DecisionSpec says how and how often an agent decides.
+type DecisionSpec struct {
+	// intervalSeconds between two decisions about one pair, in the time of the
+	// market data. 300 when not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	IntervalSeconds *int32 `json:"intervalSeconds,omitempty"`
+
+	// minConfidenceFraction is the confidence a proposal needs to become an
+	// order. "0.70" when not set.
+	// +optional
+	MinConfidenceFraction *Fraction `json:"minConfidenceFraction,omitempty"`
+
+	// direction is LongOnly or LongShort. LongOnly when not set.
+	// +optional
+	Direction Direction `json:"direction,omitempty"`
+
+	// debate names the models that argue and rule.
+	// +optional
+	Debate *DebateSpec `json:"debate,omitempty"`
+}
+
+// DebateSpec names the three voices of the debate.
+type DebateSpec struct {
+	// bull argues for buying. builtin/trend when not set.
+	// +optional
+	Bull *DebaterSpec `json:"bull,omitempty"`
+
+	// bear argues for selling. builtin/reversion when not set.
+	// +optional
+	Bear *DebaterSpec `json:"bear,omitempty"`
+
+	// judge weighs both and rules. builtin/quorum when not set.
+	// +optional
+	Judge *JudgeSpec `json:"judge,omitempty"`
+}
+
+// DebaterSpec is one side of the debate.
+type DebaterSpec struct {
+	// model that speaks for this side.
+	// +required
+	// +kubebuilder:validation:Enum=builtin/trend;builtin/reversion
+	Model string `json:"model,omitempty"`
+}
+
+// JudgeSpec is the voice that rules.
+type JudgeSpec struct {
+	// model that rules.
+	// +required
+	// +kubebuilder:validation:Enum=builtin/quorum
+	Model string `json:"model,omitempty"`
+}
+
+// SizingSpec says how large an order the agent proposes. The policy's limits
+// bind on top of it.
+type SizingSpec struct {
+	// riskFraction of the agent's equity that one trade may lose at its stop.
+	// "0.01" when not set.
+	// +optional
+	RiskFraction *Fraction `json:"riskFraction,omitempty"`
+
+	// stopFraction is how far the price may move against a position before it
+	// is closed. "0.02" when not set.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be greater than zero: a stop at the entry price closes every position at once"
+	StopFraction *Fraction `json:"stopFraction,omitempty"`
+}
+
+// DataSource is where prices come from.
+//
+// +kubebuilder:validation:Enum=Replay
+type DataSource string
+
+// DataSourceReplay plays a recorded data set back at a chosen speed.
+const DataSourceReplay DataSource = "Replay"
+
+// MarketDataSpec says where prices come from.
+//
+// +kubebuilder:validation:XValidation:rule="self.source != 'Replay' || has(self.replay)",message="replay is required when source is Replay"
+type MarketDataSpec struct {
+	// source of the prices.
+	// +required
+	Source DataSource `json:"source,omitempty"`
+
+	// replay says what is played back, with source Replay.
+	// +optional
+	Replay *ReplaySpec `json:"replay,omitempty"`
+}
+
+// ReplaySpec says which recording is played back and how fast.
+type ReplaySpec struct {
+	// dataset is the recording: "sample/…" ships inside the agent, anything
+	// else is a path below the agent's data directory. With several pairs, "{pair}"
+	// stands for the pair's name in lower case without separators.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9_./{}]+$') && !self.contains('..') && !self.startsWith('/')",message="must be a relative path of letters, digits, - _ . and /, without \"..\""
+	Dataset string `json:"dataset,omitempty"`
+
+	// speed is how many seconds of the recording pass in one second. 1 when
+	// not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	Speed *int32 `json:"speed,omitempty"`
+}
+
+// TradingAgentStatus is what an agent does and why.
+type TradingAgentStatus struct {
+	// conditions: Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
+	// TradingEnabled; Reconciling and Stalled only while they are true.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of the spec that this status speaks
+	// of; -1 before the operator has seen the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// podName is the name of the agent's pod.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	PodName string `json:"podName,omitempty"`
+
+	// podUID is the identity of the one pod that may speak for this agent.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PodUID string `json:"podUID,omitempty"`
+
+	// nodeName is where the pod runs.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	NodeName string `json:"nodeName,omitempty"`
+
+	// effective shows every resolved setting and where it came from.
+	// +optional
+	// +listType=map
+	// +listMapKey=field
+	// +kubebuilder:validation:MaxItems=64
+	Effective []EffectiveValue `json:"effective,omitempty"`
+
+	// trading is written by the agent itself.
+	// +optional
+	Trading *TradingStatus `json:"trading,omitempty"`
+}
+
+// ValueSource says which object decided a setting.
+//
+// +kubebuilder:validation:Enum=Spec;RiskPolicy;AssetPair;Default
+type ValueSource string
+
+const (
+	// SourceSpec is the agent's own spec.
+	SourceSpec ValueSource = "Spec"
+	// SourceRiskPolicy is the policy the agent names.
+	SourceRiskPolicy ValueSource = "RiskPolicy"
+	// SourceAssetPair is the pair's own object.
+	SourceAssetPair ValueSource = "AssetPair"
+	// SourceDefault is the built-in default.
+	SourceDefault ValueSource = "Default"
+)
+
+// EffectiveValue is one resolved setting.
+type EffectiveValue struct {
+	// field is the setting's path, such as "decision.intervalSeconds".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Field string `json:"field,omitempty"`
+
+	// value in force.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Value string `json:"value,omitempty"`
+
+	// source that decided it.
+	// +required
+	Source ValueSource `json:"source,omitempty"`
+}
+
+// LoopState is where the agent is in its loop.
+//
+// +kubebuilder:validation:Enum=RECOVERING;PERCEPTION;REASONING;RISK_CHECK;EXECUTION;LEARNING;IDLE
+type LoopState string
+
+// The states of an agent's loop.
+const (
+	LoopRecovering LoopState = "RECOVERING"
+	LoopPerception LoopState = "PERCEPTION"
+	LoopReasoning  LoopState = "REASONING"
+	LoopRiskCheck  LoopState = "RISK_CHECK"
+	LoopExecution  LoopState = "EXECUTION"
+	LoopLearning   LoopState = "LEARNING"
+	LoopIdle       LoopState = "IDLE"
+)
+
+// TradingStatus is what the agent itself reports. A change of state is written
+// at once, figures at most once a minute.
+type TradingStatus struct {
+	// podUID of the process that reports.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	PodUID string `json:"podUID,omitempty"`
+
+	// observedGeneration is the generation of the agent's spec that is in force
+	// in the process.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// epoch under which this process writes to the ledger; it only grows.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Epoch int64 `json:"epoch,omitempty"`
+
+	// reconciledEpoch is the epoch for which the agent has reconciled with its
+	// venue. The agent trades only when it equals epoch.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ReconciledEpoch int64 `json:"reconciledEpoch,omitempty"`
+
+	// state is how far the agent trades now.
+	// +required
+	State TradingState `json:"state,omitempty"`
+
+	// reason is the word for why the state is what it is.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z0-9]*$`
+	Reason string `json:"reason,omitempty"`
+
+	// message says it in a sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// loop is where the agent is in its loop.
+	// +optional
+	Loop LoopState `json:"loop,omitempty"`
+
+	// currency of the figures.
+	// +optional
+	// +kubebuilder:validation:MaxLength=12
+	Currency string `json:"currency,omitempty"`
+
+	// equity is cash plus positions at the last price.
+	// +optional
+	Equity SignedDecimal `json:"equity,omitempty"`
+
+	// pnl is equity less what the agent was given to trade with.
+	// +optional
+	PNL SignedDecimal `json:"pnl,omitempty"`
+
+	// drawdownFraction is the fall from the highest equity.
+	// +optional
+	DrawdownFraction Fraction `json:"drawdownFraction,omitempty"`
+
+	// decisions made since the agent was created.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Decisions int64 `json:"decisions,omitempty"`
+
+	// fills booked since the agent was created.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Fills int64 `json:"fills,omitempty"`
+
+	// openOrders at the venue, those of unknown outcome included.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	OpenOrders int32 `json:"openOrders,omitempty"`
+
+	// positions that are not flat.
+	// +optional
+	// +listType=map
+	// +listMapKey=pair
+	// +kubebuilder:validation:MaxItems=16
+	Positions []PositionStatus `json:"positions,omitempty"`
+
+	// lastDecision is the newest ruling.
+	// +optional
+	LastDecision *DecisionStatus `json:"lastDecision,omitempty"`
+
+	// data says which prices are in use.
+	// +optional
+	Data *DataStatus `json:"data,omitempty"`
+
+	// reportedTime is when the agent wrote this.
+	// +optional
+	ReportedTime metav1.Time `json:"reportedTime,omitzero"`
+}
+
+// PositionStatus is one position.
+type PositionStatus struct {
+	// pair in its canonical spelling, such as EUR-USD.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Pair string `json:"pair,omitempty"`
+
+	// quantity in the base currency; negative is short.
+	// +required
+	Quantity SignedDecimal `json:"quantity,omitempty"`
+
+	// averagePrice paid, in the quote currency.
+	// +optional
+	AveragePrice Decimal `json:"averagePrice,omitempty"`
+
+	// lastPrice the position is valued at.
+	// +optional
+	LastPrice Decimal `json:"lastPrice,omitempty"`
+}
+
+// DecisionStatus is one ruling of the judge and what became of it.
+type DecisionStatus struct {
+	// time of the bar that was decided on, in the time of the market data.
+	// +required
+	Time metav1.Time `json:"time,omitzero"`
+
+	// pair in its canonical spelling.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Pair string `json:"pair,omitempty"`
+
+	// action ruled: Buy, Sell or Hold.
+	// +required
+	// +kubebuilder:validation:Enum=Buy;Sell;Hold
+	Action string `json:"action,omitempty"`
+
+	// confidenceFraction of the ruling.
+	// +optional
+	ConfidenceFraction Fraction `json:"confidenceFraction,omitempty"`
+
+	// outcome is Ordered, or the reason why there was no order.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Outcome string `json:"outcome,omitempty"`
+}
+
+// DataStatus says which prices are in use.
+type DataStatus struct {
+	// source in use, such as "Replay sample/eurusd-1h at 3600x".
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Source string `json:"source,omitempty"`
+
+	// lastBarTime is the end of the newest bar, in the time of the market data.
+	// +optional
+	LastBarTime metav1.Time `json:"lastBarTime,omitzero"`
+}
+
+// TradingAgent is one trader: which pairs, on which account, under which
+// policy, deciding how.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ta,categories=trading
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.spec.assetPairs[*].name`
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.riskPolicyRef.name`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Trading",type=string,JSONPath=`.status.trading.state`
+// +kubebuilder:printcolumn:name="Equity",type=string,JSONPath=`.status.trading.equity`
+// +kubebuilder:printcolumn:name="PnL",type=string,JSONPath=`.status.trading.pnl`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Pod",type=string,priority=1,JSONPath=`.status.podName`
+// +kubebuilder:printcolumn:name="Node",type=string,priority=1,JSONPath=`.status.nodeName`
+// +kubebuilder:printcolumn:name="Last-Decision",type=string,priority=1,JSONPath=`.status.trading.lastDecision.outcome`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must be at most 52 characters, so that the names of the agent's pod and service account fit"
+type TradingAgent struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the agent shall do.
+	// +required
+	Spec TradingAgentSpec `json:"spec,omitzero"`
+
+	// status is what the agent does.
+	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
+	Status TradingAgentStatus `json:"status,omitzero"`
+}
+
+// TradingAgentList is a list of TradingAgents.
+//
+// +kubebuilder:object:root=true
+type TradingAgentList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	Items []TradingAgent `json:"items"`
+}

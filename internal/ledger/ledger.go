@@ -1,0 +1,168 @@
+// Package ledger is the desk's book of record: epochs that fence old writers,
+// decisions, intents committed before they are sent, orders, fills and
+// double-entry postings. It is kept in PostgreSQL; a memory ledger that obeys
+// the same rules serves backtests.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+)
+
+// Errors that a caller must tell apart.
+var (
+	// ErrFenced means that a newer epoch owns the agent: this process must stop
+	// trading and end.
+	ErrFenced = errors.New("a newer process of this agent has taken over its epoch")
+	// ErrPairClaimed means that another agent trades the pair on this account.
+	ErrPairClaimed = errors.New("the pair is traded by another agent on this account")
+	// ErrDecided means that the agent has already decided on this pair and bar.
+	ErrDecided = errors.New("already decided on this pair and bar")
+	// ErrOutcomeUnknown means that the reply to a commit was lost: the caller
+	// asks again with the same key before it does anything else.
+	ErrOutcomeUnknown = errors.New("the outcome of the commit is unknown")
+)
+
+// Agent is who writes.
+type Agent struct {
+	// UID of the TradingAgent object; Namespace and Name are for people.
+	UID, Namespace, Name string
+	// Account is the UID of the TradingAccount object.
+	Account string
+	// Venue of the account, such as Paper.
+	Venue string
+	// Currency that the agent's book is kept in, and the balance that it is
+	// given once, at its first epoch.
+	Currency string
+	Balance  market.Money
+	// Instruments of the pairs that the agent trades and claims.
+	Instruments []market.Instrument
+	// Holder identifies the process: the pod's UID.
+	Holder string
+}
+
+// Lease is the right of one process to write for an agent, until a newer epoch
+// exists.
+type Lease struct {
+	Agent Agent
+	// Epoch of this process; it only grows.
+	Epoch int64
+}
+
+// Decision is one ruling on one pair and bar.
+type Decision struct {
+	// Sequence counts the agent's decisions from 1 and never restarts.
+	Sequence int64
+	Pair     string
+	// BarEnd is the end of the bar that was decided on, in market time.
+	BarEnd time.Time
+	// Action is Buy, Sell or Hold.
+	Action string
+	// ConfidenceMicros is the confidence in millionths.
+	ConfidenceMicros int64
+	// Outcome is Ordered, or the reason why there was no order.
+	Outcome string
+	// Reasoning is what bull, bear and judge said, as JSON.
+	Reasoning []byte
+}
+
+// OrderUpdate is news of an order.
+type OrderUpdate struct {
+	ID    uuid.UUID
+	State order.State
+	// VenueOrderID given by the venue, once known.
+	VenueOrderID string
+	// Reason for a rejection, cancellation or unknown outcome.
+	Reason     string
+	MarketTime time.Time
+}
+
+// Order is an intent and what became of it.
+type Order struct {
+	order.Intent
+	State        order.State
+	VenueOrderID string
+	Filled       market.Quantity
+}
+
+// Position is what an agent holds of one pair.
+type Position struct {
+	// Quantity is signed; negative is short.
+	Quantity market.Quantity
+	// Cost is what was paid for it, in the quote currency and with the sign of
+	// Quantity; fees are not in it.
+	Cost market.Money
+}
+
+// Mark is the value of an agent at the end of a bar.
+type Mark struct {
+	Pair string
+	// MarketTime is the end of the bar, and Price its close.
+	MarketTime time.Time
+	Price      market.Price
+	Equity     market.Money
+	// PeakEquity is the highest Equity ever.
+	PeakEquity market.Money
+	// DayStart is the beginning of the trading day and DayStartEquity the
+	// equity then.
+	DayStart       time.Time
+	DayStartEquity market.Money
+}
+
+// Snapshot is all that a starting process must know.
+type Snapshot struct {
+	// LastSequence of the agent's decisions; 0 if there are none.
+	LastSequence int64
+	Decisions    int64
+	Fills        int64
+	// Cash in the agent's currency.
+	Cash market.Money
+	// Positions by pair; flat ones are absent.
+	Positions map[string]Position
+	// OpenOrders are those in a state that is not final, oldest first.
+	OpenOrders []Order
+	// LastMark by pair: where the feed goes on.
+	LastMark map[string]Mark
+	// Newest is the newest mark of all; zero if there is none.
+	Newest Mark
+	// TradesByDay counts the opening intents of the UTC day of Newest.
+	TradesToday int32
+	// LastDecision is nil if there is none.
+	LastDecision *Decision
+	// LastDecided is the end of the bar last decided on, by pair.
+	LastDecided map[string]time.Time
+	// OpenedAt is the market time at which the current position was opened, by pair.
+	OpenedAt map[string]time.Time
+}
+
+// Ledger is what a trader needs of its book of record. Every method but Acquire
+// fails with ErrFenced once a newer epoch exists, and has then changed nothing.
+type Ledger interface {
+	// Acquire advances the agent's epoch, claims its pairs on its account and
+	// gives it its balance if it has none. It fails with ErrPairClaimed.
+	Acquire(ctx context.Context, agent Agent) (Lease, error)
+	// Load reads what the agent left behind.
+	Load(ctx context.Context, lease Lease) (Snapshot, error)
+	// Decide commits a decision and the intents that follow from it in one
+	// transaction. Doing the same again with the same content changes nothing
+	// and succeeds; another decision on the same pair and bar is ErrDecided.
+	Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent) error
+	// Intend commits intents that no decision of the debate stands behind: a
+	// stop, a flattening. Idempotent by intent id.
+	Intend(ctx context.Context, lease Lease, intents []order.Intent) error
+	// UpdateOrder records news of an order. A final state never changes, and an
+	// update that would go backwards (Acked to Sent) is ignored.
+	UpdateOrder(ctx context.Context, lease Lease, update OrderUpdate) error
+	// BookFill books a fill once: postings, the order's filled quantity and
+	// state, and the outbox, in one transaction. It reports whether the fill
+	// was new.
+	BookFill(ctx context.Context, lease Lease, fill order.Fill) (bool, error)
+	// SaveMark records the agent's value at the end of a bar.
+	SaveMark(ctx context.Context, lease Lease, mark Mark) error
+}

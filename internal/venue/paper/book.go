@@ -1,0 +1,48 @@
+// Package paper is a venue that fills orders against the agent's own market
+// data, with fees, spread, slippage, latency and partial fills. It is seeded:
+// the same seed, data and orders give the same fills. Its book of record lives
+// outside the process, so that a killed agent finds its orders again.
+package paper
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+)
+
+// BookOrder is an order in the venue's own book.
+type BookOrder struct {
+	ID           uuid.UUID
+	VenueOrderID string
+	Pair         string
+	Side         order.Side
+	Quantity     market.Quantity
+	Filled       market.Quantity
+	Limit        market.Price
+	ReduceOnly   bool
+	State        order.State
+	// AcceptedAt is the market time of acceptance.
+	AcceptedAt time.Time
+}
+
+// Book is the venue's book of record for one agent on one account. It belongs
+// to the venue: the agent's ledger is never written through it, and tests use
+// it to judge the ledger.
+type Book interface {
+	// Accept stores a new order, or returns the stored one and true if its id
+	// is known already.
+	Accept(ctx context.Context, o BookOrder) (BookOrder, bool, error)
+	// Order finds an order; found is false if there is none.
+	Order(ctx context.Context, id uuid.UUID) (o BookOrder, found bool, err error)
+	// Open lists the orders that are not final, oldest first.
+	Open(ctx context.Context) ([]BookOrder, error)
+	// Execute stores fills and the order's new state in one transaction. A
+	// trade id that is known already changes nothing.
+	Execute(ctx context.Context, o BookOrder, fills []order.Fill) error
+	// Fills lists fills after the cursor, oldest first, and the next cursor.
+	Fills(ctx context.Context, cursor string) ([]order.Fill, string, error)
+}
