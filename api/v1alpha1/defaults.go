@@ -1,0 +1,230 @@
+package v1alpha1
+
+import "strconv"
+
+// Defaults of everything that a manifest may leave out. They are not in the
+// schema, so that what GitOps tools applied and what the API server holds are
+// the same; status.effective shows what is in force.
+const (
+	DefaultIntervalSeconds       int32    = 300
+	DefaultMinConfidenceFraction Fraction = "0.70"
+	DefaultDirection                      = DirectionLongOnly
+	DefaultBullModel                      = "builtin/trend"
+	DefaultBearModel                      = "builtin/reversion"
+	DefaultJudgeModel                     = "builtin/quorum"
+	DefaultRiskFraction          Fraction = "0.01"
+	DefaultStopFraction          Fraction = "0.02"
+	DefaultSpeed                 int32    = 1
+	DefaultDeletionPolicy                 = DeletionKeep
+	DefaultPriceCollarFraction   Fraction = "0.02"
+	DefaultMaxPerSecond          int32    = 5
+	DefaultMaxDrawdownFraction   Fraction = "0.15"
+	DefaultMaxTradesPerDay       int32    = 5
+	DefaultMaxPositions          int32    = 2
+	DefaultMaxPositionFraction   Fraction = "0.25"
+	DefaultMaxAgeSeconds         int32    = 5400
+	DefaultTakerFeeFraction      Fraction = "0.0006"
+	DefaultMakerFeeFraction      Fraction = "0.00025"
+	DefaultSpreadFraction        Fraction = "0.0005"
+	DefaultSlippageFraction      Fraction = "0.001"
+	DefaultPartialFillFraction   Fraction = "0.10"
+	DefaultLatencyMilliseconds   int32    = 50
+	DefaultSeed                  int64    = 1
+)
+
+// Settings is what an agent and its policy come to: every default filled in,
+// every limit the strictest of the two.
+type Settings struct {
+	Trading               TradingState
+	IntervalSeconds       int32
+	MinConfidenceFraction Fraction
+	Direction             Direction
+	BullModel             string
+	BearModel             string
+	JudgeModel            string
+	RiskFraction          Fraction
+	StopFraction          Fraction
+	Speed                 int32
+	DeletionPolicy        DeletionPolicy
+	Limits                EffectiveLimits
+}
+
+// EffectiveLimits are the limits in force for one agent. The two that have no
+// default are empty where nobody set them.
+type EffectiveLimits struct {
+	// MaxNotional of one order; empty does not bind.
+	MaxNotional PositiveDecimal
+	// MaxDailyLossFraction of the day's first equity; empty does not bind.
+	MaxDailyLossFraction Fraction
+	PriceCollarFraction  Fraction
+	MaxPerSecond         int32
+	MaxDrawdownFraction  Fraction
+	MaxTradesPerDay      int32
+	MaxPositions         int32
+	MaxPositionFraction  Fraction
+	MaxAgeSeconds        int32
+}
+
+// Resolve is the one place where defaults live. It returns what is in force for
+// the agent under the policy, and the same as a list that names the source of
+// each value. A nil policy resolves to ReduceOnly, because a missing policy must
+// deny.
+func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValue) {
+	spec := &agent.Spec
+	r := &resolver{}
+	decision, debate, sizing := orEmpty(spec.Decision), &DebateSpec{}, orEmpty(spec.Sizing)
+	if decision.Debate != nil {
+		debate = decision.Debate
+	}
+	settings := Settings{
+		Trading:               r.trading(spec.Trading, policy),
+		IntervalSeconds:       r.integer("decision.intervalSeconds", decision.IntervalSeconds, DefaultIntervalSeconds),
+		MinConfidenceFraction: Fraction(r.text("decision.minConfidenceFraction", string(deref(decision.MinConfidenceFraction)), string(DefaultMinConfidenceFraction))),
+		Direction:             Direction(r.text("decision.direction", string(decision.Direction), string(DefaultDirection))),
+		BullModel:             r.text("decision.debate.bull.model", orEmpty(debate.Bull).Model, DefaultBullModel),
+		BearModel:             r.text("decision.debate.bear.model", orEmpty(debate.Bear).Model, DefaultBearModel),
+		JudgeModel:            r.text("decision.debate.judge.model", orEmpty(debate.Judge).Model, DefaultJudgeModel),
+		RiskFraction:          Fraction(r.text("sizing.riskFraction", string(deref(sizing.RiskFraction)), string(DefaultRiskFraction))),
+		StopFraction:          Fraction(r.text("sizing.stopFraction", string(deref(sizing.StopFraction)), string(DefaultStopFraction))),
+		DeletionPolicy:        DeletionPolicy(r.text("deletionPolicy", string(spec.DeletionPolicy), string(DefaultDeletionPolicy))),
+	}
+	if spec.MarketData.Replay != nil {
+		settings.Speed = r.integer("marketData.replay.speed", spec.MarketData.Replay.Speed, DefaultSpeed)
+	}
+	settings.Limits = r.limits(spec.Limits, policy)
+	return settings, r.values
+}
+
+// resolver collects the resolved values in the order in which they are asked for.
+type resolver struct {
+	values []EffectiveValue
+}
+
+func (r *resolver) note(field, value string, source ValueSource) {
+	if value != "" {
+		r.values = append(r.values, EffectiveValue{Field: field, Value: value, Source: source})
+	}
+}
+
+func (r *resolver) text(field, own, fallback string) string {
+	if own != "" {
+		r.note(field, own, SourceSpec)
+		return own
+	}
+	r.note(field, fallback, SourceDefault)
+	return fallback
+}
+
+func (r *resolver) integer(field string, own *int32, fallback int32) int32 {
+	if own != nil {
+		r.note(field, strconv.Itoa(int(*own)), SourceSpec)
+		return *own
+	}
+	r.note(field, strconv.Itoa(int(fallback)), SourceDefault)
+	return fallback
+}
+
+func (r *resolver) trading(own TradingState, policy *RiskPolicy) TradingState {
+	fromPolicy := TradingReduceOnly
+	if policy != nil {
+		fromPolicy = policy.Spec.Trading
+	}
+	state := Strictest(own, fromPolicy)
+	source := SourceSpec
+	if state != Strictest(own) {
+		source = SourceRiskPolicy
+	}
+	r.note("trading", string(state), source)
+	return state
+}
+
+func (r *resolver) limits(own *Limits, policy *RiskPolicy) EffectiveLimits {
+	mine, theirs := orEmpty(own), &Limits{}
+	if policy != nil {
+		theirs = &Limits{Order: &policy.Spec.Order, Agent: &policy.Spec.Agent, Data: policy.Spec.Data}
+	}
+	order, policyOrder := orEmpty(mine.Order), orEmpty(theirs.Order)
+	agent, policyAgent := orEmpty(mine.Agent), orEmpty(theirs.Agent)
+	data, policyData := orEmpty(mine.Data), orEmpty(theirs.Data)
+	return EffectiveLimits{
+		MaxNotional:          strictestDecimal(r, "limits.order.maxNotional", order.MaxNotional, policyOrder.MaxNotional, ""),
+		PriceCollarFraction:  strictestDecimal(r, "limits.order.priceCollarFraction", order.PriceCollarFraction, policyOrder.PriceCollarFraction, DefaultPriceCollarFraction),
+		MaxPerSecond:         r.strictestInteger("limits.order.maxPerSecond", order.MaxPerSecond, policyOrder.MaxPerSecond, DefaultMaxPerSecond),
+		MaxDrawdownFraction:  strictestDecimal(r, "limits.agent.maxDrawdownFraction", agent.MaxDrawdownFraction, policyAgent.MaxDrawdownFraction, DefaultMaxDrawdownFraction),
+		MaxDailyLossFraction: strictestDecimal(r, "limits.agent.maxDailyLossFraction", agent.MaxDailyLossFraction, policyAgent.MaxDailyLossFraction, ""),
+		MaxTradesPerDay:      r.strictestInteger("limits.agent.maxTradesPerDay", agent.MaxTradesPerDay, policyAgent.MaxTradesPerDay, DefaultMaxTradesPerDay),
+		MaxPositions:         r.strictestInteger("limits.agent.maxPositions", agent.MaxPositions, policyAgent.MaxPositions, DefaultMaxPositions),
+		MaxPositionFraction:  strictestDecimal(r, "limits.agent.maxPositionFraction", agent.MaxPositionFraction, policyAgent.MaxPositionFraction, DefaultMaxPositionFraction),
+		MaxAgeSeconds:        r.strictestInteger("limits.data.maxAgeSeconds", data.MaxAgeSeconds, policyData.MaxAgeSeconds, DefaultMaxAgeSeconds),
+	}
+}
+
+// strictestDecimal takes the lesser of the agent's and the policy's limit; the
+// policy's value is the default where the policy does not say.
+func strictestDecimal[D Decimals](r *resolver, field string, own, theirs *D, fallback D) D {
+	limit, source := fallback, SourceDefault
+	if theirs != nil {
+		limit, source = *theirs, SourceRiskPolicy
+	}
+	if own != nil && (limit == "" || notAbove(*own, limit)) {
+		limit, source = *own, SourceSpec
+	}
+	r.note(field, string(limit), source)
+	return limit
+}
+
+func (r *resolver) strictestInteger(field string, own, theirs *int32, fallback int32) int32 {
+	limit, source := fallback, SourceDefault
+	if theirs != nil {
+		limit, source = *theirs, SourceRiskPolicy
+	}
+	if own != nil && *own <= limit {
+		limit, source = *own, SourceSpec
+	}
+	r.note(field, strconv.Itoa(int(limit)), source)
+	return limit
+}
+
+// PaperSettings is a paper account with every default filled in.
+type PaperSettings struct {
+	Currency            Currency
+	Balance             PositiveDecimal
+	TakerFeeFraction    Fraction
+	MakerFeeFraction    Fraction
+	SpreadFraction      Fraction
+	SlippageFraction    Fraction
+	PartialFillFraction Fraction
+	LatencyMilliseconds int32
+	Seed                int64
+}
+
+// Resolve fills in the defaults of a paper account.
+func (p *PaperAccountSpec) Resolve() PaperSettings {
+	return PaperSettings{
+		Currency:            p.Currency,
+		Balance:             p.Balance,
+		TakerFeeFraction:    derefOr(p.TakerFeeFraction, DefaultTakerFeeFraction),
+		MakerFeeFraction:    derefOr(p.MakerFeeFraction, DefaultMakerFeeFraction),
+		SpreadFraction:      derefOr(p.SpreadFraction, DefaultSpreadFraction),
+		SlippageFraction:    derefOr(p.SlippageFraction, DefaultSlippageFraction),
+		PartialFillFraction: derefOr(p.PartialFillFraction, DefaultPartialFillFraction),
+		LatencyMilliseconds: derefOr(p.LatencyMilliseconds, DefaultLatencyMilliseconds),
+		Seed:                derefOr(p.Seed, DefaultSeed),
+	}
+}
+
+func orEmpty[T any](value *T) *T {
+	if value == nil {
+		return new(T)
+	}
+	return value
+}
+
+func deref[T any](value *T) T { return *orEmpty(value) }
+
+func derefOr[T any](value *T, fallback T) T {
+	if value == nil {
+		return fallback
+	}
+	return *value
+}

@@ -1,0 +1,258 @@
+package v1alpha1
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// The validators say what the schema cannot. Admission calls them, and so do the
+// reconcilers (for objects that are older than a rule) and the agent's file
+// loader (for manifests that never saw an API server). None of them names a
+// value from a Secret, because none of them sees one.
+
+// ValidateTradingAgent checks what an agent's own manifest says.
+func ValidateTradingAgent(agent *TradingAgent) field.ErrorList {
+	var errs field.ErrorList
+	spec := field.NewPath("spec")
+	seen := map[string]string{}
+	for i, pair := range agent.Spec.AssetPairs {
+		path := spec.Child("assetPairs").Index(i).Child("name")
+		normal, err := NormalizePair(pair.Name)
+		if err != nil {
+			errs = append(errs, field.Invalid(path, pair.Name, err.Error()))
+			continue
+		}
+		if first, twice := seen[normal]; twice {
+			errs = append(errs, field.Invalid(path, pair.Name, fmt.Sprintf("is the same pair as %q; name each pair once", first)))
+		}
+		seen[normal] = pair.Name
+	}
+	if agent.Spec.Limits != nil {
+		errs = append(errs, validateLimits(agent.Spec.Limits, spec.Child("limits"))...)
+	}
+	if decision := agent.Spec.Decision; decision != nil && decision.MinConfidenceFraction != nil {
+		errs = append(errs, validateFraction(*decision.MinConfidenceFraction, spec.Child("decision", "minConfidenceFraction"))...)
+	}
+	if sizing := agent.Spec.Sizing; sizing != nil {
+		errs = append(errs, validateSizing(sizing, spec.Child("sizing"))...)
+	}
+	return errs
+}
+
+func validateSizing(sizing *SizingSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if sizing.RiskFraction != nil {
+		errs = append(errs, validateFraction(*sizing.RiskFraction, path.Child("riskFraction"))...)
+	}
+	if sizing.StopFraction != nil {
+		errs = append(errs, validateFraction(*sizing.StopFraction, path.Child("stopFraction"))...)
+		if ratOrZero(*sizing.StopFraction).Sign() == 0 {
+			errs = append(errs, field.Invalid(path.Child("stopFraction"), *sizing.StopFraction, "must be greater than zero: a stop at the entry price closes every position at once"))
+		}
+	}
+	return errs
+}
+
+// ValidateRiskPolicy checks what a policy's own manifest says.
+func ValidateRiskPolicy(policy *RiskPolicy) field.ErrorList {
+	spec := field.NewPath("spec")
+	return validateLimits(&Limits{Order: &policy.Spec.Order, Agent: &policy.Spec.Agent, Data: policy.Spec.Data}, spec)
+}
+
+func validateLimits(limits *Limits, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if order := limits.Order; order != nil {
+		if order.MaxNotional != nil {
+			if value, err := Rat(*order.MaxNotional); err != nil || value.Sign() <= 0 {
+				errs = append(errs, field.Invalid(path.Child("order", "maxNotional"), *order.MaxNotional, "must be a decimal number greater than zero, such as \"1000\""))
+			}
+		}
+		errs = append(errs, validateOptionalFraction(order.PriceCollarFraction, path.Child("order", "priceCollarFraction"))...)
+	}
+	if agent := limits.Agent; agent != nil {
+		errs = append(errs, validateOptionalFraction(agent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"))...)
+		errs = append(errs, validateOptionalFraction(agent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"))...)
+		errs = append(errs, validateOptionalFraction(agent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"))...)
+	}
+	return errs
+}
+
+func validateOptionalFraction(fraction *Fraction, path *field.Path) field.ErrorList {
+	if fraction == nil {
+		return nil
+	}
+	return validateFraction(*fraction, path)
+}
+
+func validateFraction(fraction Fraction, path *field.Path) field.ErrorList {
+	if fractionPattern.MatchString(string(fraction)) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, fraction, "must be a fraction between \"0\" and \"1\" written as a string: two per cent is \"0.02\"")}
+}
+
+// ValidateTighter checks that an agent's own limits do not loosen its policy's.
+// A limit that the policy does not set may be set freely.
+func ValidateTighter(limits *Limits, policy *RiskPolicy) field.ErrorList {
+	if limits == nil || policy == nil {
+		return nil
+	}
+	path := field.NewPath("spec", "limits")
+	mineOrder, theirsOrder := orEmpty(limits.Order), &policy.Spec.Order
+	mineAgent, theirsAgent := orEmpty(limits.Agent), &policy.Spec.Agent
+	mineData, theirsData := orEmpty(limits.Data), orEmpty(policy.Spec.Data)
+	var errs field.ErrorList
+	errs = append(errs, tighterDecimal(mineOrder.MaxNotional, theirsOrder.MaxNotional, path.Child("order", "maxNotional"), policy.Name)...)
+	errs = append(errs, tighterDecimal(mineOrder.PriceCollarFraction, theirsOrder.PriceCollarFraction, path.Child("order", "priceCollarFraction"), policy.Name)...)
+	errs = append(errs, tighterInteger(mineOrder.MaxPerSecond, theirsOrder.MaxPerSecond, path.Child("order", "maxPerSecond"), policy.Name)...)
+	errs = append(errs, tighterDecimal(mineAgent.MaxDrawdownFraction, theirsAgent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"), policy.Name)...)
+	errs = append(errs, tighterDecimal(mineAgent.MaxDailyLossFraction, theirsAgent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"), policy.Name)...)
+	errs = append(errs, tighterInteger(mineAgent.MaxTradesPerDay, theirsAgent.MaxTradesPerDay, path.Child("agent", "maxTradesPerDay"), policy.Name)...)
+	errs = append(errs, tighterInteger(mineAgent.MaxPositions, theirsAgent.MaxPositions, path.Child("agent", "maxPositions"), policy.Name)...)
+	errs = append(errs, tighterDecimal(mineAgent.MaxPositionFraction, theirsAgent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"), policy.Name)...)
+	errs = append(errs, tighterInteger(mineData.MaxAgeSeconds, theirsData.MaxAgeSeconds, path.Child("data", "maxAgeSeconds"), policy.Name)...)
+	return errs
+}
+
+func tighterDecimal[D Decimals](mine, theirs *D, path *field.Path, policy string) field.ErrorList {
+	if mine == nil || theirs == nil || notAbove(*mine, *theirs) {
+		return nil
+	}
+	return looser(path, string(*mine), string(*theirs), policy)
+}
+
+func tighterInteger(mine, theirs *int32, path *field.Path, policy string) field.ErrorList {
+	if mine == nil || theirs == nil || *mine <= *theirs {
+		return nil
+	}
+	return looser(path, fmt.Sprint(*mine), fmt.Sprint(*theirs), policy)
+}
+
+func looser(path *field.Path, mine, theirs, policy string) field.ErrorList {
+	return field.ErrorList{field.Invalid(path, mine, fmt.Sprintf("would loosen RiskPolicy %q, which allows %s: an agent may only tighten", policy, theirs))}
+}
+
+// ValidateMode checks that an agent's mode fits its account.
+func ValidateMode(agent *TradingAgent, account *TradingAccount) field.ErrorList {
+	if account == nil {
+		return nil
+	}
+	path := field.NewPath("spec", "mode")
+	live := account.IsLive()
+	switch {
+	case agent.Spec.Mode == ModeLive && !live:
+		return field.ErrorList{field.Invalid(path, agent.Spec.Mode, fmt.Sprintf("TradingAccount %q is a paper account (venue %s); use mode Paper, or a live account", account.Name, account.Spec.Venue))}
+	case agent.Spec.Mode == ModePaper && live:
+		return field.ErrorList{field.Invalid(path, agent.Spec.Mode, fmt.Sprintf("TradingAccount %q is a live account (venue %s); use mode Live, or a paper account", account.Name, account.Spec.Venue))}
+	}
+	return nil
+}
+
+// IsLive reports whether orders on the account cost money.
+func (a *TradingAccount) IsLive() bool { return a.Spec.Venue != VenuePaper }
+
+// ValidateCurrencies checks that account, policy and pairs speak of one
+// currency. Nil objects are passed over.
+func ValidateCurrencies(agent *TradingAgent, account *TradingAccount, policy *RiskPolicy, pairs []AssetPair) field.ErrorList {
+	if account == nil || account.Spec.Paper == nil {
+		return nil
+	}
+	spec := field.NewPath("spec")
+	currency := account.Spec.Paper.Currency
+	var errs field.ErrorList
+	if policy != nil && policy.Spec.Currency != currency {
+		errs = append(errs, field.Invalid(spec.Child("riskPolicyRef", "name"), policy.Name, fmt.Sprintf("limits are in %s, but account %q is in %s", policy.Spec.Currency, account.Name, currency)))
+	}
+	for i, selector := range agent.Spec.AssetPairs {
+		pair := FindPair(pairs, selector.Name)
+		if pair != nil && pair.Spec.Quote != currency {
+			errs = append(errs, field.Invalid(spec.Child("assetPairs").Index(i).Child("name"), selector.Name, fmt.Sprintf("is quoted in %s, but account %q is in %s", pair.Spec.Quote, account.Name, currency)))
+		}
+	}
+	return errs
+}
+
+// ValidateUniquePairs checks that no other agent trades one of the agent's pairs
+// on the same account. Others that are being deleted count until they are gone.
+func ValidateUniquePairs(agent *TradingAgent, others []TradingAgent, pairs []AssetPair) field.ErrorList {
+	taken := map[string]string{}
+	for i := range others {
+		other := &others[i]
+		if other.Name == agent.Name || other.Namespace != agent.Namespace || other.Spec.AccountRef != agent.Spec.AccountRef {
+			continue
+		}
+		for _, selector := range other.Spec.AssetPairs {
+			taken[pairIdentity(pairs, selector.Name)] = other.Name
+		}
+	}
+	var errs field.ErrorList
+	for i, selector := range agent.Spec.AssetPairs {
+		owner, isTaken := taken[pairIdentity(pairs, selector.Name)]
+		if isTaken {
+			errs = append(errs, field.Invalid(field.NewPath("spec", "assetPairs").Index(i).Child("name"), selector.Name,
+				fmt.Sprintf("is traded by agent %q on account %q already; a pair on an account has one owner", owner, agent.Spec.AccountRef.Name)))
+		}
+	}
+	return errs
+}
+
+// pairIdentity is the declared pair's canonical name, or the spelling's normal
+// form where no such pair is declared yet.
+func pairIdentity(pairs []AssetPair, name string) string {
+	if pair := FindPair(pairs, name); pair != nil {
+		return pair.Canonical()
+	}
+	normal, err := NormalizePair(name)
+	if err != nil {
+		return name
+	}
+	return normal
+}
+
+// ValidateAssetPair checks a pair's own manifest, and that none of its names
+// belongs to another pair of the namespace. With onlyOlder, pairs that are
+// younger than this one are passed over: of two that collide, the older keeps
+// the name.
+func ValidateAssetPair(pair *AssetPair, others []AssetPair, onlyOlder bool) field.ErrorList {
+	var errs field.ErrorList
+	spec := field.NewPath("spec")
+	if pair.Spec.Base == pair.Spec.Quote {
+		errs = append(errs, field.Invalid(spec.Child("quote"), pair.Spec.Quote, "must differ from base"))
+	}
+	errs = append(errs, validateStep(pair.Spec.TickSize, spec.Child("tickSize"))...)
+	errs = append(errs, validateStep(pair.Spec.LotSize, spec.Child("lotSize"))...)
+
+	owners := map[string]string{}
+	for i := range others {
+		other := &others[i]
+		if other.Name == pair.Name || other.Namespace != pair.Namespace || onlyOlder && !olderPair(other, pair) {
+			continue
+		}
+		for _, name := range other.NormalNames() {
+			owners[name] = other.Name
+		}
+	}
+	collide := func(path *field.Path, name string) {
+		normal, err := NormalizePair(name)
+		if err != nil {
+			errs = append(errs, field.Invalid(path, name, err.Error()))
+			return
+		}
+		if owner, taken := owners[normal]; taken {
+			errs = append(errs, field.Invalid(path, name, fmt.Sprintf("is a name of AssetPair %q already (both are %s)", owner, normal)))
+		}
+	}
+	collide(spec.Child("base"), pair.Canonical())
+	for i, alias := range pair.Spec.Aliases {
+		collide(spec.Child("aliases").Index(i), alias)
+	}
+	return errs
+}
+
+func validateStep(step PositiveDecimal, path *field.Path) field.ErrorList {
+	if value, err := Rat(step); err != nil || value.Sign() <= 0 {
+		return field.ErrorList{field.Invalid(path, step, "must be a decimal number greater than zero, such as \"0.01\"")}
+	}
+	return nil
+}
