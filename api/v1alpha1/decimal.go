@@ -11,15 +11,10 @@ var (
 	fractionPattern = regexp.MustCompile(`^(0([.][0-9]{1,9})?|1([.]0{1,9})?)$`)
 )
 
-// Decimals is any of the API's decimal strings.
-type Decimals interface {
-	~string
-}
-
 // Rat is the exact value of a decimal string. It fails on anything that the
 // schema would refuse, because objects may be older than a rule and files never
 // saw the schema.
-func Rat[D Decimals](d D) (*big.Rat, error) {
+func Rat[D ~string](d D) (*big.Rat, error) {
 	if !decimalPattern.MatchString(string(d)) {
 		return nil, fmt.Errorf("%q is not a decimal number such as \"1000\" or \"0.02\"", string(d))
 	}
@@ -32,11 +27,11 @@ func Rat[D Decimals](d D) (*big.Rat, error) {
 
 // notAbove reports whether a limit is at most another. A string that is not a
 // decimal counts as zero, the strictest limit.
-func notAbove[D Decimals](a, b D) bool {
+func notAbove[D ~string](a, b D) bool {
 	return ratOrZero(a).Cmp(ratOrZero(b)) <= 0
 }
 
-func ratOrZero[D Decimals](d D) *big.Rat {
+func ratOrZero[D ~string](d D) *big.Rat {
 	value, err := Rat(d)
 	if err != nil {
 		return new(big.Rat)

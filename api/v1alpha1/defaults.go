@@ -161,7 +161,7 @@ func (r *resolver) limits(own *Limits, policy *RiskPolicy) EffectiveLimits {
 
 // strictestDecimal takes the lesser of the agent's and the policy's limit; the
 // policy's value is the default where the policy does not say.
-func strictestDecimal[D Decimals](r *resolver, field string, own, theirs *D, fallback D) D {
+func strictestDecimal[D ~string](r *resolver, field string, own, theirs *D, fallback D) D {
 	limit, source := fallback, SourceDefault
 	if theirs != nil {
 		limit, source = *theirs, SourceRiskPolicy

@@ -115,7 +115,7 @@ func ValidateTighter(limits *Limits, policy *RiskPolicy) field.ErrorList {
 	return errs
 }
 
-func tighterDecimal[D Decimals](mine, theirs *D, path *field.Path, policy string) field.ErrorList {
+func tighterDecimal[D ~string](mine, theirs *D, path *field.Path, policy string) field.ErrorList {
 	if mine == nil || theirs == nil || notAbove(*mine, *theirs) {
 		return nil
 	}
