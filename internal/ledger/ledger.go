@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
@@ -24,9 +25,22 @@ var (
 	ErrPairClaimed = errors.New("the pair is traded by another agent on this account")
 	// ErrDecided means that the agent has already decided on this pair and bar.
 	ErrDecided = errors.New("already decided on this pair and bar")
-	// ErrOutcomeUnknown means that the reply to a commit was lost: the caller
-	// asks again with the same key before it does anything else.
-	ErrOutcomeUnknown = errors.New("the outcome of the commit is unknown")
+	// ErrOutcomeUnknown means that the reply to a commit was lost and that the
+	// database could not be asked again: the caller asks with the same key
+	// before it does anything else. It is ErrUnavailable too, so test for this
+	// one first.
+	ErrOutcomeUnknown = database.ErrOutcomeUnknown
+	// ErrUnavailable means that the database cannot be reached or does not
+	// answer in time. Unless it is ErrOutcomeUnknown, nothing has changed.
+	ErrUnavailable = database.ErrUnavailable
+	// ErrPairHeld means that a pair cannot be given up or redefined, because
+	// the agent holds a position or has open orders in it.
+	ErrPairHeld = errors.New("the pair is not flat")
+	// ErrConflict means that a key is taken by something of other content.
+	ErrConflict = errors.New("the key is taken by something else")
+	// ErrNoIntent means that an order is news to the ledger: it never committed
+	// an intent with that id for this agent.
+	ErrNoIntent = errors.New("the ledger has no intent with this id for this agent")
 )
 
 // Agent is who writes.
@@ -131,7 +145,7 @@ type Snapshot struct {
 	LastMark map[string]Mark
 	// Newest is the newest mark of all; zero if there is none.
 	Newest Mark
-	// TradesByDay counts the opening intents of the UTC day of Newest.
+	// TradesToday counts the opening intents of the UTC day of Newest.
 	TradesToday int32
 	// LastDecision is nil if there is none.
 	LastDecision *Decision
@@ -139,6 +153,18 @@ type Snapshot struct {
 	LastDecided map[string]time.Time
 	// OpenedAt is the market time at which the current position was opened, by pair.
 	OpenedAt map[string]time.Time
+	// Adopted lists the positions that this epoch took over from agents that
+	// are gone, by pair.
+	Adopted []Adoption
+}
+
+// Adoption is a position that a deleted agent left behind and the next agent
+// that claimed its pair took over, at its cost.
+type Adoption struct {
+	Pair string
+	// From is namespace/name of the agent that is gone.
+	From string
+	Position
 }
 
 // Ledger is what a trader needs of its book of record. Every method but Acquire

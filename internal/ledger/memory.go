@@ -1,0 +1,357 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+)
+
+// Memory is a ledger that lives as long as the process: for backtests. It obeys
+// the rules of the ledger in PostgreSQL. Its methods may be called at once.
+type Memory struct {
+	mu     sync.Mutex
+	agents map[string]*memoryAgent
+	claims map[claimKey]*claim
+	orders map[uuid.UUID]*memoryOrder
+	fills  map[fillKey]order.Fill
+	seed   maphash.Seed
+}
+
+var _ Ledger = (*Memory)(nil)
+
+type claimKey struct{ account, pair string }
+
+// claim is an agent's right to trade a pair, and what it holds of it.
+type claim struct {
+	agentUID   string
+	instrument market.Instrument
+	position   Position
+	openedAt   time.Time
+}
+
+type fillKey struct{ venue, account, tradeID string }
+
+type memoryOrder struct{ Order }
+
+type decisionKey struct {
+	pair   string
+	barEnd time.Time
+}
+
+type memoryAgent struct {
+	Agent
+	epoch     int64
+	released  bool
+	cash      map[string]market.Money
+	// decisions keeps a digest of each, so that a long backtest stays small.
+	decisions map[decisionKey]uint64
+	last      *Decision
+	// lastSequence counts intents too: an id is never made twice.
+	lastSequence int64
+	lastDecided  map[string]time.Time
+	fills        int64
+	// open orders in the order of their commit.
+	open    []*memoryOrder
+	marks   map[string]Mark
+	newest  Mark
+	opening map[time.Time]int32
+	adopted []Adoption
+}
+
+// NewMemory is an empty ledger.
+func NewMemory() *Memory {
+	return &Memory{
+		agents: map[string]*memoryAgent{},
+		claims: map[claimKey]*claim{},
+		orders: map[uuid.UUID]*memoryOrder{},
+		fills:  map[fillKey]order.Fill{},
+		seed:   maphash.MakeSeed(),
+	}
+}
+
+// owned is the agent of a lease, if the lease still holds.
+func (m *Memory) owned(lease Lease) (*memoryAgent, error) {
+	agent, ok := m.agents[lease.Agent.UID]
+	if !ok {
+		return nil, fenced(lease, 0)
+	}
+	if agent.epoch != lease.Epoch {
+		return nil, fenced(lease, agent.epoch)
+	}
+	return agent, nil
+}
+
+// Load implements Ledger.
+func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, err := m.owned(lease)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	snapshot := Snapshot{
+		LastSequence: agent.lastSequence,
+		Decisions:    int64(len(agent.decisions)),
+		Fills:        agent.fills,
+		Cash:         agent.cash[agent.Currency],
+		Positions:    map[string]Position{},
+		LastMark:     map[string]Mark{},
+		Newest:       agent.newest,
+		LastDecided:  map[string]time.Time{},
+		OpenedAt:     map[string]time.Time{},
+		Adopted:      slices.Clone(agent.adopted),
+	}
+	if !agent.newest.MarketTime.IsZero() {
+		snapshot.TradesToday = agent.opening[dayOf(agent.newest.MarketTime)]
+	}
+	if agent.last != nil {
+		decision := *agent.last
+		decision.Reasoning = bytes.Clone(decision.Reasoning)
+		snapshot.LastDecision = &decision
+	}
+	for _, o := range agent.open {
+		snapshot.OpenOrders = append(snapshot.OpenOrders, o.Order)
+	}
+	for _, instrument := range agent.Instruments {
+		pair := instrument.Pair
+		held := m.claims[claimKey{agent.Account, pair}]
+		if held.position.Quantity != 0 {
+			snapshot.Positions[pair] = held.position
+			snapshot.OpenedAt[pair] = held.openedAt
+		}
+		if mark, ok := agent.marks[pair]; ok {
+			snapshot.LastMark[pair] = mark
+		}
+		if barEnd, ok := agent.lastDecided[pair]; ok {
+			snapshot.LastDecided[pair] = barEnd
+		}
+	}
+	return snapshot, nil
+}
+
+// Decide implements Ledger.
+func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, intents []order.Intent) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, err := m.owned(lease)
+	if err != nil {
+		return err
+	}
+	decision, err = checkedDecision(lease, decision, intents)
+	if err != nil {
+		return err
+	}
+	key, digest := decisionKey{decision.Pair, decision.BarEnd}, m.digest(decision, intents)
+	if known, ok := agent.decisions[key]; ok {
+		if known != digest || !m.sameIntents(lease, intents) {
+			return decided(decision)
+		}
+		return nil
+	}
+	if err := follows(decision, agent.last, agent.lastSequence); err != nil {
+		return err
+	}
+	if err := m.intend(agent, lease, intents); err != nil {
+		return err
+	}
+	agent.decisions[key] = digest
+	agent.lastSequence = decision.Sequence
+	if agent.last == nil {
+		agent.last = new(Decision)
+	}
+	reasoning := append(agent.last.Reasoning[:0], decision.Reasoning...)
+	*agent.last = decision
+	agent.last.Reasoning = reasoning
+	if agent.lastDecided[decision.Pair].Before(decision.BarEnd) {
+		agent.lastDecided[decision.Pair] = decision.BarEnd
+	}
+	return nil
+}
+
+// digest stands for the content of a decision and the ids of its intents.
+func (m *Memory) digest(decision Decision, intents []order.Intent) uint64 {
+	var h maphash.Hash
+	h.SetSeed(m.seed)
+	maphash.WriteComparable(&h, [2]int64{decision.Sequence, decision.ConfidenceMicros})
+	for _, word := range [...]string{decision.Action, decision.Outcome} {
+		maphash.WriteComparable(&h, word)
+	}
+	maphash.WriteComparable(&h, len(intents))
+	for i := range intents {
+		maphash.WriteComparable(&h, intents[i].ID)
+	}
+	_, _ = h.Write(decision.Reasoning)
+	return h.Sum64()
+}
+
+// sameIntents says whether all intents are stored with the same content.
+func (m *Memory) sameIntents(lease Lease, intents []order.Intent) bool {
+	for i := range intents {
+		intent, err := checkedIntent(lease, intents[i])
+		if err != nil || m.orders[intent.ID].Intent != intent {
+			return false
+		}
+	}
+	return true
+}
+
+// Intend implements Ledger.
+func (m *Memory) Intend(_ context.Context, lease Lease, intents []order.Intent) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, err := m.owned(lease)
+	if err != nil {
+		return err
+	}
+	return m.intend(agent, lease, intents)
+}
+
+// intend stores all intents or none.
+func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent) error {
+	for i := range intents {
+		intent, err := checkedIntent(lease, intents[i])
+		if err != nil {
+			return err
+		}
+		if known, ok := m.orders[intent.ID]; ok && known.Intent != intent {
+			return fmt.Errorf("intent %s: %w", intent.ID, ErrConflict)
+		}
+		for j := range i {
+			if intents[j].ID == intent.ID {
+				return fmt.Errorf("intent %s is listed twice: %w", intent.ID, ErrConflict)
+			}
+		}
+	}
+	for i := range intents {
+		if _, ok := m.orders[intents[i].ID]; ok {
+			continue
+		}
+		stored := &memoryOrder{Order: Order{Intent: intents[i], State: order.Intended}}
+		stored.MarketTime = marketTime(stored.MarketTime)
+		m.orders[stored.ID] = stored
+		agent.open = append(agent.open, stored)
+		agent.lastSequence = max(agent.lastSequence, stored.Sequence)
+		if !stored.ReduceOnly {
+			agent.opening[dayOf(stored.MarketTime)]++
+		}
+	}
+	return nil
+}
+
+// UpdateOrder implements Ledger.
+func (m *Memory) UpdateOrder(_ context.Context, lease Lease, update OrderUpdate) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, err := m.owned(lease)
+	if err != nil {
+		return err
+	}
+	update, err = checkedUpdate(update)
+	if err != nil {
+		return err
+	}
+	stored, ok := m.orders[update.ID]
+	if !ok || stored.AgentUID != agent.UID {
+		return fmt.Errorf("order %s: %w", update.ID, ErrNoIntent)
+	}
+	if !advances(stored.State, update.State) {
+		return nil
+	}
+	if update.VenueOrderID != "" {
+		stored.VenueOrderID = update.VenueOrderID
+	}
+	agent.move(stored, update.State)
+	return nil
+}
+
+// move gives an order a state and forgets it among the open ones if it is final.
+func (a *memoryAgent) move(o *memoryOrder, state order.State) {
+	wasOpen := rank[o.State] < finalRank
+	o.State = state
+	if wasOpen && rank[state] == finalRank {
+		a.open = slices.DeleteFunc(a.open, func(other *memoryOrder) bool { return other == o })
+	}
+}
+
+// BookFill implements Ledger.
+func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, err := m.owned(lease)
+	if err != nil {
+		return false, err
+	}
+	fill, instrument, err := checkedFill(lease, fill)
+	if err != nil {
+		return false, err
+	}
+	key := fillKey{fill.Venue, fill.Account, fill.TradeID}
+	if known, ok := m.fills[key]; ok {
+		return false, sameFill(known, fill)
+	}
+	stored, ok := m.orders[fill.OrderID]
+	if !ok || stored.AgentUID != agent.UID {
+		return false, fmt.Errorf("fill %s of order %s: %w", fill.TradeID, fill.OrderID, ErrNoIntent)
+	}
+	if err := matches(fill, stored.Intent); err != nil {
+		return false, err
+	}
+	held := m.claims[claimKey{agent.Account, fill.Pair}]
+	result, err := execute(instrument, held.position, fill)
+	if err != nil {
+		return false, err
+	}
+	held.position = result.position
+	held.openedAt = openedAt(held.openedAt, result, fill.MarketTime)
+	agent.cash[instrument.Quote] -= result.value
+	if fill.Fee != 0 {
+		agent.cash[fill.FeeCurrency] -= fill.Fee
+	}
+	m.fills[key] = fill
+	agent.fills++
+	stored.Filled += fill.Quantity
+	agent.move(stored, stateAfterFill(stored.State, stored.Filled, stored.Quantity))
+	return true, nil
+}
+
+// SaveMark implements Ledger.
+func (m *Memory) SaveMark(_ context.Context, lease Lease, mark Mark) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, err := m.owned(lease)
+	if err != nil {
+		return err
+	}
+	mark, err = checkedMark(lease, mark)
+	if err != nil {
+		return err
+	}
+	if !mark.MarketTime.Before(agent.marks[mark.Pair].MarketTime) {
+		agent.marks[mark.Pair] = mark
+	}
+	if !mark.MarketTime.Before(agent.newest.MarketTime) {
+		agent.newest = mark
+	}
+	return nil
+}
+
+// Cash is what an agent has of each currency, fees in other currencies among it.
+func (m *Memory) Cash(agentUID string) map[string]market.Money {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	agent, ok := m.agents[agentUID]
+	if !ok {
+		return nil
+	}
+	return maps.Clone(agent.cash)
+}
