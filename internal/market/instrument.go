@@ -46,21 +46,23 @@ func NewInstrument(base, quote string, tick, lot, minNotional decimal.Decimal) (
 }
 
 // Notional is the value of a quantity at a price, rounded half to even to a
-// unit of Money. The sign is the quantity's. A value beyond the range of Money
-// saturates, so that a limit that compares it denies.
+// unit of Money. The sign is that of their product. A value beyond the range of
+// Money saturates, so that a limit that compares it denies.
 func (i Instrument) Notional(price Price, quantity Quantity) Money {
 	negative := (price < 0) != (quantity < 0)
-	high, low := bits.Mul64(magnitude(int64(price)), magnitude(int64(quantity)))
-	if high != 0 {
-		return saturated(negative)
+	steps, product := bits.Mul64(magnitude(int64(price)), magnitude(int64(quantity)))
+	if steps != 0 {
+		return i.notionalBig(price, quantity)
 	}
-	high, low = bits.Mul64(low, i.numerator)
+	high, low := bits.Mul64(product, i.numerator)
 	if high >= i.denominator {
 		return saturated(negative)
 	}
 	quotient, remainder := bits.Div64(high, low, i.denominator)
-	twice, carry := bits.Add64(remainder, remainder, 0)
-	if carry == 1 || twice > i.denominator || (twice == i.denominator && quotient&1 == 1) {
+	if quotient > uint64(maxMoney) {
+		return saturated(negative)
+	}
+	if half := i.denominator - remainder; remainder > half || (remainder == half && quotient&1 == 1) {
 		quotient++
 	}
 	if quotient > uint64(maxMoney) {
@@ -70,6 +72,27 @@ func (i Instrument) Notional(price Price, quantity Quantity) Money {
 		return -Money(quotient)
 	}
 	return Money(quotient)
+}
+
+// notionalBig is Notional where price times quantity passes 64 bits, as it does
+// for a pair whose tick and lot are both very fine.
+func (i Instrument) notionalBig(price Price, quantity Quantity) Money {
+	value := new(big.Int).Mul(big.NewInt(int64(price)), big.NewInt(int64(quantity)))
+	negative := value.Sign() < 0
+	value.Abs(value).Mul(value, new(big.Int).SetUint64(i.numerator))
+	divisor := new(big.Int).SetUint64(i.denominator)
+	quotient, remainder := value.QuoRem(value, divisor, new(big.Int))
+	half := remainder.Lsh(remainder, 1).Cmp(divisor)
+	if half > 0 || (half == 0 && quotient.Bit(0) == 1) {
+		quotient.Add(quotient, big.NewInt(1))
+	}
+	if !quotient.IsInt64() {
+		return saturated(negative)
+	}
+	if negative {
+		return -Money(quotient.Int64())
+	}
+	return Money(quotient.Int64())
 }
 
 // QuantityFor is the largest quantity whose value at the price is not above the
@@ -97,7 +120,7 @@ func (i Instrument) PriceOf(price decimal.Decimal) (Price, error) {
 
 // QuantityOf counts a quantity in whole lots, rounded towards zero.
 func (i Instrument) QuantityOf(quantity decimal.Decimal) (Quantity, error) {
-	lots := quantity.DivRound(i.Lot, 18).Truncate(0)
+	lots, _ := quantity.QuoRem(i.Lot, 0)
 	if !lots.BigInt().IsInt64() {
 		return 0, fmt.Errorf("%s: quantity %s is too large for a lot of %s", i.Pair, quantity, i.Lot)
 	}
