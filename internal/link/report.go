@@ -1,0 +1,183 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/shopspring/decimal"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	applyv1alpha1 "github.com/three-rivers-tech/trading-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// FieldOwner is the field manager under which agents write status.trading.
+const FieldOwner = "trading-agent"
+
+// DefaultReportInterval is how often figures are written at most. A change of
+// state is written at once.
+const DefaultReportInterval = 60 * time.Second
+
+const (
+	// minSpacing protects the API server from a state that flaps.
+	minSpacing = time.Second
+	// jitterFraction spreads the agents of a desk over the interval.
+	jitterFraction = 0.1
+	// writeTimeout bounds one write; a later one says the same or more.
+	writeTimeout = 10 * time.Second
+)
+
+// equityDeadBand is the smallest relative move of equity that is worth a write
+// of its own: one hundredth of a per cent.
+var equityDeadBand = decimal.New(1, -4)
+
+// Reporter writes what the agent does into its object's status.trading.
+type Reporter struct {
+	client   client.Client
+	identity Identity
+	interval time.Duration
+	log      logr.Logger
+}
+
+// NewReporter writes through the given client, figures at most once per interval.
+func NewReporter(writer client.Client, identity Identity, interval time.Duration, log logr.Logger) *Reporter {
+	return &Reporter{client: writer, identity: identity, interval: interval, log: log}
+}
+
+// Run writes until the context ends. Status is asked for whenever changed
+// signals and when figures are due. It fails with ErrAgentGone; every other
+// trouble is logged and tried again, because trading does not depend on it.
+func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus, changed <-chan struct{}) error {
+	var (
+		last    v1alpha1.TradingStatus
+		written time.Time
+		timer   = time.NewTimer(0)
+	)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-timer.C:
+		}
+		now := time.Now()
+		current := status()
+		wait := dueIn(&last, &current, now.Sub(written), r.interval)
+		if wait <= 0 {
+			err := r.write(ctx, current, now)
+			if errors.Is(err, ErrAgentGone) {
+				return err
+			}
+			if err != nil && ctx.Err() == nil {
+				r.log.Error(err, "status.trading could not be written; it is tried again")
+			} else {
+				last = current
+			}
+			written = now
+			wait = time.Duration(float64(r.interval) * (1 + jitterFraction*(2*rand.Float64()-1)))
+			if err != nil {
+				wait = minSpacing
+			}
+		}
+		timer.Reset(wait)
+	}
+}
+
+// dueIn says how long the current status may wait before it is written; zero or
+// less is now. Two statuses that differ in nothing worth a write wait for the
+// whole interval again.
+func dueIn(last, current *v1alpha1.TradingStatus, since, interval time.Duration) time.Duration {
+	if stateOf(last) != stateOf(current) {
+		return minSpacing - since
+	}
+	if since < interval {
+		return interval - since
+	}
+	if figuresDiffer(last, current) {
+		return 0
+	}
+	return interval
+}
+
+// state is what is reported at once when it changes.
+type state struct {
+	podUID, trading, reason            string
+	generation, epoch, reconciledEpoch int64
+	decided                            bool
+}
+
+func stateOf(s *v1alpha1.TradingStatus) state {
+	return state{
+		podUID: s.PodUID, trading: string(s.State), reason: s.Reason,
+		generation: s.ObservedGeneration, epoch: s.Epoch, reconciledEpoch: s.ReconciledEpoch,
+		decided: s.Decisions > 0,
+	}
+}
+
+func figuresDiffer(last, current *v1alpha1.TradingStatus) bool {
+	if last.Decisions != current.Decisions || last.Fills != current.Fills || last.OpenOrders != current.OpenOrders {
+		return true
+	}
+	if !reflect.DeepEqual(quantities(last), quantities(current)) {
+		return true
+	}
+	before, errBefore := decimal.NewFromString(string(last.Equity))
+	after, errAfter := decimal.NewFromString(string(current.Equity))
+	if errBefore != nil || errAfter != nil {
+		return last.Equity != current.Equity
+	}
+	return after.Sub(before).Abs().GreaterThan(before.Abs().Mul(equityDeadBand))
+}
+
+func quantities(s *v1alpha1.TradingStatus) map[string]v1alpha1.SignedDecimal {
+	held := make(map[string]v1alpha1.SignedDecimal, len(s.Positions))
+	for _, position := range s.Positions {
+		held[position.Pair] = position.Quantity
+	}
+	return held
+}
+
+// write applies status.trading under the agent's own field owner. The patch
+// carries the object's UID, so that it can never land on another of its name.
+func (r *Reporter) write(ctx context.Context, status v1alpha1.TradingStatus, now time.Time) error {
+	status.ReportedTime = metav1.NewTime(now)
+	configuration, err := applyConfiguration(&status)
+	if err != nil {
+		return err
+	}
+	object := applyv1alpha1.TradingAgent(r.identity.Name, r.identity.Namespace).
+		WithUID(r.identity.UID).
+		WithStatus(applyv1alpha1.TradingAgentStatus().WithTrading(configuration))
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err = r.client.Status().Apply(ctx, runtime.ApplyConfiguration(object), client.FieldOwner(FieldOwner), client.ForceOwnership)
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return fmt.Errorf("%w: %w", ErrAgentGone, err)
+	case err != nil:
+		return fmt.Errorf("write status.trading: %w", err)
+	}
+	return nil
+}
+
+func applyConfiguration(status *v1alpha1.TradingStatus) (*applyv1alpha1.TradingStatusApplyConfiguration, error) {
+	text, err := json.Marshal(status)
+	if err != nil {
+		return nil, fmt.Errorf("encode status.trading: %w", err)
+	}
+	configuration := applyv1alpha1.TradingStatus()
+	if err := json.Unmarshal(text, configuration); err != nil {
+		return nil, fmt.Errorf("encode status.trading: %w", err)
+	}
+	return configuration, nil
+}

@@ -1,0 +1,121 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+)
+
+// ErrAgentGone means that the TradingAgent this process serves no longer exists,
+// or that another has taken its name: the process must end.
+var ErrAgentGone = errors.New("the TradingAgent that this process serves is gone")
+
+// Identity is the TradingAgent that a process serves.
+type Identity struct {
+	Namespace, Name string
+	// UID tells the object from a later one of the same name.
+	UID types.UID
+}
+
+// Watcher follows the manifests of one agent at the API server, so that a change
+// reaches the agent while the operator is down.
+type Watcher struct {
+	identity Identity
+	cache    cache.Cache
+	changes  chan struct{}
+}
+
+// NewWatcher prepares to follow the agent's own object, and the accounts,
+// policies, pairs and ledgers of its namespace.
+func NewWatcher(ctx context.Context, config *rest.Config, identity Identity) (*Watcher, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register the desk's kinds: %w", err)
+	}
+	watched, err := cache.New(config, cache.Options{
+		Scheme:            scheme,
+		DefaultNamespaces: map[string]cache.Config{identity.Namespace: {}},
+		DefaultTransform:  cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.TradingAgent{}: {Field: fields.OneTermEqualSelector("metadata.name", identity.Name)},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare to watch namespace %q: %w", identity.Namespace, err)
+	}
+	w := &Watcher{identity: identity, cache: watched, changes: make(chan struct{}, 1)}
+	kinds := []client.Object{&v1alpha1.TradingAgent{}, &v1alpha1.TradingAccount{}, &v1alpha1.RiskPolicy{}, &v1alpha1.AssetPair{}, &v1alpha1.Ledger{}}
+	for _, kind := range kinds {
+		informer, err := watched.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
+		if err != nil {
+			return nil, fmt.Errorf("prepare to watch %T: %w", kind, err)
+		}
+		if _, err := informer.AddEventHandler(w.signalling()); err != nil {
+			return nil, fmt.Errorf("prepare to watch %T: %w", kind, err)
+		}
+	}
+	return w, nil
+}
+
+// signalling collapses any number of events into one pending signal.
+func (w *Watcher) signalling() toolscache.ResourceEventHandler {
+	signal := func() {
+		select {
+		case w.changes <- struct{}{}:
+		default:
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { signal() },
+		UpdateFunc: func(any, any) { signal() },
+		DeleteFunc: func(any) { signal() },
+	}
+}
+
+// Run watches until the context ends.
+func (w *Watcher) Run(ctx context.Context) error { return w.cache.Start(ctx) }
+
+// WaitForSync blocks until everything has been read once; false if the context
+// ended first.
+func (w *Watcher) WaitForSync(ctx context.Context) bool { return w.cache.WaitForCacheSync(ctx) }
+
+// Changes signals that Desk may return something new.
+func (w *Watcher) Changes() <-chan struct{} { return w.changes }
+
+// Desk is what the API server says now. It fails with ErrAgentGone.
+func (w *Watcher) Desk(ctx context.Context) (Desk, error) {
+	agent := &v1alpha1.TradingAgent{}
+	err := w.cache.Get(ctx, types.NamespacedName{Namespace: w.identity.Namespace, Name: w.identity.Name}, agent)
+	if apierrors.IsNotFound(err) {
+		return Desk{}, fmt.Errorf("%w: %s/%s does not exist", ErrAgentGone, w.identity.Namespace, w.identity.Name)
+	}
+	if err != nil {
+		return Desk{}, fmt.Errorf("read the agent's manifest: %w", err)
+	}
+	if agent.UID != w.identity.UID {
+		return Desk{}, fmt.Errorf("%w: %s/%s is another object of that name", ErrAgentGone, w.identity.Namespace, w.identity.Name)
+	}
+	var (
+		accounts v1alpha1.TradingAccountList
+		policies v1alpha1.RiskPolicyList
+		pairs    v1alpha1.AssetPairList
+		ledgers  v1alpha1.LedgerList
+	)
+	for _, list := range []client.ObjectList{&accounts, &policies, &pairs, &ledgers} {
+		if err := w.cache.List(ctx, list, client.InNamespace(w.identity.Namespace)); err != nil {
+			return Desk{}, fmt.Errorf("read the agent's manifests: %w", err)
+		}
+	}
+	return assemble(agent, accounts.Items, policies.Items, pairs.Items, ledgers.Items), nil
+}
