@@ -53,7 +53,7 @@ func main() {
 // runKubectl sets the log verbosity by hand first, as kubectl's own main does:
 // klog is used while the command tree is still being built.
 func runKubectl() {
-	_ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args)) // an invalid -v is reported when flags are parsed
+	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args)) // a bad -v is reported when flags are parsed
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)
 	}

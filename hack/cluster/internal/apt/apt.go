@@ -1,0 +1,90 @@
+// Package apt looks for the few system packages that the cluster needs and
+// installs them where it can: on Debian and its relatives, as root.
+package apt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Requirement is satisfied when a program is in the PATH or a file matches.
+type Requirement struct {
+	Package string // Debian's name
+	Program string
+	File    string // glob
+	For     string
+}
+
+// Base is what the local cluster needs besides Go.
+var Base = []Requirement{
+	{Package: "gcc", Program: "gcc", For: "building runc"},
+	{Package: "libc6-dev", File: "/usr/include/stdlib.h", For: "building runc"},
+	{Package: "pkg-config", Program: "pkg-config", For: "building runc"},
+	{Package: "libseccomp-dev", File: "/usr/include/seccomp.h", For: "building runc"},
+	{Package: "containernetworking-plugins", File: "/usr/lib/cni/ptp", For: "the pods' network"},
+	{Package: "nftables", Program: "nft", For: "kube-proxy's services"},
+	{Package: "ca-certificates", File: "/etc/ssl/certs/ca-certificates.crt", For: "TLS inside the images"},
+}
+
+// Missing returns the requirements that are not met.
+func Missing(all []Requirement) []Requirement {
+	var missing []Requirement
+	for _, r := range all {
+		if !r.met() {
+			missing = append(missing, r)
+		}
+	}
+	return missing
+}
+
+func (r Requirement) met() bool {
+	if r.Program != "" {
+		for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
+			if info, err := os.Stat(filepath.Join(dir, r.Program)); err == nil && info.Mode()&0o111 != 0 {
+				return true
+			}
+		}
+		return false
+	}
+	matches, err := filepath.Glob(r.File)
+	return err == nil && len(matches) > 0
+}
+
+// Install installs what is missing, or says what a person has to install.
+func Install(ctx context.Context, missing []Requirement) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	var names, reasons []string
+	for _, r := range missing {
+		names = append(names, r.Package)
+		reasons = append(reasons, fmt.Sprintf("  %-30s for %s", r.Package, r.For))
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return fmt.Errorf("install these system packages (Debian's names) and run this again:\n%s", strings.Join(reasons, "\n"))
+	}
+	if err := run(ctx, append([]string{"install"}, names...)...); err == nil {
+		return nil
+	}
+	// Package lists may be absent or out of date.
+	if err := run(ctx, "update"); err != nil {
+		return err
+	}
+	return run(ctx, append([]string{"install"}, names...)...)
+}
+
+func run(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--yes", "--no-install-recommends"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, output.String())
+	}
+	return nil
+}

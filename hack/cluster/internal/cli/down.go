@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/box"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/progress"
+)
+
+func (a *app) downCommand() *cobra.Command {
+	var kind bool
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Remove the cluster and everything in it",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if kind {
+				command := exec.CommandContext(cmd.Context(), "kind", "delete", "cluster", "--name", kindName)
+				command.Stdout, command.Stderr = os.Stdout, os.Stderr
+				return command.Run()
+			}
+			if err := needRoot(); err != nil {
+				return err
+			}
+			unlock, err := exclusive()
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			return a.down()
+		},
+	}
+	cmd.Flags().BoolVar(&kind, "kind", false, "remove the kind cluster instead of the local one")
+	return cmd
+}
+
+// down removes the box, what it left, and the state; it can run at any time.
+func (a *app) down() error {
+	removed, err := box.Stop(a.layout)
+	for _, what := range removed {
+		a.log.Printf("  removed %s", what)
+	}
+	if err != nil {
+		return err
+	}
+	purged, err := box.Purge(a.layout)
+	if err != nil {
+		return fmt.Errorf("remove the state directory: %w", err)
+	}
+	if purged {
+		a.log.Printf("  removed %s", a.layout.Dir)
+	}
+	for _, name := range []string{"kubeconfig", "kubectl", "overlay"} {
+		if _, err := os.Lstat(a.local(name)); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.RemoveAll(a.local(name)); err != nil {
+			return err
+		}
+		a.log.Printf("  removed %s", a.local(name))
+	}
+	left, err := box.Leftovers(a.layout)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("still there after down: %q", left)
+	}
+	a.log.Printf("  nothing of the cluster is left (%s)", progress.Short(a.log.Elapsed()))
+	return nil
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the cluster's processes",
+		RunE: func(*cobra.Command, []string) error {
+			states, err := box.Status(a.layout)
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+			fmt.Fprintln(w, "PROCESS\tPHASE\tPID\tSTARTS\tFOR\tLAST EXIT")
+			for _, s := range states {
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", s.Name, s.Phase, s.PID, s.Starts, progress.Short(time.Since(s.Since)), s.LastExit)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (a *app) killCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "kill PROCESS",
+		Short: "Send a signal to a process of the cluster (etcd, kube-apiserver, kubelet, containerd, ...)",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			sig := unix.SignalNum(name)
+			if sig == 0 {
+				return fmt.Errorf("--signal %q: use a name such as SIGKILL, SIGTERM, SIGSTOP or SIGCONT", name)
+			}
+			return box.Signal(a.layout, args[0], sig)
+		},
+	}
+	cmd.Flags().StringVar(&name, "signal", "SIGKILL", "the signal's name")
+	return cmd
+}
+
+func (a *app) restartCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restart PROCESS",
+		Short: "End a process of the cluster politely; the supervisor starts it again",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return box.Signal(a.layout, args[0], unix.SIGTERM)
+		},
+	}
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/node"
+)
+
+// programImage builds a static program of the module in dir and assembles its image.
+func (a *app) programImage(ctx context.Context, name, dir, pkg string) (*image.Image, error) {
+	program, err := a.compile(ctx, name, dir, pkg)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := image.Program(image.Registry+name, program)
+	if err != nil {
+		return nil, err
+	}
+	return image.Assemble(spec)
+}
+
+// compile builds a static program for an image into .cluster/bin.
+func (a *app) compile(ctx context.Context, name, dir, pkg string) (string, error) {
+	out := a.local("bin", name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build %s in %s: %w\n%s", pkg, filepath.Clean(dir), err, output.String())
+	}
+	return out, nil
+}
+
+// load imports an image into containerd unless it is there.
+func (a *app) load(ctx context.Context, img *image.Image) error {
+	if err := a.waitContainerd(ctx); err != nil {
+		return err
+	}
+	out, err := a.ctr(ctx, nil, "images", "list", "-q")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		if strings.TrimSpace(line) == img.Ref {
+			return nil
+		}
+	}
+	reader, writer := io.Pipe()
+	go func() { writer.CloseWithError(img.Write(writer)) }()
+	_, err = a.ctr(ctx, reader, "images", "import", "-")
+	reader.CloseWithError(io.ErrClosedPipe)
+	return err
+}
+
+func (a *app) waitContainerd(ctx context.Context) error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		_, err := a.ctr(ctx, nil, "version")
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("containerd does not answer, see %s: %w", a.layout.Log("containerd"), err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (a *app) ctr(ctx context.Context, in io.Reader, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, a.layout.Bin("ctr"), append([]string{"--address", a.layout.Run("containerd.sock"), "--namespace", node.Namespace}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}

@@ -1,0 +1,73 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Kubectl runs a kubectl program against one cluster.
+type Kubectl struct {
+	Bin string
+	// Kubeconfig is its file; "" leaves the choice to kubectl and the environment.
+	Kubeconfig string
+}
+
+// Output runs kubectl and returns what it prints; the error carries what it
+// printed to standard error.
+func (k Kubectl) Output(ctx context.Context, args ...string) (string, error) {
+	return k.pipe(ctx, nil, args...)
+}
+
+// Apply applies a manifest server-side and owns its fields.
+func (k Kubectl) Apply(ctx context.Context, manifest []byte) error {
+	_, err := k.pipe(ctx, bytes.NewReader(manifest), "apply", "--server-side", "--force-conflicts", "--field-manager=trading-cluster", "-f", "-")
+	return err
+}
+
+// Wait waits up to timeout for condition of resource, which may not exist yet.
+func (k Kubectl) Wait(ctx context.Context, timeout time.Duration, namespace, resource, condition string) error {
+	_, err := k.Output(ctx, "wait", "--namespace", namespace, "--for=create", "--timeout="+timeout.String(), resource)
+	if err == nil {
+		_, err = k.Output(ctx, "wait", "--namespace", namespace, "--for="+condition, "--timeout="+timeout.String(), resource)
+	}
+	return err
+}
+
+// Exists reports whether the named resource is there.
+func (k Kubectl) Exists(ctx context.Context, args ...string) (bool, error) {
+	out, err := k.Output(ctx, append([]string{"get", "--ignore-not-found", "-o", "name"}, args...)...)
+	return strings.TrimSpace(out) != "", err
+}
+
+func (k Kubectl) pipe(ctx context.Context, in io.Reader, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := k.Command(ctx, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		if text := strings.TrimSpace(stderr.String()); text != "" {
+			err = errors.New(text)
+		}
+		return stdout.String(), fmt.Errorf("kubectl %s: %w", strings.Join(args, " "), err)
+	}
+	return stdout.String(), nil
+}
+
+// Command is kubectl with args, not started.
+func (k Kubectl) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, k.Bin, args...)
+	cmd.Env = os.Environ()
+	if k.Kubeconfig != "" {
+		cmd.Env = append(cmd.Env, "KUBECONFIG="+k.Kubeconfig)
+	}
+	return cmd
+}

@@ -1,0 +1,193 @@
+package parts
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// needBytes is what all parts take from empty caches: modules, compiled packages, programs.
+	needBytes = 12 << 30
+	tailLines = 30
+)
+
+// Build returns the directory of the part's programs, building them if needed.
+// Two callers share: the second waits for the first. An interrupted build
+// leaves only a temporary directory that the next build removes.
+func (s Store) Build(ctx context.Context, p Part, detail func(string)) (string, error) {
+	dir, built, err := s.Path(p)
+	if err != nil || built {
+		return dir, err
+	}
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return "", fmt.Errorf("create the cache, set TRADING_OPERATOR_CACHE to a writable directory: %w", err)
+	}
+	unlock, err := lock(filepath.Join(s.Dir, p.Name+".lock"), detail)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, built, err = s.Path(p); err != nil || built {
+		return dir, err
+	}
+	temp := filepath.Join(s.Dir, ".building-"+p.Name)
+	if err := os.RemoveAll(temp); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(temp, 0o755); err != nil {
+		return "", err
+	}
+	for _, program := range sortedKeys(p.Programs) {
+		if err := s.compile(ctx, p, p.Programs[program], filepath.Join(temp, program), detail); err != nil {
+			return "", err
+		}
+	}
+	for _, link := range p.Links {
+		if err := os.Symlink(sortedKeys(p.Programs)[0], filepath.Join(temp, link)); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		return "", fmt.Errorf("move the finished part into the cache: %w", err)
+	}
+	return dir, nil
+}
+
+// compile runs go build and shows the end of its log when it fails.
+func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func(string)) error {
+	logs := filepath.Join(s.Dir, "logs")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return err
+	}
+	logPath := filepath.Join(logs, p.Name+".log")
+	log, err := os.Create(logPath)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	// No -trimpath: with the same flags the operator and its tests reuse what is compiled here.
+	args := []string{"build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w " + p.LDFlags), "-o", out}
+	if p.Tags != "" {
+		args = append(args, "-tags", p.Tags)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Dir = filepath.Join(s.Modules, p.Name)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+map[bool]string{true: "1", false: "0"}[p.CGO])
+	// On Ctrl-C the terminal signals the whole group; go build then removes its work directory itself.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("run go build (is Go installed?): %w", err)
+	}
+	follow(io.TeeReader(pipe, log), detail)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("build %s of part %s: %w\n%s\nthe whole log: %s", pkg, p.Name, err, tail(logPath), logPath)
+	}
+	return nil
+}
+
+// follow counts what go build -v names: downloads first, then compiled packages.
+func follow(r io.Reader, detail func(string)) {
+	var downloads, packages int
+	scanner := bufio.NewScanner(r)
+	for scanner.Scan() {
+		if strings.HasPrefix(scanner.Text(), "go: downloading") {
+			downloads++
+			detail(fmt.Sprintf("%d modules downloaded", downloads))
+			continue
+		}
+		packages++
+		detail(fmt.Sprintf("%d packages compiled", packages))
+	}
+	_, _ = io.Copy(io.Discard, r) // a line too long for the scanner must not block the build
+}
+
+func tail(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	if len(lines) > tailLines {
+		lines = lines[len(lines)-tailLines:]
+	}
+	return string(bytes.Join(lines, []byte("\n")))
+}
+
+// lock takes an advisory lock that ends with the process.
+func lock(path string, detail func(string)) (func(), error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		detail("another build of it runs, waiting for that")
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+	} else if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// CheckDisk says before a long build that there is not enough room for it.
+func (s Store) CheckDisk() error {
+	dir := s.Dir
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == "/" {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return fmt.Errorf("look for free space at %s: %w", dir, err)
+	}
+	if free := stat.Bavail * uint64(stat.Bsize); free < needBytes {
+		return fmt.Errorf("%s has %d GiB free, building Kubernetes takes up to %d GiB (modules, build cache, programs): free some, or point TRADING_OPERATOR_CACHE, GOCACHE and GOMODCACHE elsewhere",
+			dir, free>>30, needBytes>>30)
+	}
+	return nil
+}
+
+// Assets makes a directory with what envtest looks for and returns it.
+func (s Store) Assets(kubernetes, etcd string) (string, error) {
+	dir := filepath.Join(s.Dir, "assets-"+filepath.Base(kubernetes)+"-"+filepath.Base(etcd))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	temp, err := os.MkdirTemp(s.Dir, ".assets-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temp)
+	if err := os.Chmod(temp, 0o755); err != nil {
+		return "", err
+	}
+	for name, from := range map[string]string{"kube-apiserver": kubernetes, "kubectl": kubernetes, "etcd": etcd} {
+		if err := os.Symlink(filepath.Join(from, name), filepath.Join(temp, name)); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Rename(temp, dir); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return dir, nil
+}

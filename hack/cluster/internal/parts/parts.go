@@ -1,0 +1,147 @@
+// Package parts builds the programs of the cluster from Go modules into a cache
+// outside the tree. Each part is a module of its own below hack/cluster/parts.
+package parts
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Kubernetes is the version that every Kubernetes program reports.
+const Kubernetes = "1.37.2"
+
+// Part is one module and the programs built from it.
+type Part struct {
+	Name    string
+	Version string
+	// Programs maps the file built to the package it is built from.
+	Programs map[string]string
+	// Links are further names of the only program, which looks at how it is called.
+	Links   []string
+	Tags    string
+	LDFlags string
+	CGO     bool
+}
+
+// All lists the parts, the longest build first.
+var All = []Part{
+	{
+		Name: "kubernetes", Version: Kubernetes,
+		Programs: map[string]string{"kubernetes": "."},
+		Links:    []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"},
+		LDFlags: "-X k8s.io/component-base/version.gitVersion=v" + Kubernetes +
+			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
+	},
+	{Name: "etcd", Version: "3.6.16", Programs: map[string]string{"etcd": "go.etcd.io/etcd/server/v3"}},
+	{Name: "containerd", Version: "2.3.7", Programs: map[string]string{
+		"containerd":              "github.com/containerd/containerd/v2/cmd/containerd",
+		"containerd-shim-runc-v2": "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+		"ctr":                     "github.com/containerd/containerd/v2/cmd/ctr",
+	}},
+	{Name: "runc", Version: "1.5.2", Programs: map[string]string{"runc": "github.com/opencontainers/runc"}, Tags: "seccomp", CGO: true},
+	{Name: "coredns", Version: "1.15.0", Programs: map[string]string{"coredns": "."}},
+	{Name: "cert-manager", Version: "1.21.2", Programs: map[string]string{"cert-manager": "."}},
+}
+
+// Find returns the part of that name.
+func Find(name string) (Part, error) {
+	var names []string
+	for _, p := range All {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return Part{}, fmt.Errorf("no part %q: use one of %s", name, strings.Join(names, ", "))
+}
+
+// CacheDir is where finished parts live: $TRADING_OPERATOR_CACHE or the user's
+// cache directory, below it trading-operator.
+func CacheDir() (string, error) {
+	base := os.Getenv("TRADING_OPERATOR_CACHE")
+	if base == "" {
+		var err error
+		if base, err = os.UserCacheDir(); err != nil {
+			return "", fmt.Errorf("find a cache directory, set TRADING_OPERATOR_CACHE: %w", err)
+		}
+	}
+	base, err := filepath.Abs(base)
+	return filepath.Join(base, "trading-operator"), err
+}
+
+// Key names the part's directory in the cache: it changes with the version, the
+// part's files, the Go release, the platform and how it is built.
+func (p Part) Key(module string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Tags, p.LDFlags, p.CGO, p.Links)
+	for _, name := range sortedKeys(p.Programs) {
+		fmt.Fprintln(h, name, p.Programs[name])
+	}
+	entries, err := os.ReadDir(module)
+	if err != nil {
+		return "", fmt.Errorf("read part %s: %w", p.Name, err)
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() || strings.HasSuffix(entry.Name(), "_test.go") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(module, entry.Name()))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n%s", entry.Name(), len(data), data)
+	}
+	return fmt.Sprintf("%s-%s-%s", p.Name, p.Version, hex.EncodeToString(h.Sum(nil))[:12]), nil
+}
+
+// Store builds parts from the modules below Modules into the cache Dir.
+type Store struct {
+	Dir     string
+	Modules string // hack/cluster/parts
+}
+
+// Path returns the directory of the part's programs and whether they are built.
+func (s Store) Path(p Part) (dir string, built bool, err error) {
+	key, err := p.Key(filepath.Join(s.Modules, p.Name))
+	if err != nil {
+		return "", false, err
+	}
+	dir = filepath.Join(s.Dir, key)
+	_, err = os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dir, false, nil
+	}
+	return dir, err == nil, err
+}
+
+// Missing returns those of parts that are not built.
+func (s Store) Missing(all []Part) ([]Part, error) {
+	var missing []Part
+	for _, p := range all {
+		_, built, err := s.Path(p)
+		if err != nil {
+			return nil, err
+		}
+		if !built {
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

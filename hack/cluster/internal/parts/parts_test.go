@@ -1,0 +1,100 @@
+package parts
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func module(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "hello")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+var hello = Part{Name: "hello", Version: "1.0.0", Programs: map[string]string{"hello": "."}, Links: []string{"greet"}}
+
+var helloFiles = map[string]string{
+	"go.mod":  "module example.com/hello\n\ngo 1.26.0\n",
+	"main.go": "package main\n\nfunc main() { println(\"hello\") }\n",
+}
+
+func key(t *testing.T, p Part, dir string) string {
+	t.Helper()
+	k, err := p.Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestKeyFollowsContentAndFlags(t *testing.T) {
+	base := key(t, hello, module(t, helloFiles))
+	if again := key(t, hello, module(t, helloFiles)); again != base {
+		t.Errorf("the same content has keys %s and %s", base, again)
+	}
+	changed := map[string]string{"go.mod": helloFiles["go.mod"], "main.go": "package main\n\nfunc main() {}\n"}
+	if key(t, hello, module(t, changed)) == base {
+		t.Error("a changed file keeps the key")
+	}
+	tagged := hello
+	tagged.Tags = "seccomp"
+	if key(t, tagged, module(t, helloFiles)) == base {
+		t.Error("a changed build tag keeps the key")
+	}
+	withTest := map[string]string{"x_test.go": "package main\n"}
+	for k, v := range helloFiles {
+		withTest[k] = v
+	}
+	if key(t, hello, module(t, withTest)) != base {
+		t.Error("a test file changes the key")
+	}
+}
+
+func TestBuildIsCachedAndAtomic(t *testing.T) {
+	store := Store{Dir: t.TempDir(), Modules: filepath.Dir(module(t, helloFiles))}
+	// What an interrupted build leaves must not be in the way.
+	if err := os.MkdirAll(filepath.Join(store.Dir, ".building-hello", "junk"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := store.Build(t.Context(), hello, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"hello", "greet"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if missing, err := store.Missing([]Part{hello}); err != nil || len(missing) != 0 {
+		t.Errorf("missing after the build: %v, %v", missing, err)
+	}
+	t.Setenv("PATH", "") // a second build would need go
+	if again, err := store.Build(t.Context(), hello, func(string) {}); err != nil || again != dir {
+		t.Errorf("second build: %s, %v", again, err)
+	}
+}
+
+func TestFailedBuildShowsItsLogAndLeavesNoPart(t *testing.T) {
+	files := map[string]string{"go.mod": helloFiles["go.mod"], "main.go": "package main\n\nfunc main() { missing() }\n"}
+	store := Store{Dir: t.TempDir(), Modules: filepath.Dir(module(t, files))}
+	_, err := store.Build(t.Context(), hello, func(string) {})
+	if err == nil {
+		t.Fatal("a program that does not compile was built")
+	}
+	if want := "undefined: missing"; !strings.Contains(err.Error(), want) {
+		t.Errorf("error does not show %q: %v", want, err)
+	}
+	if _, built, _ := store.Path(hello); built {
+		t.Error("the failed part is in the cache")
+	}
+}
