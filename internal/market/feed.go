@@ -41,7 +41,7 @@ type ReplayOptions struct {
 	WarmUp int
 	// ResumeAfter is, for each pair, the end of the last bar that was dealt with
 	// before a restart. The replay goes on behind it. A pair that is missing
-	// begins at the latest of these times.
+	// had no bar yet and begins at the latest of these times.
 	ResumeAfter map[string]time.Time
 	// Clock that paces the replay; the real one when nil.
 	Clock clock.Clock
@@ -117,7 +117,11 @@ func beginning(recordings []*Recording, options ReplayOptions) (begin time.Time)
 			begin = mark
 		}
 	}
-	if len(options.ResumeAfter) > 0 || options.WarmUp == 0 {
+	if !begin.IsZero() {
+		// A bar that ends with the latest mark may still be due.
+		return begin.Add(-1)
+	}
+	if options.WarmUp == 0 {
 		return begin
 	}
 	for _, recording := range recordings {

@@ -96,7 +96,8 @@ func (i Instrument) notionalBig(price Price, quantity Quantity) Money {
 }
 
 // QuantityFor is the largest quantity whose value at the price is not above the
-// given amount; zero if the amount or the price is not positive.
+// given amount; zero if the amount or the price is not positive. It saturates
+// at the greatest quantity that there is.
 func (i Instrument) QuantityFor(price Price, amount Money) Quantity {
 	if price <= 0 || amount <= 0 {
 		return 0

@@ -3,13 +3,14 @@ package market
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 	_ "time/tzdata" // the agent's image has no time zone files, and equities are recorded in New York time
 )
 
 // leanName matches the path of a file of LEAN's data folder, also with "_" for
 // "/", such as crypto/coinbase/minute/btcusd/20180404_trade.zip.
-var leanName = regexp.MustCompile(`(?i)(?:^|[/_])(crypto|forex|cfd|equity)[/_]([a-z0-9]+)[/_](tick|second|minute|hour|daily)[/_]([a-z0-9.]+?)(?:[/_]([0-9]{8}))?(?:[/_](trade|quote))?\.(?:zip|csv|csv\.gz)$`)
+var leanName = regexp.MustCompile(`(?:^|[/_])(crypto|forex|cfd|equity)[/_]([a-z0-9]+)[/_](tick|second|minute|hour|daily)[/_]([a-z0-9.]+?)(?:[/_]([0-9]{8}))?(?:[/_](trade|quote))?\.(?:zip|csv|csv\.gz)$`)
 
 // leanFile is what the name of a LEAN file says about its rows.
 type leanFile struct {
@@ -27,7 +28,7 @@ type leanFile struct {
 
 // parseLEANName reads a path; false when it is not that of a LEAN file.
 func parseLEANName(path string) (leanFile, bool, error) {
-	match := leanName.FindStringSubmatch(path)
+	match := leanName.FindStringSubmatch(strings.ToLower(path))
 	if match == nil {
 		return leanFile{}, false, nil
 	}

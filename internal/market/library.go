@@ -174,17 +174,14 @@ func readFiles(files fs.FS, paths []string, instrument Instrument) ([]*table, er
 			return nil, err
 		}
 		if i == 0 {
-			symbol, first = strings.ToLower(lean.symbol), name
+			symbol, first = lean.symbol, name
 		}
-		if strings.ToLower(lean.symbol) != symbol {
+		if lean.symbol != symbol {
 			return nil, fmt.Errorf("%s and %s are not of one pair; name the data set so that it finds the files of one", first, name)
 		}
 		content, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, err
-		}
-		if !isLEAN {
-			lean = leanFile{}
 		}
 		read, err := decode(name, content, lean, isLEAN, counts)
 		if err != nil {
