@@ -50,9 +50,9 @@ type decisionKey struct {
 
 type memoryAgent struct {
 	Agent
-	epoch     int64
-	released  bool
-	cash      map[string]market.Money
+	epoch    int64
+	released bool
+	cash     map[string]market.Money
 	// decisions keeps a digest of each, so that a long backtest stays small.
 	decisions map[decisionKey]uint64
 	last      *Decision

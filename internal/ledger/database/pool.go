@@ -1,0 +1,134 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Pool is a set of connections to one database.
+type Pool struct {
+	pool *pgxpool.Pool
+	hide hider
+}
+
+// Open prepares a pool; it connects when it is first used. Close ends it.
+func Open(ctx context.Context, uri string) (*Pool, error) {
+	config, err := Config(uri)
+	if err != nil {
+		return nil, err
+	}
+	hide := newHider(config.ConnConfig.Password)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, hide.clean(err)
+	}
+	return &Pool{pool: pool, hide: hide}, nil
+}
+
+// Close ends all connections.
+func (p *Pool) Close() { p.pool.Close() }
+
+// Ping asks the database for a sign of life.
+func (p *Pool) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	defer cancel()
+	return p.hide.clean(p.pool.Ping(ctx))
+}
+
+// Write runs a transaction. The function must be idempotent and leave nothing
+// behind but what it writes through the transaction: it runs again when the
+// transaction lost against another, when the connection broke before the commit,
+// and when the reply to the commit was lost, which is how the outcome is learnt.
+//
+// If the outcome cannot be learnt the error is ErrOutcomeUnknown. After any other
+// error nothing has changed. A commit that has begun is waited for even if the
+// caller gives up.
+func (p *Pool) Write(ctx context.Context, write func(context.Context, pgx.Tx) error) error {
+	return p.transact(ctx, pgx.TxOptions{}, write)
+}
+
+// Read runs a transaction that sees one state of the database.
+func (p *Pool) Read(ctx context.Context, read func(context.Context, pgx.Tx) error) error {
+	return p.transact(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, read)
+}
+
+const attempts = 5
+
+func (p *Pool) transact(ctx context.Context, options pgx.TxOptions, run func(context.Context, pgx.Tx) error) error {
+	bounded, cancel := context.WithTimeout(ctx, operationTimeout)
+	defer cancel()
+	lost := false
+	for attempt := 1; ; attempt++ {
+		err := p.attempt(bounded, options, run)
+		if err == nil {
+			return nil
+		}
+		if _, ok := errors.AsType[*lostCommit](err); ok {
+			lost = true
+		} else if !conflicting(err) && !unavailable(err) && !errors.Is(err, context.Canceled) {
+			return p.hide.clean(err)
+		}
+		if attempt == attempts || !pause(bounded, attempt) {
+			if lost {
+				return p.hide.outcomeUnknown(err)
+			}
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			}
+			return p.hide.clean(err)
+		}
+	}
+}
+
+// lostCommit is a commit that was sent and not answered.
+type lostCommit struct{ cause error }
+
+func (l *lostCommit) Error() string { return "the reply to a commit was lost: " + l.cause.Error() }
+func (l *lostCommit) Unwrap() error { return l.cause }
+
+func (p *Pool) attempt(ctx context.Context, options pgx.TxOptions, run func(context.Context, pgx.Tx) error) error {
+	tx, err := p.pool.BeginTx(ctx, options)
+	if err != nil {
+		return err
+	}
+	if err := run(ctx, tx); err != nil {
+		rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = tx.Rollback(rollback)
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		_ = tx.Rollback(ctx)
+		return err
+	}
+	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	err = tx.Commit(commit)
+	if err != nil && answered(err) {
+		return err
+	}
+	if err != nil {
+		return &lostCommit{err}
+	}
+	return nil
+}
+
+// pause waits longer each time, and somewhat at random; it reports false if the
+// context ended.
+func pause(ctx context.Context, attempt int) bool {
+	wait := time.Duration(attempt*attempt) * 20 * time.Millisecond
+	timer := time.NewTimer(wait + rand.N(wait))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
