@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"math/bits"
@@ -49,17 +50,20 @@ func (f Fraction) String() string {
 }
 
 // ExceedsShare reports whether part is more than the share of whole, exactly.
-// Negative parts never exceed; a whole that is not positive has no share.
+// A part that is not positive never is; a whole that is not positive has no
+// share.
 func ExceedsShare(part market.Money, share Fraction, whole market.Money) bool {
-	if part <= 0 {
-		return false
-	}
-	if whole <= 0 {
-		return true
-	}
+	return part > 0 && (whole <= 0 || compareShare(part, share, whole) > 0)
+}
+
+// compareShare compares part with share × whole, both positive, in 128 bits.
+func compareShare(part market.Money, share Fraction, whole market.Money) int {
 	leftHigh, leftLow := bits.Mul64(uint64(part), uint64(Whole))
 	rightHigh, rightLow := bits.Mul64(uint64(whole), uint64(share))
-	return leftHigh > rightHigh || (leftHigh == rightHigh && leftLow > rightLow)
+	if leftHigh != rightHigh {
+		return cmp.Compare(leftHigh, rightHigh)
+	}
+	return cmp.Compare(leftLow, rightLow)
 }
 
 const maxInt64 = 1<<63 - 1
