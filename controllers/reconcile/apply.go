@@ -1,0 +1,148 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+)
+
+// NotOwnedError says that an object with a child's name exists and belongs to
+// somebody else. It is never touched.
+type NotOwnedError struct{ Kind, Name string }
+
+func (e *NotOwnedError) Error() string {
+	return fmt.Sprintf("%s %q exists and does not belong to this object; delete or rename it", e.Kind, e.Name)
+}
+
+// Applier brings children to their desired state by server-side apply under one
+// field owner, and writes nothing when they have it already.
+type Applier struct {
+	Client client.Client
+	// Live reads past the cache, which holds labelled objects only: before the
+	// first write it shows an object of that name that is somebody else's.
+	Live client.Reader
+}
+
+// Apply applies one child of owner. desired must carry owner's controller
+// reference. It fails with NotOwnedError.
+func (a *Applier) Apply(ctx context.Context, owner, desired client.Object) error {
+	gvk, err := apiutil.GVKForObject(desired, a.Client.Scheme())
+	if err != nil {
+		return err
+	}
+	want, err := plain(desired)
+	if err != nil {
+		return fmt.Errorf("encode %s %s: %w", gvk.Kind, desired.GetName(), err)
+	}
+	live, err := a.read(ctx, desired)
+	if err != nil {
+		return fmt.Errorf("read %s %s: %w", gvk.Kind, desired.GetName(), err)
+	}
+	if live != nil {
+		if !metav1.IsControlledBy(live, owner) {
+			return &NotOwnedError{Kind: gvk.Kind, Name: desired.GetName()}
+		}
+		have, err := plain(live)
+		if err != nil {
+			return fmt.Errorf("encode %s %s: %w", gvk.Kind, desired.GetName(), err)
+		}
+		if covers(have, want) {
+			return nil
+		}
+	}
+	child := &unstructured.Unstructured{Object: want}
+	child.SetGroupVersionKind(gvk)
+	err = a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(child), client.FieldOwner(FieldOwner), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("apply %s %s: %w", gvk.Kind, desired.GetName(), err)
+	}
+	return nil
+}
+
+// read returns the object as it is, or nil. The cache is asked first.
+func (a *Applier) read(ctx context.Context, desired client.Object) (client.Object, error) {
+	for _, reader := range []client.Reader{a.Client, a.Live} {
+		live := desired.DeepCopyObject().(client.Object)
+		err := reader.Get(ctx, client.ObjectKeyFromObject(desired), live)
+		if err == nil {
+			return live, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// plain is the object as a tree of maps, without what only the server sets.
+func plain(object client.Object) (map[string]any, error) {
+	tree, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, err
+	}
+	unstructured.RemoveNestedField(tree, "metadata", "creationTimestamp")
+	delete(tree, "status")
+	delete(tree, "apiVersion")
+	delete(tree, "kind")
+	return tree, nil
+}
+
+// covers reports whether everything that is wanted is there. Maps may hold more
+// (the labels of others); lists must be equal in length and order, so that a
+// rule that somebody added to a Role counts as a difference. Owner references
+// are the exception, because other owners may stand beside ours.
+func covers(have, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		have, ok := have.(map[string]any)
+		if !ok {
+			return false
+		}
+		for key, value := range want {
+			if key == "ownerReferences" && containsAll(have[key], value) {
+				continue
+			}
+			if !covers(have[key], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		have, ok := have.([]any)
+		if !ok || len(have) != len(want) {
+			return false
+		}
+		for i := range want {
+			if !covers(have[i], want[i]) {
+				return false
+			}
+		}
+		return true
+	default:
+		return have == want
+	}
+}
+
+func containsAll(have, want any) bool {
+	haves, okHave := have.([]any)
+	wants, okWant := want.([]any)
+	if !okHave || !okWant {
+		return false
+	}
+	for _, wanted := range wants {
+		found := false
+		for _, candidate := range haves {
+			found = found || covers(candidate, wanted)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,90 @@
+// Package tradingagent runs one pod for every TradingAgent and says in status
+// what it does and why.
+package tradingagent
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+)
+
+// refusedPause is how soon a pod that the API server refused is tried again: a
+// quota is raised by somebody else, and no watch tells.
+const refusedPause = 30 * time.Second
+
+// Reconciler keeps agents and their pods in step.
+type Reconciler struct {
+	// Client reads from the cache and writes; Live reads past the cache.
+	Client client.Client
+	Live   client.Reader
+	// Applier and Reporter write children and status.
+	Applier  *reconcile.Applier
+	Reporter *reconcile.Reporter
+	Clock    clock.PassiveClock
+	// AgentImage is what the agents' pods run.
+	AgentImage string
+	// Release gives back an agent's claims in the ledger at uri. Its error must
+	// not carry the URI.
+	Release func(ctx context.Context, uri, agentUID string) error
+}
+
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents/status,verbs=patch
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents/finalizers,verbs=update
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=assetpairs;ledgers;riskpolicies;tradingaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile takes one agent through gather, check, desire, apply, observe and
+// report.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	s, err := r.gather(ctx, request.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !s.agent.DeletionTimestamp.IsZero() {
+		outcome, gone, err := r.remove(ctx, s)
+		if gone {
+			return ctrl.Result{}, nil
+		}
+		return r.finish(ctx, s, outcome, err)
+	}
+	mayStart := check(s, references).ok() && check(s, rules).ok()
+	err = r.apply(ctx, s, mayStart)
+	return r.finish(ctx, s, report(s), err)
+}
+
+func (r *Reconciler) finish(ctx context.Context, s *scope, outcome reconcile.Outcome, err error) (ctrl.Result, error) {
+	if told, ok := refused(err); ok {
+		outcome, err = told, nil
+	}
+	return r.Reporter.Finish(ctx, s.before, s.agent, outcome, err)
+}
+
+// SetupWithManager registers the controller and what wakes it.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.TradingAgent{}, builder.WithPredicates(reconcile.Changed(agentMatters))).
+		Owns(&corev1.Pod{}).
+		Owns(&corev1.ServiceAccount{}).
+		Owns(&rbacv1.Role{}).
+		Owns(&rbacv1.RoleBinding{}).
+		Watches(&v1alpha1.RiskPolicy{}, reconcile.Map(r.agentsOfPolicy), builder.WithPredicates(reconcile.SpecOrReady())).
+		Watches(&v1alpha1.AssetPair{}, reconcile.Map(r.agentsOfPair), builder.WithPredicates(reconcile.SpecOrReady())).
+		Watches(&v1alpha1.TradingAccount{}, reconcile.Map(r.agentsOfAccount), builder.WithPredicates(reconcile.SpecOrReady())).
+		Watches(&v1alpha1.Ledger{}, reconcile.Map(r.agentsOfLedger), builder.WithPredicates(reconcile.SpecOrReady())).
+		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(r.agentsWithoutPair), builder.WithPredicates(reconcile.Changed(pairsMoved))).
+		Complete(r)
+}

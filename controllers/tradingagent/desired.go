@@ -1,0 +1,243 @@
+package tradingagent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+)
+
+const (
+	// templateHashAnnotation on the pod holds the hash of all that needs a new
+	// process when it changes.
+	templateHashAnnotation = v1alpha1.GroupName + "/template-hash"
+
+	// agentUser is the numeric user of the agent's image.
+	agentUser int64 = 65532
+
+	// stopSeconds is what a process is given to finish the command in hand: an
+	// order and its answer, with the venue's time-out.
+	stopSeconds int64 = 30
+
+	ledgerDirectory = "/etc/trading/ledger"
+	ledgerFile      = "uri"
+	httpPort        = 8080
+)
+
+// ChildName is the name of all of an agent's children. It is deterministic:
+// the API server itself then refuses a second pod.
+func ChildName(agent metav1.Object) string { return agent.GetName() + "-trader" }
+
+// desiredAccess builds what the agent's process needs to act at the API server.
+func desiredAccess(agent *v1alpha1.TradingAgent) []client.Object {
+	return []client.Object{desiredServiceAccount(agent), desiredRole(agent), desiredRoleBinding(agent)}
+}
+
+func desiredServiceAccount(agent *v1alpha1.TradingAgent) *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{
+		ObjectMeta: childMeta(agent),
+		// Only the agent's own pod, which asks for it, is given a token.
+		AutomountServiceAccountToken: ptr.To(false),
+	}
+}
+
+// desiredRole lets the agent watch its manifests and report about itself alone.
+// It grants nothing on Secrets.
+func desiredRole(agent *v1alpha1.TradingAgent) *rbacv1.Role {
+	return &rbacv1.Role{
+		ObjectMeta: childMeta(agent),
+		Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{v1alpha1.GroupName},
+			Resources: []string{"assetpairs", "ledgers", "riskpolicies", "tradingaccounts", "tradingagents"},
+			Verbs:     []string{"get", "list", "watch"},
+		}, {
+			APIGroups:     []string{v1alpha1.GroupName},
+			Resources:     []string{"tradingagents/status"},
+			ResourceNames: []string{agent.Name},
+			Verbs:         []string{"patch"},
+		}},
+	}
+}
+
+func desiredRoleBinding(agent *v1alpha1.TradingAgent) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		ObjectMeta: childMeta(agent),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: ChildName(agent)},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: ChildName(agent), Namespace: agent.Namespace}},
+	}
+}
+
+func childMeta(agent *v1alpha1.TradingAgent) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name:      ChildName(agent),
+		Namespace: agent.Namespace,
+		Labels:    reconcile.Owned(agent),
+		OwnerReferences: []metav1.OwnerReference{
+			*metav1.NewControllerRef(agent, v1alpha1.GroupVersion.WithKind("TradingAgent")),
+		},
+	}
+}
+
+// desiredPod builds the agent's pod. Every reference must be resolved.
+func desiredPod(s *scope, hash string) *corev1.Pod {
+	meta := childMeta(s.agent)
+	meta.Labels = maps.Clone(meta.Labels)
+	meta.Annotations = map[string]string{
+		templateHashAnnotation: hash,
+		// A trader that holds a position is not moved for the sake of packing.
+		"cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+		"kubectl.kubernetes.io/default-container":        "trading-agent",
+	}
+	return &corev1.Pod{
+		ObjectMeta: meta,
+		Spec: corev1.PodSpec{
+			ServiceAccountName:            ChildName(s.agent),
+			AutomountServiceAccountToken:  ptr.To(true),
+			EnableServiceLinks:            ptr.To(false),
+			RestartPolicy:                 corev1.RestartPolicyAlways,
+			TerminationGracePeriodSeconds: ptr.To(stopSeconds),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot:   ptr.To(true),
+				RunAsUser:      ptr.To(agentUser),
+				RunAsGroup:     ptr.To(agentUser),
+				FSGroup:        ptr.To(agentUser),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{desiredContainer(s)},
+			Volumes:    desiredVolumes(s.ledger),
+		},
+	}
+}
+
+func desiredContainer(s *scope) corev1.Container {
+	return corev1.Container{
+		Name:  "trading-agent",
+		Image: s.image,
+		Args: []string{
+			"run",
+			"--namespace=$(POD_NAMESPACE)",
+			"--agent=" + s.agent.Name,
+			"--agent-uid=" + string(s.agent.UID),
+			fmt.Sprintf("--listen=:%d", httpPort),
+			"--ledger-uri-file=" + ledgerDirectory + "/" + ledgerFile,
+		},
+		Env: []corev1.EnvVar{
+			fromField("POD_NAME", "metadata.name"),
+			fromField("POD_NAMESPACE", "metadata.namespace"),
+			fromField("POD_UID", "metadata.uid"),
+			fromField("NODE_NAME", "spec.nodeName"),
+		},
+		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: httpPort, Protocol: corev1.ProtocolTCP}},
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{
+				corev1.ResourceCPU:    resource.MustParse("25m"),
+				corev1.ResourceMemory: resource.MustParse("64Mi"),
+			},
+			Limits: corev1.ResourceList{
+				corev1.ResourceCPU:    resource.MustParse("1"),
+				corev1.ResourceMemory: resource.MustParse("512Mi"),
+			},
+		},
+		LivenessProbe:  probe("/healthz", 10, 6),
+		ReadinessProbe: probe("/readyz", 2, 3),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: "ledger", MountPath: ledgerDirectory, ReadOnly: true},
+			{Name: "tmp", MountPath: "/tmp"},
+		},
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr.To(false),
+			ReadOnlyRootFilesystem:   ptr.To(true),
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}
+}
+
+func desiredVolumes(ledger *v1alpha1.Ledger) []corev1.Volume {
+	return []corev1.Volume{{
+		Name: "ledger",
+		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName:  ledger.Spec.URISecretRef.Name,
+			DefaultMode: ptr.To[int32](0o440),
+			Items:       []corev1.KeyToPath{{Key: ledger.Spec.URISecretRef.Key, Path: ledgerFile}},
+		}},
+	}, {
+		Name:         "tmp",
+		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("64Mi"))}},
+	}}
+}
+
+func fromField(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}}}
+}
+
+func probe(path string, periodSeconds, failures int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path: path, Port: intstr.FromString("http"), Scheme: corev1.URISchemeHTTP,
+		}},
+		PeriodSeconds:    periodSeconds,
+		TimeoutSeconds:   2,
+		SuccessThreshold: 1,
+		FailureThreshold: failures,
+	}
+}
+
+// template is all that an agent's process reads once, at its start. Limits,
+// trading, deletionPolicy and the policy's name are not in it, because the agent
+// watches those; nor is the operator's version, so that upgrading the operator
+// restarts nobody.
+type template struct {
+	Image      string
+	Mode       v1alpha1.Mode
+	AccountRef v1alpha1.ObjectReference
+	AssetPairs []v1alpha1.AssetPairSelector
+	Decision   *v1alpha1.DecisionSpec
+	Sizing     *v1alpha1.SizingSpec
+	MarketData v1alpha1.MarketDataSpec
+	// The UIDs tell an object from another that came later under its name.
+	AccountUID types.UID
+	Paper      *v1alpha1.PaperAccountSpec
+	LedgerUID  types.UID
+	LedgerURI  v1alpha1.SecretKeyReference
+	PairUIDs   []types.UID
+}
+
+// templateHash of the agent's pod. Every reference must be resolved.
+func templateHash(s *scope) (string, error) {
+	spec := s.agent.Spec
+	content := template{
+		Image:      s.image,
+		Mode:       spec.Mode,
+		AccountRef: spec.AccountRef,
+		AssetPairs: spec.AssetPairs,
+		Decision:   spec.Decision,
+		Sizing:     spec.Sizing,
+		MarketData: spec.MarketData,
+		AccountUID: s.account.UID,
+		Paper:      s.account.Spec.Paper,
+		LedgerUID:  s.ledger.UID,
+		LedgerURI:  s.ledger.Spec.URISecretRef,
+	}
+	for _, pair := range s.tradedPairs() {
+		content.PairUIDs = append(content.PairUIDs, pair.UID)
+	}
+	encoded, err := json.Marshal(content)
+	if err != nil {
+		return "", fmt.Errorf("encode the pod template's content: %w", err)
+	}
+	sum := sha256.Sum256(encoded)
+	return hex.EncodeToString(sum[:8]), nil
+}

@@ -1,0 +1,228 @@
+package tradingagent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+)
+
+// finding is what a policy objects to; an empty reason objects to nothing.
+type finding struct{ reason, message string }
+
+func (f finding) ok() bool { return f.reason == "" }
+
+// policy judges one thing about an agent.
+type policy func(*scope) finding
+
+// references are judged in this order: what must exist, then what must be Ready,
+// before a pod may start.
+var references = []policy{
+	accountExists,
+	policyExists,
+	pairsExist,
+	ledgerExists,
+	ledgerSecretExists,
+	referencesReady,
+}
+
+// rules are the validators of admission once more, for objects that are older
+// than a rule or came while the webhook was away.
+var rules = []policy{
+	specIsValid,
+	modeFitsAccount,
+	currenciesAgree,
+	pairsAreFree,
+}
+
+// check returns the first finding of a chain.
+func check(s *scope, chain []policy) finding {
+	for _, judge := range chain {
+		if found := judge(s); !found.ok() {
+			return found
+		}
+	}
+	return finding{}
+}
+
+func accountExists(s *scope) finding {
+	if s.account != nil {
+		return finding{}
+	}
+	return finding{v1alpha1.ReasonAccountNotFound, fmt.Sprintf("TradingAccount %q does not exist; create it, or correct spec.accountRef.name", s.agent.Spec.AccountRef.Name)}
+}
+
+func policyExists(s *scope) finding {
+	if s.policy != nil {
+		return finding{}
+	}
+	return finding{v1alpha1.ReasonRiskPolicyNotFound, fmt.Sprintf("RiskPolicy %q does not exist; create it, or correct spec.riskPolicyRef.name", s.agent.Spec.RiskPolicyRef.Name)}
+}
+
+func pairsExist(s *scope) finding {
+	for i, pair := range s.tradedPairs() {
+		if pair == nil {
+			return finding{v1alpha1.ReasonAssetPairNotFound, fmt.Sprintf("no AssetPair has the name %q; create it, add the name to a pair's aliases, or correct spec.assetPairs[%d].name", s.agent.Spec.AssetPairs[i].Name, i)}
+		}
+	}
+	return finding{}
+}
+
+func ledgerExists(s *scope) finding {
+	if s.ledger != nil {
+		return finding{}
+	}
+	return finding{v1alpha1.ReasonLedgerNotFound, fmt.Sprintf("Ledger %q of account %q does not exist; create it", s.account.Spec.LedgerRef.Name, s.account.Name)}
+}
+
+// ledgerSecretExists asks the Ledger's own status: its controller reads Secrets,
+// this one does not.
+func ledgerSecretExists(s *scope) finding {
+	resolved := reconcile.StatusOf(s.ledger).Get(v1alpha1.ConditionResolvedRefs)
+	if resolved == nil || resolved.Reason != v1alpha1.ReasonLedgerSecretNotFound {
+		return finding{}
+	}
+	ref := s.ledger.Spec.URISecretRef
+	return finding{v1alpha1.ReasonLedgerSecretNotFound, fmt.Sprintf("Secret %q with key %q, which Ledger %q names, does not exist; create it", ref.Name, ref.Key, s.ledger.Name)}
+}
+
+func referencesReady(s *scope) finding {
+	objects := []client.Object{s.ledger, s.account, s.policy}
+	for _, pair := range s.tradedPairs() {
+		objects = append(objects, pair)
+	}
+	kinds := []string{"Ledger", "TradingAccount", "RiskPolicy", "AssetPair"}
+	for i, object := range objects {
+		// A Ready of an older generation will do: it is looked at again in a
+		// moment, and an edited policy must not make all of its agents blink.
+		ready := reconcile.StatusOf(object).Get(v1alpha1.ConditionReady)
+		if ready != nil && ready.Status == metav1.ConditionTrue {
+			continue
+		}
+		message := "has not been looked at yet"
+		if ready != nil {
+			message = "is not Ready: " + ready.Reason
+		}
+		return finding{v1alpha1.ReasonReferenceNotReady, fmt.Sprintf("%s %q %s", kinds[min(i, len(kinds)-1)], object.GetName(), message)}
+	}
+	return finding{}
+}
+
+func specIsValid(s *scope) finding {
+	return judged(v1alpha1.ReasonInvalidSpec, v1alpha1.ValidateTradingAgent(s.agent))
+}
+
+func modeFitsAccount(s *scope) finding {
+	return judged(v1alpha1.ReasonModeMismatch, v1alpha1.ValidateMode(s.agent, s.account))
+}
+
+func currenciesAgree(s *scope) finding {
+	return judged(v1alpha1.ReasonCurrencyMismatch, v1alpha1.ValidateCurrencies(s.agent, s.account, s.policy, s.pairs))
+}
+
+func pairsAreFree(s *scope) finding {
+	return judged(v1alpha1.ReasonPairTaken, v1alpha1.ValidateUniquePairs(s.agent, s.elders, s.pairs))
+}
+
+// judged turns what a validator returns into a finding. The validators see no
+// Secret, so their words may stand in status.
+func judged(reason string, errs field.ErrorList) finding {
+	if len(errs) == 0 {
+		return finding{}
+	}
+	words := make([]string, len(errs))
+	for i, err := range errs {
+		words[i] = err.Error()
+	}
+	return finding{reason, strings.Join(words, "; ")}
+}
+
+// podStep is what a pass does with the agent's pod.
+type podStep int
+
+const (
+	// stepKeep leaves the pod as it is, or leaves its absence.
+	stepKeep podStep = iota
+	// stepCreate creates the pod.
+	stepCreate
+	// stepReplace ends the pod because its template has changed.
+	stepReplace
+	// stepRevive ends a pod that will not run again, so that another can start.
+	stepRevive
+	// stepBackOff leaves a pod that has failed for a while.
+	stepBackOff
+	// stepAwaitEnd waits for a pod that is ending.
+	stepAwaitEnd
+	// stepForeign leaves a pod that the agent does not own alone.
+	stepForeign
+)
+
+// Bounds of the pause before a failed pod is replaced. The first keeps a pod
+// that the kubelet refuses from being created in a tight loop, the second has an
+// agent back soon after a node has recovered.
+const (
+	minRevivePause = 10 * time.Second
+	maxRevivePause = 5 * time.Minute
+)
+
+// nextStep decides what to do with the pod. At most one pod of an agent ever
+// exists: a new one is created only when no pod has its name.
+func nextStep(s *scope, hash string, mayStart bool) podStep {
+	pod := s.pod
+	switch {
+	case pod == nil && mayStart:
+		return stepCreate
+	case pod == nil:
+		return stepKeep
+	case s.ownPod() == nil:
+		return stepForeign
+	case !pod.DeletionTimestamp.IsZero():
+		return stepAwaitEnd
+	case finished(pod) && revivePause(s, pod) > 0:
+		return stepBackOff
+	case finished(pod):
+		return stepRevive
+	case mayStart && pod.Annotations[templateHashAnnotation] != hash:
+		return stepReplace
+	}
+	return stepKeep
+}
+
+// finished reports whether the pod will never run again: evicted, refused by
+// its node, or ended with it.
+func finished(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
+// revivePause is how long a finished pod still stays. It lasts as long as the
+// agent had been without an available pod when this one ended, so it doubles
+// from pod to pod, and the status is all the memory that it needs.
+func revivePause(s *scope, pod *corev1.Pod) time.Duration {
+	ended := endOf(pod)
+	missing := ended.Sub(s.status().Since(v1alpha1.ConditionPodAvailable, metav1.ConditionFalse, ended))
+	pause := min(max(missing, minRevivePause), maxRevivePause)
+	return ended.Add(pause).Sub(s.now)
+}
+
+// endOf is when a finished pod ended, as well as its status tells.
+func endOf(pod *corev1.Pod) time.Time {
+	end := pod.CreationTimestamp.Time
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady && condition.LastTransitionTime.After(end) {
+			end = condition.LastTransitionTime.Time
+		}
+	}
+	for _, container := range pod.Status.ContainerStatuses {
+		if terminated := container.State.Terminated; terminated != nil && terminated.FinishedAt.After(end) {
+			end = terminated.FinishedAt.Time
+		}
+	}
+	return end
+}

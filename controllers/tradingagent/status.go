@@ -1,0 +1,182 @@
+package tradingagent
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+)
+
+const (
+	// referenceGrace is how long a reference may be missing before the user is
+	// told to act: GitOps tools apply in any order, within a minute.
+	referenceGrace = time.Minute
+
+	// foreignPodPause: the cache holds only pods with the operator's label, so no
+	// watch tells when somebody else's pod has gone.
+	foreignPodPause = 30 * time.Second
+)
+
+// report writes what is known into the agent's status and says how the pass
+// ended. It is pure: nothing but the scope goes in.
+func report(s *scope) reconcile.Outcome {
+	reportPod(s)
+	_, s.agent.Status.Effective = v1alpha1.Resolve(s.agent, s.policy)
+	unresolved, broken := check(s, references), check(s, rules)
+	reportFindings(s, unresolved, broken)
+	reportPodAvailable(s)
+	reportTrading(s)
+
+	status := s.status()
+	podAvailable, venue := status.Get(v1alpha1.ConditionPodAvailable), status.Get(v1alpha1.ConditionVenueReconciled)
+	switch {
+	case !broken.ok():
+		return reconcile.Stall(broken.reason, broken.message)
+	case !unresolved.ok():
+		since := status.Since(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, s.now)
+		return reconcile.WaitOrStall(unresolved.reason, unresolved.message, since, s.now, referenceGrace)
+	case s.step == stepForeign:
+		return reconcile.Stall(podAvailable.Reason, podAvailable.Message).Again(foreignPodPause)
+	case s.step == stepBackOff:
+		return reconcile.Wait(podAvailable.Reason, podAvailable.Message, revivePause(s, s.pod))
+	case podAvailable.Reason == v1alpha1.ReasonImagePull:
+		return reconcile.Stall(podAvailable.Reason, podAvailable.Message)
+	case needsUser(s.trading()):
+		return reconcile.Stall(s.trading().Reason, s.trading().Message)
+	case podAvailable.Status != metav1.ConditionTrue:
+		return reconcile.Wait(podAvailable.Reason, podAvailable.Message, 0)
+	case venue.Status != metav1.ConditionTrue:
+		return reconcile.Wait(venue.Reason, venue.Message, 0)
+	case s.trading().ObservedGeneration != s.agent.Generation:
+		return reconcile.Wait(v1alpha1.ReasonSpecNotInForce, fmt.Sprintf("the agent's process acts on generation %d of the spec, the newest is %d", s.trading().ObservedGeneration, s.agent.Generation), 0)
+	}
+	return reconcile.Done(s.trading().Reason, s.trading().Message)
+}
+
+// needsUser reports whether the agent has met something that it cannot get out
+// of by itself.
+func needsUser(trading *v1alpha1.TradingStatus) bool {
+	return trading != nil &&
+		(trading.Reason == v1alpha1.ReasonPositionMismatch || trading.Reason == v1alpha1.ReasonDataUnavailable)
+}
+
+// reportPod names the one pod that may speak for the agent. A pod that is ending
+// keeps its voice until it is gone: it may still be closing positions.
+func reportPod(s *scope) {
+	status := &s.agent.Status
+	status.PodName, status.PodUID, status.NodeName = "", "", ""
+	if pod := s.ownPod(); pod != nil {
+		status.PodName, status.PodUID, status.NodeName = pod.Name, string(pod.UID), pod.Spec.NodeName
+	}
+}
+
+func reportFindings(s *scope, unresolved, broken finding) {
+	status := s.status()
+	if unresolved.ok() {
+		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolved, "account, ledger, policy and pairs exist", s.now)
+	} else {
+		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, unresolved.reason, unresolved.message, s.now)
+	}
+	loosened := judged(v1alpha1.ReasonLimitLooserThanRule, v1alpha1.ValidateTighter(s.agent.Spec.Limits, s.policy))
+	switch {
+	case !broken.ok():
+		status.Set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, broken.reason, broken.message, s.now)
+	case !loosened.ok():
+		// Tightening a policy must never stop its agents: the stricter limit binds
+		// anyway, so this is said and nothing is withheld.
+		status.Set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, loosened.reason, loosened.message+"; the policy's limit binds", s.now)
+	default:
+		status.Set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the spec is valid", s.now)
+	}
+}
+
+func reportPodAvailable(s *scope) {
+	status, reason, message := podAvailability(s)
+	s.status().Set(v1alpha1.ConditionPodAvailable, status, reason, message, s.now)
+}
+
+func podAvailability(s *scope) (metav1.ConditionStatus, string, string) {
+	name := ChildName(s.agent)
+	switch s.step {
+	case stepForeign:
+		return metav1.ConditionFalse, v1alpha1.ReasonPodNotOwned, fmt.Sprintf("Pod %q exists and does not belong to this agent; delete it", name)
+	case stepCreate:
+		return metav1.ConditionFalse, v1alpha1.ReasonPodCreated, fmt.Sprintf("Pod %q was created", name)
+	case stepReplace:
+		return metav1.ConditionFalse, v1alpha1.ReasonPodReplacing, fmt.Sprintf("Pod %q has an older spec and is ending; the new one starts when it is gone", name)
+	case stepAwaitEnd:
+		return metav1.ConditionFalse, v1alpha1.ReasonPodReplacing, fmt.Sprintf("Pod %q is ending; the next one starts when it is gone", name)
+	case stepRevive, stepBackOff:
+		return metav1.ConditionFalse, v1alpha1.ReasonPodFailed, fmt.Sprintf("Pod %q has ended (%s) and will be replaced%s", name, s.pod.Status.Phase, because(s.pod.Status.Reason))
+	}
+	if s.pod == nil {
+		return metav1.ConditionFalse, v1alpha1.ReasonPodStarting, "the pod starts when the spec is accepted and every reference is Ready"
+	}
+	return runningPod(s.pod)
+}
+
+// runningPod reads the state of a pod that stays.
+func runningPod(pod *corev1.Pod) (metav1.ConditionStatus, string, string) {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+			return metav1.ConditionTrue, v1alpha1.ReasonPodRunning, fmt.Sprintf("Pod %q runs", pod.Name)
+		}
+	}
+	for _, container := range pod.Status.ContainerStatuses {
+		waiting := container.State.Waiting
+		switch {
+		case waiting == nil:
+		case waiting.Reason == "ErrImagePull" || waiting.Reason == "ImagePullBackOff" || waiting.Reason == "InvalidImageName" || waiting.Reason == "ErrImageNeverPull":
+			return metav1.ConditionFalse, v1alpha1.ReasonImagePull, fmt.Sprintf("image %q cannot be pulled (%s)", container.Image, waiting.Reason)
+		case waiting.Reason == "CrashLoopBackOff":
+			return metav1.ConditionFalse, v1alpha1.ReasonPodFailed, fmt.Sprintf("the process in Pod %q keeps failing; look at its log", pod.Name)
+		}
+	}
+	return metav1.ConditionFalse, v1alpha1.ReasonPodStarting, fmt.Sprintf("Pod %q is not ready%s", pod.Name, because(schedulingProblem(pod)))
+}
+
+func schedulingProblem(pod *corev1.Pod) string {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+			return condition.Message
+		}
+	}
+	return ""
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// reportTrading puts what the agent itself reports into conditions. What an
+// earlier pod has reported does not count.
+func reportTrading(s *scope) {
+	status, trading := s.status(), s.trading()
+	if trading == nil {
+		const message = "the agent's pod has not reported yet"
+		status.Set(v1alpha1.ConditionVenueReconciled, metav1.ConditionUnknown, v1alpha1.ReasonNotReporting, message, s.now)
+		status.Set(v1alpha1.ConditionTradingEnabled, metav1.ConditionUnknown, v1alpha1.ReasonNotReporting, message, s.now)
+		return
+	}
+	if trading.Epoch > 0 && trading.ReconciledEpoch == trading.Epoch {
+		status.Set(v1alpha1.ConditionVenueReconciled, metav1.ConditionTrue, v1alpha1.ReasonVenueReconciled, fmt.Sprintf("ledger and venue agree for epoch %d", trading.Epoch), s.now)
+	} else {
+		reason, message := trading.Reason, trading.Message
+		if trading.State == v1alpha1.TradingEnabled {
+			reason, message = v1alpha1.ReasonVenueReconciling, "the agent is comparing its ledger with its venue"
+		}
+		status.Set(v1alpha1.ConditionVenueReconciled, metav1.ConditionFalse, reason, message, s.now)
+	}
+	enabled := metav1.ConditionFalse
+	if trading.State == v1alpha1.TradingEnabled {
+		enabled = metav1.ConditionTrue
+	}
+	status.Set(v1alpha1.ConditionTradingEnabled, enabled, trading.Reason, trading.Message, s.now)
+}
