@@ -72,7 +72,7 @@ const (
 	ReasonPositionsAbandoned   = "PositionsAbandoned"
 	ReasonRetrying             = "Retrying"
 	ReasonChildNotOwned        = "ChildNotOwned"
-	ReasonPodRefused           = "PodRefused"
+	ReasonChildRefused         = "ChildRefused"
 	ReasonSpecNotInForce       = "SpecNotInForce"
 	ReasonClaimsNotReleased    = "ClaimsNotReleased"
 )
@@ -145,7 +145,7 @@ func Reasons() []Reason {
 		{ReasonPositionsAbandoned, "The agent was deleted by the abandon annotation without having proven that it was flat.", "Look at the account at its venue."},
 		{ReasonRetrying, "The operator met an error and tries again with growing pauses.", "If it stays so, look at the message."},
 		{ReasonChildNotOwned, "An object with the name of one of the agent's children exists that the agent does not own.", "Delete or rename the object that the message names."},
-		{ReasonPodRefused, "The API server refuses the agent's pod, for instance by a quota.", "Look at the message."},
+		{ReasonChildRefused, "The API server refuses one of the agent's children, for instance because of a quota.", "Look at the message."},
 		{ReasonSpecNotInForce, "The agent's process has not taken up the newest spec yet.", "If it stays so, look at kubectl logs of the pod."},
 		{ReasonClaimsNotReleased, "The agent was deleted, but its claims on pairs stand in the ledger, because the ledger could not be reached.", "Nothing, unless another agent shall trade the same pair on the same account: it says so then."},
 	}
