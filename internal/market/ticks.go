@@ -218,3 +218,41 @@ func scanExponent(text []byte) (int, error) {
 	}
 	return sign * exponent, nil
 }
+
+// ParsePrice counts a price written as a decimal, in ticks, rounded half away
+// from zero. Unlike a decimal library it takes bounded time on any text.
+func (i Instrument) ParsePrice(text string) (Price, error) {
+	ticks, err := parseCount(text, i.Tick)
+	if err != nil {
+		return 0, fmt.Errorf("%s: price %.40q %w", i.Pair, text, err)
+	}
+	return Price(ticks), nil
+}
+
+// ParseQuantity counts a traded quantity written as a decimal, in lots, rounded
+// half away from zero.
+func (i Instrument) ParseQuantity(text string) (Quantity, error) {
+	lots, err := parseCount(text, i.Lot)
+	if err != nil {
+		return 0, fmt.Errorf("%s: quantity %.40q %w", i.Pair, text, err)
+	}
+	return Quantity(lots), nil
+}
+
+func parseCount(text string, size decimal.Decimal) (int64, error) {
+	unit, err := stepOf(size)
+	if err != nil {
+		return 0, err
+	}
+	count, _, err := unit.count([]byte(text))
+	return count, err
+}
+
+// Check says what is wrong with a bar that no market can have printed; nil if
+// nothing is.
+func (b Bar) Check() error {
+	if problem := impossible(b.Open, b.High, b.Low, b.Close); problem != "" {
+		return errors.New(problem)
+	}
+	return nil
+}
