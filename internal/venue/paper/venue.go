@@ -1,0 +1,318 @@
+package paper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+)
+
+// Name is the venue's name in ledgers.
+const Name = "Paper"
+
+// Codes of the refusals of this venue.
+const (
+	CodeUnknownPair       = "UnknownPair"
+	CodeInvalidOrder      = "InvalidOrder"
+	CodeMinNotional       = "MinNotional"
+	CodeReduceOnly        = "ReduceOnly"
+	CodeInsufficientFunds = "InsufficientFunds"
+)
+
+// Config is one simulated account for one agent.
+type Config struct {
+	// Account that fills are booked on.
+	Account string
+	// Currency of the account, and the balance that it began with.
+	Currency string
+	Balance  market.Money
+	// TakerFee and MakerFee are shares of a fill's value.
+	TakerFee, MakerFee order.Fraction
+	// Spread between bid and ask, as a share of the price, where a bar has no
+	// quotes.
+	Spread order.Fraction
+	// Slippage is the most by which a fill is worse than the quote, as a share
+	// of it.
+	Slippage order.Fraction
+	// PartialFill is the share of orders that fill in two parts.
+	PartialFill order.Fraction
+	// Latency between an order's acceptance and its first possible fill.
+	Latency time.Duration
+	Seed    int64
+	// Instruments that can be traded.
+	Instruments []market.Instrument
+}
+
+// Venue is the paper venue. It is used by one goroutine, and its book by one
+// Venue at a time.
+type Venue struct {
+	book        Book
+	config      Config
+	instruments map[string]market.Instrument
+	// What the book's fills come to. It is read again whenever a write to the
+	// book may have failed half-way.
+	loaded    bool
+	cursor    string
+	cash      market.Money
+	positions map[string]market.Quantity
+	prices    map[string]market.Price
+	executed  map[uuid.UUID]execution
+}
+
+// execution is how far an order has been filled.
+type execution struct {
+	parts int
+	last  time.Time
+}
+
+var _ venue.Venue = (*Venue)(nil)
+
+// New opens the venue on its book.
+func New(book Book, config Config) (*Venue, error) {
+	v := &Venue{book: book, config: config, instruments: map[string]market.Instrument{}}
+	for _, instrument := range config.Instruments {
+		if instrument.Quote != config.Currency {
+			return nil, fmt.Errorf("paper account in %s cannot trade %s, which is quoted in %s; choose a pair quoted in %s",
+				config.Currency, instrument.Pair, instrument.Quote, config.Currency)
+		}
+		v.instruments[instrument.Pair] = instrument
+	}
+	return v, nil
+}
+
+// load brings cash and positions up to the book's newest fill.
+func (v *Venue) load(ctx context.Context) error {
+	if !v.loaded {
+		v.cursor, v.cash = "", v.config.Balance
+		v.positions, v.prices = map[string]market.Quantity{}, map[string]market.Price{}
+		v.executed = map[uuid.UUID]execution{}
+	}
+	for {
+		fills, cursor, err := v.book.Fills(ctx, v.cursor)
+		if err != nil {
+			return fmt.Errorf("paper venue: reading the book's fills: %w", err)
+		}
+		for _, fill := range fills {
+			v.apply(fill)
+		}
+		v.cursor = cursor
+		if len(fills) == 0 {
+			v.loaded = true
+			return nil
+		}
+	}
+}
+
+func (v *Venue) apply(fill order.Fill) {
+	instrument, known := v.instruments[fill.Pair]
+	if !known {
+		// A pair that the agent no longer trades holds nothing any more.
+		return
+	}
+	quantity := fill.Quantity * market.Quantity(fill.Side)
+	v.cash -= instrument.Notional(fill.Price, quantity) + fill.Fee
+	v.positions[fill.Pair] += quantity
+	if v.prices[fill.Pair] == 0 {
+		v.prices[fill.Pair] = fill.Price
+	}
+	done := v.executed[fill.OrderID]
+	v.executed[fill.OrderID] = execution{parts: done.parts + 1, last: fill.MarketTime}
+}
+
+// Place implements venue.Venue. The order is accepted at the market time at
+// which it was decided. An id that the book knows returns the known order.
+func (v *Venue) Place(ctx context.Context, intent order.Intent) (venue.Order, error) {
+	known, found, err := v.book.Order(ctx, intent.ID)
+	if err != nil {
+		return venue.Order{}, unknownOutcome(err)
+	}
+	if found {
+		return tell(known), nil
+	}
+	if err := v.check(ctx, intent); err != nil {
+		return venue.Order{}, err
+	}
+	stored, _, err := v.book.Accept(ctx, BookOrder{
+		ID: intent.ID, VenueOrderID: "paper-" + intent.ID.String(), Pair: intent.Pair, Side: intent.Side,
+		Quantity: intent.Quantity, Limit: intent.Limit, ReduceOnly: intent.ReduceOnly,
+		State: order.Acked, AcceptedAt: intent.MarketTime,
+	})
+	if err != nil {
+		return venue.Order{}, unknownOutcome(err)
+	}
+	return tell(stored), nil
+}
+
+// unknownOutcome is what a caller is told when the book did not answer: the
+// order may be in it.
+func unknownOutcome(err error) error {
+	return fmt.Errorf("paper venue: %w: %w", venue.ErrUnknownOutcome, err)
+}
+
+// check refuses what a venue would refuse.
+func (v *Venue) check(ctx context.Context, intent order.Intent) error {
+	instrument, ok := v.instruments[intent.Pair]
+	if !ok {
+		return refuse(CodeUnknownPair, "%s is not traded here", intent.Pair)
+	}
+	if intent.Quantity <= 0 || intent.Limit <= 0 || (intent.Side != order.Buy && intent.Side != order.Sell) {
+		return refuse(CodeInvalidOrder, "an order needs a side, a quantity and a limit price greater than zero")
+	}
+	if err := v.load(ctx); err != nil {
+		return unknownOutcome(err)
+	}
+	open, err := v.book.Open(ctx)
+	if err != nil {
+		return unknownOutcome(err)
+	}
+	if intent.ReduceOnly {
+		return v.checkReducing(intent, open)
+	}
+	value := instrument.Notional(intent.Limit, intent.Quantity)
+	if value < instrument.MinNotional {
+		return refuse(CodeMinNotional, "the order's value %s is below the smallest of %s", value, instrument.MinNotional)
+	}
+	free := v.free(open)
+	if needed := value + v.config.TakerFee.Of(value); needed > free {
+		return refuse(CodeInsufficientFunds, "the order needs %s, and %s is free", needed, free)
+	}
+	return nil
+}
+
+// checkReducing refuses a reduce-only order that could open, enlarge or turn a
+// position together with those that are open. The smallest notional does not
+// bind it: a remainder must be able to be closed.
+func (v *Venue) checkReducing(intent order.Intent, open []BookOrder) error {
+	left := -v.positions[intent.Pair] * market.Quantity(intent.Side)
+	for _, other := range open {
+		if other.Pair == intent.Pair && other.Side == intent.Side {
+			left -= other.Quantity - other.Filled
+		}
+	}
+	if intent.Quantity > left {
+		return refuse(CodeReduceOnly, "the order of %d lots is more than the %d that can be reduced", intent.Quantity, max(left, 0))
+	}
+	return nil
+}
+
+// free is what opening orders may yet use: nothing is lent, so long and short
+// positions and open orders together are never worth more than the equity.
+func (v *Venue) free(open []BookOrder) market.Money {
+	free := v.cash
+	for pair, quantity := range v.positions {
+		if quantity < 0 {
+			free += 2 * v.instruments[pair].Notional(v.prices[pair], quantity)
+		}
+	}
+	for _, other := range open {
+		if instrument, ok := v.instruments[other.Pair]; ok && !other.ReduceOnly {
+			value := instrument.Notional(other.Limit, other.Quantity-other.Filled)
+			free -= value + v.config.TakerFee.Of(value)
+		}
+	}
+	return free
+}
+
+func refuse(code, format string, values ...any) error {
+	return &venue.RejectedError{Code: code, Message: fmt.Sprintf(format, values...)}
+}
+
+// Cancel implements venue.Venue.
+func (v *Venue) Cancel(ctx context.Context, id uuid.UUID) error {
+	stored, found, err := v.book.Order(ctx, id)
+	if err != nil {
+		return fmt.Errorf("paper venue: cancelling order %s: %w", id, err)
+	}
+	if !found {
+		return fmt.Errorf("paper venue: cancelling order %s: %w", id, venue.ErrNotFound)
+	}
+	if stored.State.Final() {
+		return nil
+	}
+	stored.State = order.Cancelled
+	if err := v.book.Execute(ctx, stored, nil); err != nil {
+		return fmt.Errorf("paper venue: cancelling order %s: %w", id, err)
+	}
+	return nil
+}
+
+// Lookup implements venue.Venue.
+func (v *Venue) Lookup(ctx context.Context, id uuid.UUID) (venue.Order, error) {
+	stored, found, err := v.book.Order(ctx, id)
+	switch {
+	case err != nil:
+		return venue.Order{}, fmt.Errorf("paper venue: looking for order %s: %w", id, err)
+	case !found:
+		return venue.Order{}, fmt.Errorf("paper venue: order %s: %w", id, venue.ErrNotFound)
+	}
+	return tell(stored), nil
+}
+
+// Open implements venue.Venue.
+func (v *Venue) Open(ctx context.Context) ([]venue.Order, error) {
+	stored, err := v.book.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("paper venue: listing open orders: %w", err)
+	}
+	open := make([]venue.Order, len(stored))
+	for i, o := range stored {
+		open[i] = tell(o)
+	}
+	return open, nil
+}
+
+// Fills implements venue.Venue.
+func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string, error) {
+	fills, next, err := v.book.Fills(ctx, cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf("paper venue: listing fills: %w", err)
+	}
+	return fills, next, nil
+}
+
+func tell(o BookOrder) venue.Order {
+	return venue.Order{ID: o.ID, VenueOrderID: o.VenueOrderID, State: o.State, Filled: o.Filled}
+}
+
+// OnBar matches the open orders of the bar's pair against it, and returns the
+// fills. The same bar again returns none, so that a restarted agent may repeat
+// the bar that it was killed at. Several orders are matched one by one; an error
+// leaves those before it filled, and the next call goes on.
+func (v *Venue) OnBar(ctx context.Context, bar market.PairBar) ([]order.Fill, error) {
+	open, err := v.book.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("paper venue: listing open orders: %w", err)
+	}
+	if len(open) > 0 || !v.loaded {
+		if err := v.load(ctx); err != nil {
+			return nil, err
+		}
+	}
+	v.prices[bar.Pair] = bar.Close
+	var fills []order.Fill
+	for _, o := range open {
+		if o.Pair != bar.Pair {
+			continue
+		}
+		fill, ok := v.match(o, bar.Bar)
+		if !ok {
+			continue
+		}
+		o.Filled += fill.Quantity
+		if o.Filled == o.Quantity {
+			o.State = order.Filled
+		}
+		if err := v.book.Execute(ctx, o, []order.Fill{fill}); err != nil {
+			v.loaded = false
+			return fills, errors.Join(fmt.Errorf("paper venue: filling order %s", o.ID), err)
+		}
+		fills = append(fills, fill)
+	}
+	return fills, nil
+}
