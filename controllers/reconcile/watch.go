@@ -23,7 +23,7 @@ const (
 	IndexLedger  = "spec.ledgerRef.name"
 )
 
-// Indexes are the functions behind the indexes of TradingAgent.
+// agentIndexes are the functions behind the indexes of TradingAgent.
 var agentIndexes = map[string]func(*v1alpha1.TradingAgent) []string{
 	IndexAccount: func(agent *v1alpha1.TradingAgent) []string { return []string{agent.Spec.AccountRef.Name} },
 	IndexPolicy:  func(agent *v1alpha1.TradingAgent) []string { return []string{agent.Spec.RiskPolicyRef.Name} },
@@ -69,6 +69,16 @@ func AgentsBy(ctx context.Context, reader client.Reader, namespace, field, value
 		return nil, fmt.Errorf("list agents by %s=%s: %w", field, value, err)
 	}
 	return agents.Items, nil
+}
+
+// AccountsOf lists the accounts that are booked in a ledger.
+func AccountsOf(ctx context.Context, reader client.Reader, ledger *v1alpha1.Ledger) ([]v1alpha1.TradingAccount, error) {
+	var accounts v1alpha1.TradingAccountList
+	err := reader.List(ctx, &accounts, client.InNamespace(ledger.Namespace), client.MatchingFields{IndexLedger: ledger.Name})
+	if err != nil {
+		return nil, fmt.Errorf("list accounts of ledger %s: %w", ledger.Name, err)
+	}
+	return accounts.Items, nil
 }
 
 // AgentsTrading lists the agents that trade a pair, each once.

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,13 +22,7 @@ const refusedPause = 30 * time.Second
 
 // Reconciler keeps agents and their pods in step.
 type Reconciler struct {
-	// Client reads from the cache and writes; Live reads past the cache.
-	Client client.Client
-	Live   client.Reader
-	// Applier and Reporter write children and status.
-	Applier  *reconcile.Applier
-	Reporter *reconcile.Reporter
-	Clock    clock.PassiveClock
+	reconcile.Tools
 	// AgentImage is what the agents' pods run.
 	AgentImage string
 	// Release gives back an agent's claims in the ledger at uri. Its error must

@@ -11,15 +11,9 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 )
 
-const (
-	// referenceGrace is how long a reference may be missing before the user is
-	// told to act: GitOps tools apply in any order, within a minute.
-	referenceGrace = time.Minute
-
-	// foreignPodPause: the cache holds only pods with the operator's label, so no
-	// watch tells when somebody else's pod has gone.
-	foreignPodPause = 30 * time.Second
-)
+// foreignPodPause: the cache holds only pods with the operator's label, so no
+// watch tells when somebody else's pod has gone.
+const foreignPodPause = 30 * time.Second
 
 // report writes what is known into the agent's status and says how the pass
 // ended. It is pure: nothing but the scope goes in.
@@ -38,7 +32,7 @@ func report(s *scope) reconcile.Outcome {
 		return reconcile.Stall(broken.reason, broken.message)
 	case !unresolved.ok():
 		since := status.Since(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, s.now)
-		return reconcile.WaitOrStall(unresolved.reason, unresolved.message, since, s.now, referenceGrace)
+		return reconcile.WaitOrStall(unresolved.reason, unresolved.message, since, s.now, reconcile.ReferenceGrace)
 	case s.step == stepForeign:
 		return reconcile.Stall(podAvailable.Reason, podAvailable.Message).Again(foreignPodPause)
 	case s.step == stepBackOff:

@@ -2,11 +2,9 @@ package tradingagent
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlreconcile "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -71,14 +69,13 @@ func (r *Reconciler) agentsOfAccount(ctx context.Context, account *v1alpha1.Trad
 }
 
 func (r *Reconciler) agentsOfLedger(ctx context.Context, ledger *v1alpha1.Ledger) (requests, error) {
-	var accounts v1alpha1.TradingAccountList
-	err := r.Client.List(ctx, &accounts, client.InNamespace(ledger.Namespace), client.MatchingFields{reconcile.IndexLedger: ledger.Name})
+	accounts, err := reconcile.AccountsOf(ctx, r.Client, ledger)
 	if err != nil {
-		return nil, fmt.Errorf("list accounts of ledger %s: %w", ledger.Name, err)
+		return nil, err
 	}
 	var found requests
-	for i := range accounts.Items {
-		agents, err := r.agentsOfAccount(ctx, &accounts.Items[i])
+	for i := range accounts {
+		agents, err := r.agentsOfAccount(ctx, &accounts[i])
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,36 @@
+package reconcile
+
+import (
+	"time"
+
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ReferenceGrace is how long a reference may be missing before the user is told
+// to act: GitOps tools apply in any order, within a minute.
+const ReferenceGrace = time.Minute
+
+// Tools are what every controller works with.
+type Tools struct {
+	// Client reads from the cache and writes; Live reads past the cache.
+	Client client.Client
+	Live   client.Reader
+	// Applier and Reporter write children and status.
+	Applier  *Applier
+	Reporter *Reporter
+	Clock    clock.PassiveClock
+}
+
+// NewTools takes a controller's tools from the manager. name stands in the
+// controller's Events.
+func NewTools(mgr ctrl.Manager, name string, clock clock.PassiveClock) Tools {
+	return Tools{
+		Client:   mgr.GetClient(),
+		Live:     mgr.GetAPIReader(),
+		Applier:  &Applier{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
+		Reporter: &Reporter{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name), Clock: clock},
+		Clock:    clock,
+	}
+}

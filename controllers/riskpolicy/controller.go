@@ -1,0 +1,58 @@
+// Package riskpolicy says whether a RiskPolicy can bind, and how many agents it
+// does.
+package riskpolicy
+
+import (
+	"context"
+
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	ctrlreconcile "sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+)
+
+// Reconciler reports on policies. It writes nothing but their status.
+type Reconciler struct {
+	reconcile.Tools
+}
+
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=riskpolicies;tradingagents,verbs=get;list;watch
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=riskpolicies/status,verbs=patch
+
+// Reconcile judges one policy and counts its agents.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	policy := &v1alpha1.RiskPolicy{}
+	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := policy.DeepCopy()
+	agents, err := reconcile.AgentsBy(ctx, r.Client, policy.Namespace, reconcile.IndexPolicy, policy.Name)
+	if err == nil {
+		policy.Status.Agents = ptr.To(int32(len(agents)))
+	}
+	errs := v1alpha1.ValidateRiskPolicy(policy)
+	outcome := reconcile.Judge(policy, v1alpha1.ReasonInvalidSpec, errs, r.Clock.Now())
+	return r.Reporter.Finish(ctx, before, policy, outcome, err)
+}
+
+// SetupWithManager registers the controller and what wakes it.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.RiskPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(policyOf), builder.WithPredicates(reconcile.Changed(policyMoved))).
+		Complete(r)
+}
+
+func policyOf(_ context.Context, agent *v1alpha1.TradingAgent) ([]ctrlreconcile.Request, error) {
+	key := client.ObjectKey{Namespace: agent.Namespace, Name: agent.Spec.RiskPolicyRef.Name}
+	return []ctrlreconcile.Request{{NamespacedName: key}}, nil
+}
+
+func policyMoved(before, after *v1alpha1.TradingAgent) bool {
+	return before.Spec.RiskPolicyRef != after.Spec.RiskPolicyRef
+}
