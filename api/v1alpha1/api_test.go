@@ -101,8 +101,6 @@ func TestStrictest(t *testing.T) {
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func agentWith(mutate func(*TradingAgentSpec)) *TradingAgent {
 	agent := &TradingAgent{
 		ObjectMeta: metav1.ObjectMeta{Name: "eur-trend", Namespace: "desk"},
@@ -122,13 +120,13 @@ func agentWith(mutate func(*TradingAgentSpec)) *TradingAgent {
 func TestResolve(t *testing.T) {
 	policy := &RiskPolicy{Spec: RiskPolicySpec{
 		Trading: TradingReduceOnly, Currency: "USD",
-		Order: OrderLimits{MaxNotional: ptr(PositiveDecimal("1000"))},
-		Agent: AgentLimits{MaxTradesPerDay: ptr(int32(3)), MaxDrawdownFraction: ptr(Fraction("0.10"))},
+		Order: OrderLimits{MaxNotional: "1000"},
+		Agent: AgentLimits{MaxTradesPerDay: new(int32(3)), MaxDrawdownFraction: "0.10"},
 	}}
 	agent := agentWith(func(spec *TradingAgentSpec) {
 		spec.Limits = &Limits{
-			Order: &OrderLimits{MaxNotional: ptr(PositiveDecimal("999.99"))},
-			Agent: &AgentLimits{MaxTradesPerDay: ptr(int32(9)), MaxDailyLossFraction: ptr(Fraction("0.01"))},
+			Order: &OrderLimits{MaxNotional: "999.99"},
+			Agent: &AgentLimits{MaxTradesPerDay: new(int32(9)), MaxDailyLossFraction: "0.01"},
 		}
 	})
 	settings, values := Resolve(agent, policy)
@@ -172,7 +170,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestValidators(t *testing.T) {
-	policy := &RiskPolicy{ObjectMeta: metav1.ObjectMeta{Name: "careful"}, Spec: RiskPolicySpec{Currency: "USD", Order: OrderLimits{MaxNotional: ptr(PositiveDecimal("1000"))}, Agent: AgentLimits{MaxTradesPerDay: ptr(int32(5))}}}
+	policy := &RiskPolicy{ObjectMeta: metav1.ObjectMeta{Name: "careful"}, Spec: RiskPolicySpec{Currency: "USD", Order: OrderLimits{MaxNotional: "1000"}, Agent: AgentLimits{MaxTradesPerDay: new(int32(5))}}}
 	paper := &TradingAccount{ObjectMeta: metav1.ObjectMeta{Name: "paper"}, Spec: TradingAccountSpec{Venue: VenuePaper, Paper: &PaperAccountSpec{Currency: "USD", Balance: "10000"}}}
 	pairs := []AssetPair{pair("eur-usd", "EUR", "USD", time.Hour), pair("btc-eur", "BTC", "EUR", time.Hour)}
 	other := agentWith(func(spec *TradingAgentSpec) { spec.AssetPairs = []AssetPairSelector{{Name: "EURUSD"}} })
@@ -186,18 +184,18 @@ func TestValidators(t *testing.T) {
 			s.AssetPairs = []AssetPairSelector{{Name: "eur-usd"}, {Name: "EUR/USD"}}
 		})).ToAggregate().Error(), `spec.assetPairs[1].name: Invalid value: "EUR/USD": is the same pair as "eur-usd"`},
 		"fraction above one": {ValidateTradingAgent(agentWith(func(s *TradingAgentSpec) {
-			s.Decision = &DecisionSpec{MinConfidenceFraction: ptr(Fraction("1.5"))}
+			s.Decision = &DecisionSpec{MinConfidenceFraction: "1.5"}
 		})).ToAggregate().Error(), "spec.decision.minConfidenceFraction"},
 		"zero stop": {ValidateTradingAgent(agentWith(func(s *TradingAgentSpec) {
-			s.Sizing = &SizingSpec{StopFraction: ptr(Fraction("0.0"))}
+			s.Sizing = &SizingSpec{StopFraction: "0.0"}
 		})).ToAggregate().Error(), "spec.sizing.stopFraction"},
 		"live on paper": {ValidateMode(agentWith(func(s *TradingAgentSpec) { s.Mode = ModeLive }), paper).ToAggregate().Error(), "spec.mode"},
-		"looser notional": {ValidateTighter(&Limits{Order: &OrderLimits{MaxNotional: ptr(PositiveDecimal("1000.01"))}}, policy).ToAggregate().Error(),
+		"looser notional": {ValidateTighter(&Limits{Order: &OrderLimits{MaxNotional: "1000.01"}}, policy).ToAggregate().Error(),
 			`spec.limits.order.maxNotional: Invalid value: "1000.01": would loosen RiskPolicy "careful", which allows 1000`},
-		"looser count":  {ValidateTighter(&Limits{Agent: &AgentLimits{MaxTradesPerDay: ptr(int32(6))}}, policy).ToAggregate().Error(), "spec.limits.agent.maxTradesPerDay"},
+		"looser count":  {ValidateTighter(&Limits{Agent: &AgentLimits{MaxTradesPerDay: new(int32(6))}}, policy).ToAggregate().Error(), "spec.limits.agent.maxTradesPerDay"},
 		"quote differs": {ValidateCurrencies(agentWith(func(s *TradingAgentSpec) { s.AssetPairs = []AssetPairSelector{{Name: "BTC-EUR"}} }), paper, policy, pairs).ToAggregate().Error(), "quoted in EUR"},
 		"pair taken":    {ValidateUniquePairs(agentWith(nil), []TradingAgent{*other}, pairs).ToAggregate().Error(), `is traded by agent "other"`},
-		"alias taken":   {ValidateAssetPair(ptr(pair("new", "XBT", "USD", 0, "EUR/USD")), pairs, false).ToAggregate().Error(), `spec.aliases[0]: Invalid value: "EUR/USD": is a name of AssetPair "eur-usd"`},
+		"alias taken":   {ValidateAssetPair(new(pair("new", "XBT", "USD", 0, "EUR/USD")), pairs, false).ToAggregate().Error(), `spec.aliases[0]: Invalid value: "EUR/USD": is a name of AssetPair "eur-usd"`},
 		"zero tick": {ValidateAssetPair(func() *AssetPair {
 			p := pair("new", "XBT", "USD", 0)
 			p.Spec.TickSize = "0.00"
@@ -213,7 +211,7 @@ func TestValidators(t *testing.T) {
 	if errs := ValidateTradingAgent(agentWith(nil)); len(errs) != 0 {
 		t.Errorf("a correct agent is refused: %v", errs)
 	}
-	if errs := ValidateTighter(&Limits{Order: &OrderLimits{MaxNotional: ptr(PositiveDecimal("1000.00"))}}, policy); len(errs) != 0 {
+	if errs := ValidateTighter(&Limits{Order: &OrderLimits{MaxNotional: "1000.00"}}, policy); len(errs) != 0 {
 		t.Errorf("an equal limit is refused: %v", errs)
 	}
 	older := pair("older", "XBT", "USD", 2*time.Hour, "BTC-USD")

@@ -42,25 +42,29 @@ type AssetPairSpec struct {
 
 	// minNotional is the smallest value of an order, in the quote currency.
 	// +optional
-	MinNotional *Decimal `json:"minNotional,omitempty"`
+	MinNotional Decimal `json:"minNotional,omitempty"`
 }
 
 // AssetPairStatus says whether the pair can be traded and who does.
+//
+// +kubebuilder:validation:MinProperties=1
 type AssetPairStatus struct {
-	// conditions: Ready, Accepted; Reconciling and Stalled only while true.
+	// conditions are Ready, Accepted; Reconciling and Stalled only while true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
 	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration"`
 
 	// canonical is the spelling that every other place shows, such as BTC-USD.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
 	Canonical string `json:"canonical,omitempty"`
 
@@ -95,8 +99,8 @@ type AssetPair struct {
 
 	// status says whether the pair can be traded and who does.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
-	Status AssetPairStatus `json:"status,omitzero"`
+	// +default={"observedGeneration":-1}
+	Status AssetPairStatus `json:"status"`
 }
 
 // AssetPairList is a list of AssetPairs.

@@ -79,13 +79,13 @@ func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValu
 	settings := Settings{
 		Trading:               r.trading(spec.Trading, policy),
 		IntervalSeconds:       r.integer("decision.intervalSeconds", decision.IntervalSeconds, DefaultIntervalSeconds),
-		MinConfidenceFraction: Fraction(r.text("decision.minConfidenceFraction", string(deref(decision.MinConfidenceFraction)), string(DefaultMinConfidenceFraction))),
+		MinConfidenceFraction: Fraction(r.text("decision.minConfidenceFraction", string(decision.MinConfidenceFraction), string(DefaultMinConfidenceFraction))),
 		Direction:             Direction(r.text("decision.direction", string(decision.Direction), string(DefaultDirection))),
 		BullModel:             r.text("decision.debate.bull.model", orEmpty(debate.Bull).Model, DefaultBullModel),
 		BearModel:             r.text("decision.debate.bear.model", orEmpty(debate.Bear).Model, DefaultBearModel),
 		JudgeModel:            r.text("decision.debate.judge.model", orEmpty(debate.Judge).Model, DefaultJudgeModel),
-		RiskFraction:          Fraction(r.text("sizing.riskFraction", string(deref(sizing.RiskFraction)), string(DefaultRiskFraction))),
-		StopFraction:          Fraction(r.text("sizing.stopFraction", string(deref(sizing.StopFraction)), string(DefaultStopFraction))),
+		RiskFraction:          Fraction(r.text("sizing.riskFraction", string(sizing.RiskFraction), string(DefaultRiskFraction))),
+		StopFraction:          Fraction(r.text("sizing.stopFraction", string(sizing.StopFraction), string(DefaultStopFraction))),
 		DeletionPolicy:        DeletionPolicy(r.text("deletionPolicy", string(spec.DeletionPolicy), string(DefaultDeletionPolicy))),
 	}
 	if spec.MarketData.Replay != nil {
@@ -115,13 +115,13 @@ func (r *resolver) text(field, own, fallback string) string {
 	return fallback
 }
 
-func (r *resolver) integer(field string, own *int32, fallback int32) int32 {
-	if own != nil {
-		r.note(field, strconv.Itoa(int(*own)), SourceSpec)
-		return *own
+func (r *resolver) integer(field string, own, fallback int32) int32 {
+	value, source := fallback, SourceDefault
+	if own != 0 {
+		value, source = own, SourceSpec
 	}
-	r.note(field, strconv.Itoa(int(fallback)), SourceDefault)
-	return fallback
+	r.note(field, strconv.Itoa(int(value)), source)
+	return value
 }
 
 func (r *resolver) trading(own TradingState, policy *RiskPolicy) TradingState {
@@ -149,25 +149,25 @@ func (r *resolver) limits(own *Limits, policy *RiskPolicy) EffectiveLimits {
 	return EffectiveLimits{
 		MaxNotional:          strictestDecimal(r, "limits.order.maxNotional", order.MaxNotional, policyOrder.MaxNotional, ""),
 		PriceCollarFraction:  strictestDecimal(r, "limits.order.priceCollarFraction", order.PriceCollarFraction, policyOrder.PriceCollarFraction, DefaultPriceCollarFraction),
-		MaxPerSecond:         r.strictestInteger("limits.order.maxPerSecond", order.MaxPerSecond, policyOrder.MaxPerSecond, DefaultMaxPerSecond),
+		MaxPerSecond:         r.strictestInteger("limits.order.maxPerSecond", unlessZero(order.MaxPerSecond), unlessZero(policyOrder.MaxPerSecond), DefaultMaxPerSecond),
 		MaxDrawdownFraction:  strictestDecimal(r, "limits.agent.maxDrawdownFraction", agent.MaxDrawdownFraction, policyAgent.MaxDrawdownFraction, DefaultMaxDrawdownFraction),
 		MaxDailyLossFraction: strictestDecimal(r, "limits.agent.maxDailyLossFraction", agent.MaxDailyLossFraction, policyAgent.MaxDailyLossFraction, ""),
 		MaxTradesPerDay:      r.strictestInteger("limits.agent.maxTradesPerDay", agent.MaxTradesPerDay, policyAgent.MaxTradesPerDay, DefaultMaxTradesPerDay),
 		MaxPositions:         r.strictestInteger("limits.agent.maxPositions", agent.MaxPositions, policyAgent.MaxPositions, DefaultMaxPositions),
 		MaxPositionFraction:  strictestDecimal(r, "limits.agent.maxPositionFraction", agent.MaxPositionFraction, policyAgent.MaxPositionFraction, DefaultMaxPositionFraction),
-		MaxAgeSeconds:        r.strictestInteger("limits.data.maxAgeSeconds", data.MaxAgeSeconds, policyData.MaxAgeSeconds, DefaultMaxAgeSeconds),
+		MaxAgeSeconds:        r.strictestInteger("limits.data.maxAgeSeconds", unlessZero(data.MaxAgeSeconds), unlessZero(policyData.MaxAgeSeconds), DefaultMaxAgeSeconds),
 	}
 }
 
 // strictestDecimal takes the lesser of the agent's and the policy's limit; the
-// policy's value is the default where the policy does not say.
-func strictestDecimal[D ~string](r *resolver, field string, own, theirs *D, fallback D) D {
+// default stands in where the policy does not say. An empty one is not set.
+func strictestDecimal[D ~string](r *resolver, field string, own, theirs, fallback D) D {
 	limit, source := fallback, SourceDefault
-	if theirs != nil {
-		limit, source = *theirs, SourceRiskPolicy
+	if theirs != "" {
+		limit, source = theirs, SourceRiskPolicy
 	}
-	if own != nil && (limit == "" || notAbove(*own, limit)) {
-		limit, source = *own, SourceSpec
+	if own != "" && (limit == "" || notAbove(own, limit)) {
+		limit, source = own, SourceSpec
 	}
 	r.note(field, string(limit), source)
 	return limit
@@ -203,11 +203,11 @@ func (p *PaperAccountSpec) Resolve() PaperSettings {
 	return PaperSettings{
 		Currency:            p.Currency,
 		Balance:             p.Balance,
-		TakerFeeFraction:    derefOr(p.TakerFeeFraction, DefaultTakerFeeFraction),
-		MakerFeeFraction:    derefOr(p.MakerFeeFraction, DefaultMakerFeeFraction),
-		SpreadFraction:      derefOr(p.SpreadFraction, DefaultSpreadFraction),
-		SlippageFraction:    derefOr(p.SlippageFraction, DefaultSlippageFraction),
-		PartialFillFraction: derefOr(p.PartialFillFraction, DefaultPartialFillFraction),
+		TakerFeeFraction:    orDefault(p.TakerFeeFraction, DefaultTakerFeeFraction),
+		MakerFeeFraction:    orDefault(p.MakerFeeFraction, DefaultMakerFeeFraction),
+		SpreadFraction:      orDefault(p.SpreadFraction, DefaultSpreadFraction),
+		SlippageFraction:    orDefault(p.SlippageFraction, DefaultSlippageFraction),
+		PartialFillFraction: orDefault(p.PartialFillFraction, DefaultPartialFillFraction),
 		LatencyMilliseconds: derefOr(p.LatencyMilliseconds, DefaultLatencyMilliseconds),
 		Seed:                derefOr(p.Seed, DefaultSeed),
 	}
@@ -220,7 +220,21 @@ func orEmpty[T any](value *T) *T {
 	return value
 }
 
-func deref[T any](value *T) T { return *orEmpty(value) }
+// orDefault is the value, or the fallback where it is empty.
+func orDefault(value, fallback Fraction) Fraction {
+	if value == "" {
+		return fallback
+	}
+	return value
+}
+
+// unlessZero is the value of a field whose zero means that it is not set.
+func unlessZero(value int32) *int32 {
+	if value == 0 {
+		return nil
+	}
+	return &value
+}
 
 func derefOr[T any](value *T, fallback T) T {
 	if value == nil {

@@ -11,19 +11,22 @@ type LedgerSpec struct {
 }
 
 // LedgerStatus says whether the database can be written to.
+//
+// +kubebuilder:validation:MinProperties=1
 type LedgerStatus struct {
-	// conditions: Ready, ResolvedRefs, Reachable, Migrated; Reconciling and
+	// conditions are Ready, ResolvedRefs, Reachable, Migrated; Reconciling and
 	// Stalled only while true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
 	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration"`
 
 	// schemaVersion of the database.
 	// +optional
@@ -32,6 +35,7 @@ type LedgerStatus struct {
 
 	// serverVersion of PostgreSQL, such as "15.18".
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	ServerVersion string `json:"serverVersion,omitempty"`
 
@@ -65,8 +69,8 @@ type Ledger struct {
 
 	// status says whether the database can be written to.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
-	Status LedgerStatus `json:"status,omitzero"`
+	// +default={"observedGeneration":-1}
+	Status LedgerStatus `json:"status"`
 }
 
 // LedgerList is a list of Ledgers.

@@ -57,19 +57,19 @@ type Limits struct {
 type OrderLimits struct {
 	// maxNotional is the largest value of one order, in the policy's currency.
 	// +optional
-	MaxNotional *PositiveDecimal `json:"maxNotional,omitempty"`
+	MaxNotional PositiveDecimal `json:"maxNotional,omitempty"`
 
 	// priceCollarFraction is how far an order's price may be from the newest
 	// price. "0.02" when not set.
 	// +optional
-	PriceCollarFraction *Fraction `json:"priceCollarFraction,omitempty"`
+	PriceCollarFraction Fraction `json:"priceCollarFraction,omitempty"`
 
 	// maxPerSecond is the largest number of orders sent in one second, in the
 	// time of the market data. 5 when not set.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
-	MaxPerSecond *int32 `json:"maxPerSecond,omitempty"`
+	MaxPerSecond int32 `json:"maxPerSecond,omitempty"`
 }
 
 // AgentLimits bind each agent on its own. Their counts live in the ledger, so
@@ -80,12 +80,12 @@ type AgentLimits struct {
 	// maxDrawdownFraction is the largest fall from the highest equity; beyond
 	// it the agent only reduces. "0.15" when not set.
 	// +optional
-	MaxDrawdownFraction *Fraction `json:"maxDrawdownFraction,omitempty"`
+	MaxDrawdownFraction Fraction `json:"maxDrawdownFraction,omitempty"`
 
 	// maxDailyLossFraction is the largest loss since the trading day began, of
 	// the equity at its beginning; beyond it the agent only reduces.
 	// +optional
-	MaxDailyLossFraction *Fraction `json:"maxDailyLossFraction,omitempty"`
+	MaxDailyLossFraction Fraction `json:"maxDailyLossFraction,omitempty"`
 
 	// maxTradesPerDay is the largest number of orders that open or enlarge a
 	// position in one UTC day. 5 when not set.
@@ -104,7 +104,7 @@ type AgentLimits struct {
 	// maxPositionFraction is the largest share of equity that one position may
 	// be worth, open orders included. "0.25" when not set.
 	// +optional
-	MaxPositionFraction *Fraction `json:"maxPositionFraction,omitempty"`
+	MaxPositionFraction Fraction `json:"maxPositionFraction,omitempty"`
 }
 
 // DataLimits say which prices may be traded on.
@@ -115,22 +115,25 @@ type DataLimits struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=604800
-	MaxAgeSeconds *int32 `json:"maxAgeSeconds,omitempty"`
+	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
 }
 
 // RiskPolicyStatus says whether the policy can bind and whom.
+//
+// +kubebuilder:validation:MinProperties=1
 type RiskPolicyStatus struct {
-	// conditions: Ready, Accepted; Reconciling and Stalled only while true.
+	// conditions are Ready, Accepted; Reconciling and Stalled only while true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
 	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration"`
 
 	// agents is how many TradingAgents name this policy.
 	// +optional
@@ -163,8 +166,8 @@ type RiskPolicy struct {
 
 	// status says whether the policy can bind and whom.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
-	Status RiskPolicyStatus `json:"status,omitzero"`
+	// +default={"observedGeneration":-1}
+	Status RiskPolicyStatus `json:"status"`
 }
 
 // RiskPolicyList is a list of RiskPolicies.

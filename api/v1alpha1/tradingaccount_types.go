@@ -46,27 +46,27 @@ type PaperAccountSpec struct {
 	// takerFeeFraction of the value of a fill that takes liquidity. "0.0006"
 	// when not set.
 	// +optional
-	TakerFeeFraction *Fraction `json:"takerFeeFraction,omitempty"`
+	TakerFeeFraction Fraction `json:"takerFeeFraction,omitempty"`
 
 	// makerFeeFraction of the value of a fill that gives liquidity. "0.00025"
 	// when not set.
 	// +optional
-	MakerFeeFraction *Fraction `json:"makerFeeFraction,omitempty"`
+	MakerFeeFraction Fraction `json:"makerFeeFraction,omitempty"`
 
 	// spreadFraction between bid and ask, where the data has no quotes.
 	// "0.0005" when not set.
 	// +optional
-	SpreadFraction *Fraction `json:"spreadFraction,omitempty"`
+	SpreadFraction Fraction `json:"spreadFraction,omitempty"`
 
 	// slippageFraction is the most that a fill is worse than the quote.
 	// "0.001" when not set.
 	// +optional
-	SlippageFraction *Fraction `json:"slippageFraction,omitempty"`
+	SlippageFraction Fraction `json:"slippageFraction,omitempty"`
 
 	// partialFillFraction is the share of orders that fill in more than one
 	// part. "0.10" when not set.
 	// +optional
-	PartialFillFraction *Fraction `json:"partialFillFraction,omitempty"`
+	PartialFillFraction Fraction `json:"partialFillFraction,omitempty"`
 
 	// latencyMilliseconds between an order's acceptance and its first possible
 	// fill, in the time of the market data. 50 when not set.
@@ -83,19 +83,22 @@ type PaperAccountSpec struct {
 }
 
 // TradingAccountStatus says whether the venue answers.
+//
+// +kubebuilder:validation:MinProperties=1
 type TradingAccountStatus struct {
-	// conditions: Ready, Accepted, ResolvedRefs, VenueReachable; Reconciling and
+	// conditions are Ready, Accepted, ResolvedRefs, VenueReachable; Reconciling and
 	// Stalled only while true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
 	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration"`
 
 	// agents is how many TradingAgents trade on this account.
 	// +optional
@@ -127,8 +130,8 @@ type TradingAccount struct {
 
 	// status says whether the venue answers.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
-	Status TradingAccountStatus `json:"status,omitzero"`
+	// +default={"observedGeneration":-1}
+	Status TradingAccountStatus `json:"status"`
 }
 
 // TradingAccountList is a list of TradingAccounts.

@@ -107,18 +107,20 @@ type AssetPairSelector struct {
 }
 
 // DecisionSpec says how and how often an agent decides.
+//
+// +kubebuilder:validation:MinProperties=1
 type DecisionSpec struct {
 	// intervalSeconds between two decisions about one pair, in the time of the
 	// market data. 300 when not set.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
-	IntervalSeconds *int32 `json:"intervalSeconds,omitempty"`
+	IntervalSeconds int32 `json:"intervalSeconds,omitempty"`
 
 	// minConfidenceFraction is the confidence a proposal needs to become an
 	// order. "0.70" when not set.
 	// +optional
-	MinConfidenceFraction *Fraction `json:"minConfidenceFraction,omitempty"`
+	MinConfidenceFraction Fraction `json:"minConfidenceFraction,omitempty"`
 
 	// direction is LongOnly or LongShort. LongOnly when not set.
 	// +optional
@@ -130,6 +132,8 @@ type DecisionSpec struct {
 }
 
 // DebateSpec names the three voices of the debate.
+//
+// +kubebuilder:validation:MinProperties=1
 type DebateSpec struct {
 	// bull argues for buying. builtin/trend when not set.
 	// +optional
@@ -162,17 +166,19 @@ type JudgeSpec struct {
 
 // SizingSpec says how large an order the agent proposes. The policy's limits
 // bind on top of it.
+//
+// +kubebuilder:validation:MinProperties=1
 type SizingSpec struct {
 	// riskFraction of the agent's equity that one trade may lose at its stop.
 	// "0.01" when not set.
 	// +optional
-	RiskFraction *Fraction `json:"riskFraction,omitempty"`
+	RiskFraction Fraction `json:"riskFraction,omitempty"`
 
 	// stopFraction is how far the price may move against a position before it
 	// is closed. "0.02" when not set.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be greater than zero: a stop at the entry price closes every position at once"
-	StopFraction *Fraction `json:"stopFraction,omitempty"`
+	StopFraction Fraction `json:"stopFraction,omitempty"`
 }
 
 // DataSource is where prices come from.
@@ -212,36 +218,42 @@ type ReplaySpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
-	Speed *int32 `json:"speed,omitempty"`
+	Speed int32 `json:"speed,omitempty"`
 }
 
 // TradingAgentStatus is what an agent does and why.
+//
+// +kubebuilder:validation:MinProperties=1
 type TradingAgentStatus struct {
-	// conditions: Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
+	// conditions are Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
 	// TradingEnabled; Reconciling and Stalled only while they are true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
 	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration"`
 
 	// podName is the name of the agent's pod.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	PodName string `json:"podName,omitempty"`
 
 	// podUID is the identity of the one pod that may speak for this agent.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	PodUID string `json:"podUID,omitempty"`
 
 	// nodeName is where the pod runs.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	NodeName string `json:"nodeName,omitempty"`
 
@@ -249,6 +261,7 @@ type TradingAgentStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=field
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Effective []EffectiveValue `json:"effective,omitempty"`
 
@@ -320,18 +333,18 @@ type TradingStatus struct {
 	// observedGeneration is the generation of the agent's spec that is in force
 	// in the process.
 	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration"`
 
 	// epoch under which this process writes to the ledger; it only grows.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	Epoch int64 `json:"epoch,omitempty"`
+	Epoch int64 `json:"epoch"`
 
 	// reconciledEpoch is the epoch for which the agent has reconciled with its
 	// venue. The agent trades only when it equals epoch.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	ReconciledEpoch int64 `json:"reconciledEpoch,omitempty"`
+	ReconciledEpoch int64 `json:"reconciledEpoch"`
 
 	// state is how far the agent trades now.
 	// +required
@@ -346,6 +359,7 @@ type TradingStatus struct {
 
 	// message says it in a sentence.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
 
@@ -355,6 +369,7 @@ type TradingStatus struct {
 
 	// currency of the figures.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=12
 	Currency string `json:"currency,omitempty"`
 
@@ -373,22 +388,23 @@ type TradingStatus struct {
 	// decisions made since the agent was created.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	Decisions int64 `json:"decisions,omitempty"`
+	Decisions int64 `json:"decisions"`
 
 	// fills booked since the agent was created.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	Fills int64 `json:"fills,omitempty"`
+	Fills int64 `json:"fills"`
 
 	// openOrders at the venue, those of unknown outcome included.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	OpenOrders int32 `json:"openOrders,omitempty"`
+	OpenOrders int32 `json:"openOrders"`
 
 	// positions that are not flat.
 	// +optional
 	// +listType=map
 	// +listMapKey=pair
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Positions []PositionStatus `json:"positions,omitempty"`
 
@@ -402,7 +418,7 @@ type TradingStatus struct {
 
 	// reportedTime is when the agent wrote this.
 	// +optional
-	ReportedTime metav1.Time `json:"reportedTime,omitzero"`
+	ReportedTime *metav1.Time `json:"reportedTime,omitempty"`
 }
 
 // PositionStatus is one position.
@@ -430,7 +446,7 @@ type PositionStatus struct {
 type DecisionStatus struct {
 	// time of the bar that was decided on, in the time of the market data.
 	// +required
-	Time metav1.Time `json:"time,omitzero"`
+	Time *metav1.Time `json:"time,omitempty"`
 
 	// pair in its canonical spelling.
 	// +required
@@ -455,15 +471,18 @@ type DecisionStatus struct {
 }
 
 // DataStatus says which prices are in use.
+//
+// +kubebuilder:validation:MinProperties=1
 type DataStatus struct {
 	// source in use, such as "Replay sample/eurusd-1h at 3600x".
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Source string `json:"source,omitempty"`
 
 	// lastBarTime is the end of the newest bar, in the time of the market data.
 	// +optional
-	LastBarTime metav1.Time `json:"lastBarTime,omitzero"`
+	LastBarTime *metav1.Time `json:"lastBarTime,omitempty"`
 }
 
 // TradingAgent is one trader: which pairs, on which account, under which
@@ -498,8 +517,8 @@ type TradingAgent struct {
 
 	// status is what the agent does.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
-	Status TradingAgentStatus `json:"status,omitzero"`
+	// +default={"observedGeneration":-1}
+	Status TradingAgentStatus `json:"status"`
 }
 
 // TradingAgentList is a list of TradingAgents.

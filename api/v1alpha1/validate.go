@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -31,8 +32,8 @@ func ValidateTradingAgent(agent *TradingAgent) field.ErrorList {
 	if agent.Spec.Limits != nil {
 		errs = append(errs, validateLimits(agent.Spec.Limits, spec.Child("limits"))...)
 	}
-	if decision := agent.Spec.Decision; decision != nil && decision.MinConfidenceFraction != nil {
-		errs = append(errs, validateFraction(*decision.MinConfidenceFraction, spec.Child("decision", "minConfidenceFraction"))...)
+	if decision := agent.Spec.Decision; decision != nil {
+		errs = append(errs, validateFraction(decision.MinConfidenceFraction, spec.Child("decision", "minConfidenceFraction"))...)
 	}
 	if sizing := agent.Spec.Sizing; sizing != nil {
 		errs = append(errs, validateSizing(sizing, spec.Child("sizing"))...)
@@ -41,15 +42,10 @@ func ValidateTradingAgent(agent *TradingAgent) field.ErrorList {
 }
 
 func validateSizing(sizing *SizingSpec, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	if sizing.RiskFraction != nil {
-		errs = append(errs, validateFraction(*sizing.RiskFraction, path.Child("riskFraction"))...)
-	}
-	if sizing.StopFraction != nil {
-		errs = append(errs, validateFraction(*sizing.StopFraction, path.Child("stopFraction"))...)
-		if ratOrZero(*sizing.StopFraction).Sign() == 0 {
-			errs = append(errs, field.Invalid(path.Child("stopFraction"), *sizing.StopFraction, "must be greater than zero: a stop at the entry price closes every position at once"))
-		}
+	errs := validateFraction(sizing.RiskFraction, path.Child("riskFraction"))
+	errs = append(errs, validateFraction(sizing.StopFraction, path.Child("stopFraction"))...)
+	if sizing.StopFraction != "" && ratOrZero(sizing.StopFraction).Sign() == 0 {
+		errs = append(errs, field.Invalid(path.Child("stopFraction"), sizing.StopFraction, "must be greater than zero: a stop at the entry price closes every position at once"))
 	}
 	return errs
 }
@@ -63,30 +59,24 @@ func ValidateRiskPolicy(policy *RiskPolicy) field.ErrorList {
 func validateLimits(limits *Limits, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if order := limits.Order; order != nil {
-		if order.MaxNotional != nil {
-			if value, err := Rat(*order.MaxNotional); err != nil || value.Sign() <= 0 {
-				errs = append(errs, field.Invalid(path.Child("order", "maxNotional"), *order.MaxNotional, "must be a decimal number greater than zero, such as \"1000\""))
+		if order.MaxNotional != "" {
+			if value, err := Rat(order.MaxNotional); err != nil || value.Sign() <= 0 {
+				errs = append(errs, field.Invalid(path.Child("order", "maxNotional"), order.MaxNotional, "must be a decimal number greater than zero, such as \"1000\""))
 			}
 		}
-		errs = append(errs, validateOptionalFraction(order.PriceCollarFraction, path.Child("order", "priceCollarFraction"))...)
+		errs = append(errs, validateFraction(order.PriceCollarFraction, path.Child("order", "priceCollarFraction"))...)
 	}
 	if agent := limits.Agent; agent != nil {
-		errs = append(errs, validateOptionalFraction(agent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"))...)
-		errs = append(errs, validateOptionalFraction(agent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"))...)
-		errs = append(errs, validateOptionalFraction(agent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"))...)
+		errs = append(errs, validateFraction(agent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"))...)
+		errs = append(errs, validateFraction(agent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"))...)
+		errs = append(errs, validateFraction(agent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"))...)
 	}
 	return errs
 }
 
-func validateOptionalFraction(fraction *Fraction, path *field.Path) field.ErrorList {
-	if fraction == nil {
-		return nil
-	}
-	return validateFraction(*fraction, path)
-}
-
+// validateFraction passes over a fraction that is not set.
 func validateFraction(fraction Fraction, path *field.Path) field.ErrorList {
-	if fractionPattern.MatchString(string(fraction)) {
+	if fraction == "" || fractionPattern.MatchString(string(fraction)) {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(path, fraction, "must be a fraction between \"0\" and \"1\" written as a string: two per cent is \"0.02\"")}
@@ -102,31 +92,30 @@ func ValidateTighter(limits *Limits, policy *RiskPolicy) field.ErrorList {
 	mineOrder, theirsOrder := orEmpty(limits.Order), &policy.Spec.Order
 	mineAgent, theirsAgent := orEmpty(limits.Agent), &policy.Spec.Agent
 	mineData, theirsData := orEmpty(limits.Data), orEmpty(policy.Spec.Data)
-	var errs field.ErrorList
-	errs = append(errs, tighterDecimal(mineOrder.MaxNotional, theirsOrder.MaxNotional, path.Child("order", "maxNotional"), policy.Name)...)
+	errs := tighterDecimal(mineOrder.MaxNotional, theirsOrder.MaxNotional, path.Child("order", "maxNotional"), policy.Name)
 	errs = append(errs, tighterDecimal(mineOrder.PriceCollarFraction, theirsOrder.PriceCollarFraction, path.Child("order", "priceCollarFraction"), policy.Name)...)
-	errs = append(errs, tighterInteger(mineOrder.MaxPerSecond, theirsOrder.MaxPerSecond, path.Child("order", "maxPerSecond"), policy.Name)...)
+	errs = append(errs, tighterInteger(unlessZero(mineOrder.MaxPerSecond), unlessZero(theirsOrder.MaxPerSecond), path.Child("order", "maxPerSecond"), policy.Name)...)
 	errs = append(errs, tighterDecimal(mineAgent.MaxDrawdownFraction, theirsAgent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"), policy.Name)...)
 	errs = append(errs, tighterDecimal(mineAgent.MaxDailyLossFraction, theirsAgent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"), policy.Name)...)
 	errs = append(errs, tighterInteger(mineAgent.MaxTradesPerDay, theirsAgent.MaxTradesPerDay, path.Child("agent", "maxTradesPerDay"), policy.Name)...)
 	errs = append(errs, tighterInteger(mineAgent.MaxPositions, theirsAgent.MaxPositions, path.Child("agent", "maxPositions"), policy.Name)...)
 	errs = append(errs, tighterDecimal(mineAgent.MaxPositionFraction, theirsAgent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"), policy.Name)...)
-	errs = append(errs, tighterInteger(mineData.MaxAgeSeconds, theirsData.MaxAgeSeconds, path.Child("data", "maxAgeSeconds"), policy.Name)...)
+	errs = append(errs, tighterInteger(unlessZero(mineData.MaxAgeSeconds), unlessZero(theirsData.MaxAgeSeconds), path.Child("data", "maxAgeSeconds"), policy.Name)...)
 	return errs
 }
 
-func tighterDecimal[D ~string](mine, theirs *D, path *field.Path, policy string) field.ErrorList {
-	if mine == nil || theirs == nil || notAbove(*mine, *theirs) {
+func tighterDecimal[D ~string](mine, theirs D, path *field.Path, policy string) field.ErrorList {
+	if mine == "" || theirs == "" || notAbove(mine, theirs) {
 		return nil
 	}
-	return looser(path, string(*mine), string(*theirs), policy)
+	return looser(path, string(mine), string(theirs), policy)
 }
 
 func tighterInteger(mine, theirs *int32, path *field.Path, policy string) field.ErrorList {
 	if mine == nil || theirs == nil || *mine <= *theirs {
 		return nil
 	}
-	return looser(path, fmt.Sprint(*mine), fmt.Sprint(*theirs), policy)
+	return looser(path, strconv.Itoa(int(*mine)), strconv.Itoa(int(*theirs)), policy)
 }
 
 func looser(path *field.Path, mine, theirs, policy string) field.ErrorList {

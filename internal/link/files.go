@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,7 @@ func LoadFiles(paths []string) (Manifests, error) {
 		return Manifests{}, err
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := fs.ReadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file))
 		if err != nil {
 			return Manifests{}, fmt.Errorf("read the manifests: %w", err)
 		}

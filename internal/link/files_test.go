@@ -2,7 +2,6 @@ package link
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -33,7 +32,7 @@ func TestWrongFilesAreRefused(t *testing.T) {
 		want           []string
 	}{
 		"unknown field, near a known one": {"riskpolicy.yaml", "maxNotional:", "maxNotionl:", []string{"spec.order.maxNotionl", `did you mean "maxNotional"`}},
-		"unknown field in a list":         {"tradingagents.yaml", "- name: eur-usd", "- name: eur-usd\n    nmae: x", []string{"spec.assetPairs[0].nmae", `did you mean "name"`}},
+		"unknown field in a list":         {"tradingagents.yaml", "- name: eur-usd", "- name: eur-usd\n    namee: x", []string{"spec.assetPairs[0].namee", `did you mean "name"`}},
 		"unknown field, near nothing":     {"ledger.yaml", "  uriSecretRef:", "  colour: red\n  uriSecretRef:", []string{"spec.colour", "known here are uriSecretRef"}},
 		"per cent for a fraction":         {"riskpolicy.yaml", `"0.15"`, `"1.5"`, []string{"spec.agent.maxDrawdownFraction", `two per cent is "0.02"`}},
 		"number for a decimal string":     {"riskpolicy.yaml", `"2500"`, `2500`, []string{"spec.order.maxNotional", "must be of type string"}},
@@ -41,7 +40,7 @@ func TestWrongFilesAreRefused(t *testing.T) {
 		"Cyrillic pair":                   {"tradingagents.yaml", "- name: eur-usd", "- name: еur-usd", []string{"spec.assetPairs[0].name", "not ASCII"}},
 		"derivatives notation":            {"tradingagents.yaml", "- name: eur-usd", "- name: EUR/USD:USD", []string{"spec.assetPairs[0].name", "derivatives notation"}},
 		"Live on a paper account":         {"tradingagents.yaml", "mode: Paper", "mode: Live", []string{"spec.mode", "is a paper account"}},
-		"missing policy":                  {"tradingagents.yaml", "name: careful", "name: carefull", []string{`RiskPolicy "carefull"`}},
+		"missing policy":                  {"tradingagents.yaml", "name: careful", "name: reckless", []string{`RiskPolicy "reckless"`}},
 		"missing pair":                    {"tradingagents.yaml", "- name: eur-usd", "- name: gbp-usd", []string{`AssetPair "gbp-usd"`}},
 		"duplicate key":                   {"ledger.yaml", "spec:", "spec: {}\nspec:", []string{"spec"}},
 		"unknown kind":                    {"ledger.yaml", "kind: Ledger", "kind: Leger", []string{`"Leger" is not a kind`}},
@@ -53,8 +52,12 @@ func TestWrongFilesAreRefused(t *testing.T) {
 			if err := os.CopyFS(folder, os.DirFS(samples)); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(folder, c.file)
-			text, err := os.ReadFile(path)
+			root, err := os.OpenRoot(folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = root.Close() }()
+			text, err := root.ReadFile(c.file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +65,7 @@ func TestWrongFilesAreRefused(t *testing.T) {
 			if changed == string(text) {
 				t.Fatalf("%s has no %q to change", c.file, c.old)
 			}
-			if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+			if err := root.WriteFile(c.file, []byte(changed), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			manifests, err := LoadFiles([]string{folder})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -14,10 +13,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	applyv1alpha1 "github.com/three-rivers-tech/trading-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // FieldOwner is the field manager under which agents write status.trading.
@@ -72,8 +72,8 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		}
 		now := time.Now()
 		current := status()
-		wait := dueIn(&last, &current, now.Sub(written), r.interval)
-		if wait <= 0 {
+		pause := dueIn(&last, &current, now.Sub(written), r.interval)
+		if pause <= 0 {
 			err := r.write(ctx, current, now)
 			if errors.Is(err, ErrAgentGone) {
 				return err
@@ -84,12 +84,12 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 				last = current
 			}
 			written = now
-			wait = time.Duration(float64(r.interval) * (1 + jitterFraction*(2*rand.Float64()-1)))
+			pause = wait.Jitter(r.interval, jitterFraction)
 			if err != nil {
-				wait = minSpacing
+				pause = minSpacing
 			}
 		}
-		timer.Reset(wait)
+		timer.Reset(pause)
 	}
 }
 
@@ -150,7 +150,7 @@ func quantities(s *v1alpha1.TradingStatus) map[string]v1alpha1.SignedDecimal {
 // write applies status.trading under the agent's own field owner. The patch
 // carries the object's UID, so that it can never land on another of its name.
 func (r *Reporter) write(ctx context.Context, status v1alpha1.TradingStatus, now time.Time) error {
-	status.ReportedTime = metav1.NewTime(now)
+	status.ReportedTime = new(metav1.NewTime(now))
 	configuration, err := applyConfiguration(&status)
 	if err != nil {
 		return err

@@ -78,8 +78,9 @@ func newKindSchema(definition []byte) (string, *kindSchema, error) {
 
 // check returns everything that the API server would refuse in the object.
 func (s *kindSchema) check(object map[string]any) field.ErrorList {
-	var errs field.ErrorList
-	for _, path := range s.unknownFields(object) {
+	unknown := s.unknownFields(object)
+	errs := make(field.ErrorList, 0, len(unknown))
+	for _, path := range unknown {
 		errs = append(errs, field.Invalid(field.NewPath(path), "", "unknown field"+s.suggestion(path)))
 	}
 	errs = append(errs, validation.ValidateCustomResource(nil, object, s.openAPI)...)

@@ -77,7 +77,7 @@ func (c *agentCollector) Collect(metrics chan<- prometheus.Metric) {
 			gauge(c.state, 0, string(state), "")
 		}
 	}
-	if status.Data != nil && !status.Data.LastBarTime.IsZero() {
+	if status.Data != nil && status.Data.LastBarTime != nil {
 		gauge(c.lastBar, float64(status.Data.LastBarTime.Unix()))
 	}
 }

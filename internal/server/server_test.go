@@ -33,7 +33,7 @@ func (a *fakeAgent) Ready() error                   { return a.ready }
 func get(t *testing.T, handler http.Handler, method, path string) (int, http.Header, string) {
 	t.Helper()
 	recorder := httptest.NewRecorder()
-	handler.ServeHTTP(recorder, httptest.NewRequest(method, path, nil))
+	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), method, path, nil))
 	body, err := io.ReadAll(recorder.Result().Body)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestStatusAndMetricsAgree(t *testing.T) {
 	agent := &fakeAgent{status: v1alpha1.TradingStatus{
 		State: v1alpha1.TradingReduceOnly, Reason: "MaxDrawdown", Currency: "USD", Equity: "9876.54", PNL: "-123.46",
 		Decisions: 7, Fills: 3, Epoch: 2,
-		Data: &v1alpha1.DataStatus{LastBarTime: metav1.Unix(1_500_000_000, 0)},
+		Data: &v1alpha1.DataStatus{LastBarTime: new(metav1.Unix(1_500_000_000, 0))},
 	}}
 	handler := New("desk", "eur-trend", agent)
 
@@ -106,7 +106,7 @@ func TestOtherRequestsGetProblems(t *testing.T) {
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,11 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	go func() { ended <- Serve(ctx, listener, New("desk", "eur-trend", &fakeAgent{}), logr.Discard()) }()
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	response, err := client.Get("http://" + listener.Addr().String() + "/healthz")
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String()+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

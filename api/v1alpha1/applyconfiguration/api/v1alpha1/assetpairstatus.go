@@ -11,7 +11,7 @@ import (
 //
 // AssetPairStatus says whether the pair can be traded and who does.
 type AssetPairStatusApplyConfiguration struct {
-	// conditions: Ready, Accepted; Reconciling and Stalled only while true.
+	// conditions are Ready, Accepted; Reconciling and Stalled only while true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.

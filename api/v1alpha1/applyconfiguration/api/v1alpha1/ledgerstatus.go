@@ -11,7 +11,7 @@ import (
 //
 // LedgerStatus says whether the database can be written to.
 type LedgerStatusApplyConfiguration struct {
-	// conditions: Ready, ResolvedRefs, Reachable, Migrated; Reconciling and
+	// conditions are Ready, ResolvedRefs, Reachable, Migrated; Reconciling and
 	// Stalled only while true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks

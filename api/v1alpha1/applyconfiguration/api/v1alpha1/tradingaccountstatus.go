@@ -11,7 +11,7 @@ import (
 //
 // TradingAccountStatus says whether the venue answers.
 type TradingAccountStatusApplyConfiguration struct {
-	// conditions: Ready, Accepted, ResolvedRefs, VenueReachable; Reconciling and
+	// conditions are Ready, Accepted, ResolvedRefs, VenueReachable; Reconciling and
 	// Stalled only while true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks

@@ -11,7 +11,7 @@ import (
 //
 // TradingAgentStatus is what an agent does and why.
 type TradingAgentStatusApplyConfiguration struct {
-	// conditions: Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
+	// conditions are Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
 	// TradingEnabled; Reconciling and Stalled only while they are true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks

@@ -1,0 +1,96 @@
+# make help says what there is.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CLUSTER     ?= local
+NAMESPACE   ?= desk
+IMAGE_REPOSITORY ?= ghcr.io/three-rivers-tech/trading-operator
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO          ?= go
+BIN         := $(CURDIR)/bin
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+# Packages with tests that need no root. test/e2e has a build tag of its own.
+PACKAGES    ?= ./...
+CLUSTER_TOOL := $(GO) -C hack/cluster run .
+
+##@ Use
+
+.PHONY: help
+help: ## Say what there is.
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*##/ {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: ## Build everything, start a Kubernetes on this machine and let the sample desk trade (CLUSTER=local|kind).
+	@$(CLUSTER_TOOL) up --cluster=$(CLUSTER)
+
+.PHONY: down
+down: ## Stop what "make up" started and remove what it left.
+	@$(CLUSTER_TOOL) down --cluster=$(CLUSTER)
+
+.PHONY: deploy
+deploy: ## Install the operator into the cluster of the current kubeconfig.
+	@$(CLUSTER_TOOL) deploy
+
+.PHONY: build
+build: ## Build the manager and the agent into bin/.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/manager ./cmd/trading-agent
+
+.PHONY: docker-build
+docker-build: ## Build both images with Docker or Podman.
+	docker build --build-arg VERSION=$(VERSION) --target manager -t $(IMAGE_REPOSITORY)/manager:$(VERSION) .
+	docker build --build-arg VERSION=$(VERSION) --target trading-agent -t $(IMAGE_REPOSITORY)/trading-agent:$(VERSION) .
+
+##@ Test
+
+.PHONY: test
+test: ## Run every test that needs no root, against a real API server and a real PostgreSQL.
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(GO) test $(PACKAGES)
+	$(GO) -C hack/cluster test ./...
+	$(GO) -C test/charts test ./...
+
+.PHONY: e2e
+e2e: ## Run the desk on the local cluster and break each part once (needs root).
+	$(CLUSTER_TOOL) up --cluster=local --test
+	$(GO) test -tags e2e -count 1 -timeout 30m -v ./test/e2e/... || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
+	$(CLUSTER_TOOL) down --cluster=local
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder and validator for a short while each (FUZZTIME=30s).
+	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | awk '{print $$2}' | sort -u); do \
+		package=$$(grep -rlE --include='*_test.go' "^func $$target\(" . | head -1 | xargs dirname); \
+		echo "$$package $$target"; $(GO) test $$package -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-30s}; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks of the gate, the backtest and the readers.
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/risk ./internal/trader ./internal/market/...
+
+##@ Develop
+
+.PHONY: generate
+generate: $(BIN)/controller-gen ## Generate deepcopy, apply configurations, CRDs, RBAC, the chart's copies and the reference.
+	$(BIN)/controller-gen object:headerFile=hack/boilerplate.go.txt applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
+	$(BIN)/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	$(BIN)/controller-gen rbac:roleName=trading-operator paths=./controllers/... output:rbac:dir=config/rbac
+	cp config/crd/bases/*.yaml charts/trading-operator/crds/
+	$(GO) run ./hack/reference
+
+.PHONY: verify
+verify: ## Check that generated files, modules and formatting are as they should be.
+	hack/verify.sh
+
+.PHONY: lint
+lint: $(BIN)/lint ## Lint the code and the API.
+	$(BIN)/lint run ./...
+	$(BIN)/lint run --config .golangci.yml --path-mode=abs ./hack/cluster/... 2>/dev/null || (cd hack/cluster && $(BIN)/lint run -c $(CURDIR)/.golangci.yml ./...)
+
+$(BIN)/controller-gen: hack/tools/go.mod
+	$(GO) -C hack/tools build -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+$(BIN)/lint: hack/lint/go.mod hack/lint/main.go
+	$(GO) -C hack/lint build -ldflags '-s -w' -o $@ .
+
+.PHONY: clean
+clean: ## Remove bin/ (caches outside the tree stay).
+	rm -rf $(BIN)
