@@ -518,7 +518,7 @@ type TradingAgent struct {
 	// status is what the agent does.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status TradingAgentStatus `json:"status"`
+	Status TradingAgentStatus `json:"status,omitempty"`
 }
 
 // TradingAgentList is a list of TradingAgents.
