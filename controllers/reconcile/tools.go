@@ -3,6 +3,7 @@ package reconcile
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,4 +34,15 @@ func NewTools(mgr ctrl.Manager, name string, clock clock.PassiveClock) Tools {
 		Reporter: &Reporter{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name), Clock: clock},
 		Clock:    clock,
 	}
+}
+
+// SlimPod keeps of a cached pod what the controllers read. They write pods by
+// patches of labels and deletions alone, so what is missing here cannot get
+// lost.
+func SlimPod(object any) (any, error) {
+	if pod, ok := object.(*corev1.Pod); ok {
+		pod.ManagedFields = nil
+		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
+	}
+	return object, nil
 }

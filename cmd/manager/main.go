@@ -1,0 +1,209 @@
+// Command manager is the operator: it runs the controllers and the admission
+// webhook.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/admission"
+	"github.com/three-rivers-tech/trading-operator/controllers/assetpair"
+	ledgercontroller "github.com/three-rivers-tech/trading-operator/controllers/ledger"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/controllers/riskpolicy"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+)
+
+// leaseName is the Lease that replicas of the operator elect their leader by.
+const leaseName = "trading-operator"
+
+// reconciliationTimeout ends a pass that hangs on the API server.
+const reconciliationTimeout = time.Minute
+
+type options struct {
+	agentImage      string
+	metricsAddress  string
+	probeAddress    string
+	leaderElect     bool
+	leaderNamespace string
+	webhooks        bool
+	webhookPort     int
+	webhookCertDir  string
+	concurrency     int
+}
+
+func main() {
+	var opts options
+	flag.StringVar(&opts.agentImage, "agent-image", os.Getenv("AGENT_IMAGE"), "image of the agents' pods; the environment's AGENT_IMAGE if not given")
+	flag.StringVar(&opts.metricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 turns it off")
+	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
+	flag.BoolVar(&opts.leaderElect, "leader-elect", true, "let one replica of several act")
+	flag.StringVar(&opts.leaderNamespace, "leader-election-namespace", "", "namespace of the leader's Lease; the operator's own if not given")
+	flag.BoolVar(&opts.webhooks, "webhooks", true, "serve the admission webhook")
+	flag.IntVar(&opts.webhookPort, "webhook-port", 9443, "port of the admission webhook")
+	flag.StringVar(&opts.webhookCertDir, "webhook-cert-dir", "/etc/trading/webhook", "directory with tls.crt and tls.key of the admission webhook")
+	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 8, "passes that each controller runs at once")
+	logging := zap.Options{}
+	logging.BindFlags(flag.CommandLine)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+
+	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
+		ctrl.Log.Error(err, "the operator ends")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, opts options) error {
+	if opts.agentImage == "" {
+		return errors.New("no agent image is known; set --agent-image or the environment variable AGENT_IMAGE")
+	}
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the API server: %w; set KUBECONFIG or run in a cluster", err)
+	}
+	mgr, err := newManager(restConfig, opts)
+	if err != nil {
+		return fmt.Errorf("set up the manager: %w", err)
+	}
+	if err := reconcile.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	if err := addControllers(mgr, opts); err != nil {
+		return err
+	}
+	if opts.webhooks {
+		if err := admission.SetupWithManager(mgr); err != nil {
+			return err
+		}
+	}
+	if err := addChecks(mgr, opts.webhooks); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
+	// The API server's own priority and fairness paces the operator better than
+	// a fixed rate could.
+	restConfig.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	return ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cacheOptions(),
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       opts.leaderNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
+		HealthProbeBindAddress:        opts.probeAddress,
+		WebhookServer: webhook.NewServer(webhook.Options{
+			Port:    opts.webhookPort,
+			CertDir: opts.webhookCertDir,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
+		}),
+		Controller: config.Controller{
+			MaxConcurrentReconciles: opts.concurrency,
+			ReconciliationTimeout:   reconciliationTimeout,
+			// A replica that waits for the lead has its caches warm.
+			EnableWarmup: ptr.To(true),
+		},
+	})
+}
+
+// cacheOptions keep in memory what the controllers read and no more: of the
+// cluster's pods, accounts and roles only the operator's own.
+func cacheOptions() cache.Options {
+	own := labels.SelectorFromSet(labels.Set{reconcile.LabelManagedBy: reconcile.FieldOwner})
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:            {Label: own, Transform: reconcile.SlimPod},
+			&corev1.ServiceAccount{}: {Label: own},
+			&rbacv1.Role{}:           {Label: own},
+			&rbacv1.RoleBinding{}:    {Label: own},
+		},
+	}
+}
+
+func addControllers(mgr ctrl.Manager, opts options) error {
+	tools := func(name string) reconcile.Tools { return reconcile.NewTools(mgr, name, clock.RealClock{}) }
+	controllers := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
+		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
+		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
+		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller")},
+		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: ledger.Info, Migrate: ledger.Migrate},
+		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: opts.agentImage, Release: release},
+	}
+	for kind, controller := range controllers {
+		if err := controller.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up the controller of %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// release gives an agent's claims in a ledger back.
+func release(ctx context.Context, uri, agentUID string) error {
+	book, err := ledger.Open(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer book.Close()
+	return book.Release(ctx, agentUID)
+}
+
+// addChecks makes readiness mean it: the caches hold the cluster, and the
+// webhook answers.
+func addChecks(mgr ctrl.Manager, webhooks bool) error {
+	checks := map[string]healthz.Checker{"caches": cachesSynced(mgr.GetCache())}
+	if webhooks {
+		checks["webhook"] = mgr.GetWebhookServer().StartedChecker()
+	}
+	for name, check := range checks {
+		if err := mgr.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("add the readiness check %s: %w", name, err)
+		}
+	}
+	return mgr.AddHealthzCheck("ping", healthz.Ping)
+}
+
+func cachesSynced(informers cache.Cache) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		defer cancel()
+		if !informers.WaitForCacheSync(ctx) {
+			return errors.New("the caches have not synced yet")
+		}
+		return nil
+	}
+}
