@@ -100,7 +100,7 @@ type AssetPair struct {
 	// status says whether the pair can be traded and who does.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status AssetPairStatus `json:"status,omitempty"`
+	Status AssetPairStatus `json:"status"`
 }
 
 // AssetPairList is a list of AssetPairs.

@@ -70,7 +70,7 @@ type Ledger struct {
 	// status says whether the database can be written to.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status LedgerStatus `json:"status,omitempty"`
+	Status LedgerStatus `json:"status"`
 }
 
 // LedgerList is a list of Ledgers.

@@ -167,7 +167,7 @@ type RiskPolicy struct {
 	// status says whether the policy can bind and whom.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status RiskPolicyStatus `json:"status,omitempty"`
+	Status RiskPolicyStatus `json:"status"`
 }
 
 // RiskPolicyList is a list of RiskPolicies.

@@ -131,7 +131,7 @@ type TradingAccount struct {
 	// status says whether the venue answers.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status TradingAccountStatus `json:"status,omitempty"`
+	Status TradingAccountStatus `json:"status"`
 }
 
 // TradingAccountList is a list of TradingAccounts.

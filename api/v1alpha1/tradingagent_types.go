@@ -518,7 +518,7 @@ type TradingAgent struct {
 	// status is what the agent does.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status TradingAgentStatus `json:"status,omitempty"`
+	Status TradingAgentStatus `json:"status"`
 }
 
 // TradingAgentList is a list of TradingAgents.
