@@ -246,6 +246,28 @@ func TestParquetRefusals(t *testing.T) {
 	}
 }
 
+func TestDamagedParquetIsRefused(t *testing.T) {
+	nine := at(t, "2018-04-04T09:30:00Z")
+	whole := parquetOf(t, parquetFloats{Time: nine, Open: 1, High: 1, Low: 1, Close: 1}, parquetFloats{Time: nine.Add(time.Minute), Open: 1, High: 1, Low: 1, Close: 1}).Data
+	changed := func(change func(content []byte) []byte) *fstest.MapFile {
+		return &fstest.MapFile{Data: change(bytes.Clone(whole))}
+	}
+	for name, test := range map[string]struct {
+		file *fstest.MapFile
+		want string
+	}{
+		"cut":                   {changed(func(c []byte) []byte { return c[:len(c)-5] }), "its end is missing"},
+		"nothing but the magic": {plain(parquetMagic), "its end is missing"},
+		// Without a look at it, this length reserves four gigabytes.
+		"a footer of 4 GiB": {changed(func(c []byte) []byte { copy(c[len(c)-8:], "\xff\xff\xff\xff"); return c }), "its footer is longer than the file"},
+		"a footer of zeros": {changed(func(c []byte) []byte { clear(c[len(c)-200 : len(c)-8]); return c }), "is a damaged Parquet file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused(t, fstest.MapFS{"x.parquet": test.file}, "x", btcusd(t), "x.parquet", test.want)
+		})
+	}
+}
+
 func TestWideDecimals(t *testing.T) {
 	for _, test := range []struct {
 		value []byte

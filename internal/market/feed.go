@@ -19,9 +19,10 @@ type Feed interface {
 	// History is what came before the first Next, in the same order: enough of
 	// the past to decide on, and nothing to trade on.
 	History() []PairBar
-	// Next blocks until the next bar is due. It returns io.EOF when there will
-	// be none and the context's error when that ends first; any other error
-	// may be retried.
+	// Next blocks until the next bar is due, and through failures that pass. It
+	// returns io.EOF when there will be no more bars and the context's error when
+	// that ends first; after any other error the feed is of no use until its
+	// user has changed what the error names.
 	Next(ctx context.Context) (PairBar, error)
 	// Describe says which prices these are, such as
 	// "Replay sample/eurusd-1h at 3600x".

@@ -202,10 +202,19 @@ func FuzzLEAN(f *testing.F) {
 	f.Add("forex_fxcm_hour_btcusd.csv", "20070330 00:00,1.33141,1.33231,1.33131,1.33201,0,1.33149,1.33239,1.33139,1.33199,0\n")
 	f.Add("equity_usa_minute_spy_20131103_trade.csv", "3600000,1674100,1674100,1672500,1672700,3197\n7200000,1674100,1674100,1672500,1672700,3197\n")
 	f.Fuzz(func(t *testing.T, name, text string) {
-		if !isDataName(name) {
+		file, ok, err := parseLEANName(name)
+		if !ok || err != nil {
 			return
 		}
-		recording, err := NewLibrary(fstest.MapFS{name: plain(text)}).Open(name, btcusd(t))
+		counts, err := newCounter(btcusd(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := readLEAN(name, file, []byte(text), counts)
+		if err != nil {
+			return
+		}
+		recording, err := assemble(name, btcusd(t), []*table{read})
 		if err == nil {
 			checkRecording(t, recording)
 		}

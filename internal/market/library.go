@@ -33,10 +33,10 @@ const maxFileSize = 1 << 30
 //     crypto_coinbase_minute_btcusd_20180404_trade.zip and …_quote.zip.
 //
 // Several files are one recording: days follow each other, and quotes are put
-// on the trades of the same time. They must hold bars of one length, and files
-// of LEAN must be of one symbol. A file is LEAN's when its path says so, Parquet
-// when it begins like one, and otherwise CSV with a header; zip and gzip are
-// unpacked.
+// on the trades of the same time. They must hold bars of one length. A file is
+// LEAN's when its path says so, Parquet when it begins like one, and otherwise
+// CSV with a header; zip and gzip are unpacked. The symbol in the path of a
+// sample or a file of LEAN must be the pair's.
 type Library struct {
 	data fs.FS
 }
@@ -166,18 +166,14 @@ func readFiles(files fs.FS, paths []string, instrument Instrument) ([]*table, er
 	if err != nil {
 		return nil, err
 	}
-	symbol, first := "", ""
 	tables := make([]*table, 0, len(paths))
-	for i, name := range paths {
+	for _, name := range paths {
 		lean, isLEAN, err := parseLEANName(name)
 		if err != nil {
 			return nil, err
 		}
-		if i == 0 {
-			symbol, first = lean.symbol, name
-		}
-		if lean.symbol != symbol {
-			return nil, fmt.Errorf("%s and %s are not of one pair; name the data set so that it finds the files of one", first, name)
+		if err := checkPair(name, lean, instrument); err != nil {
+			return nil, err
 		}
 		content, err := fs.ReadFile(files, name)
 		if err != nil {
@@ -190,6 +186,20 @@ func readFiles(files fs.FS, paths []string, instrument Instrument) ([]*table, er
 		tables = append(tables, read)
 	}
 	return tables, nil
+}
+
+// checkPair refuses the prices of another pair where a file's name tells whose
+// they are: those of LEAN, which name an equity without its currency, and the
+// samples.
+func checkPair(name string, lean leanFile, instrument Instrument) error {
+	symbol := lean.symbol
+	if rest, ok := strings.CutPrefix(name, samplePrefix); ok {
+		symbol, _, _ = strings.Cut(rest, "-")
+	}
+	if symbol == "" || symbol == joinedName(instrument) || (lean.scale != 0 && symbol == strings.ToLower(instrument.Base)) {
+		return nil
+	}
+	return fmt.Errorf("%s holds the prices of %s and the pair is %s; name the data set of that pair, or let {pair} stand for it", name, strings.ToUpper(symbol), instrument.Pair)
 }
 
 // decode unpacks and reads one file.

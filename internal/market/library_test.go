@@ -156,7 +156,8 @@ func TestDatasetRefusals(t *testing.T) {
 	refused(t, files, "utf16.csv", btc, "UTF-16", "UTF-8")
 	refused(t, files, "../a", btc, "relative path")
 	refused(t, files, "a/{name}", btc, "{pair} is the only placeholder")
-	refused(t, files, "crypto_coinbase_minute", btc, "are not of one pair")
+	refused(t, files, "crypto_coinbase_minute", btc, "holds the prices of ETHUSD and the pair is BTC-USD", "{pair}")
+	refused(t, nil, "sample/eurusd-1h", btc, "holds the prices of EURUSD and the pair is BTC-USD")
 	refused(t, files, "sample/nothing", btc, "the samples are", "sample/eurusd-1h")
 	refused(t, nil, "a/x", btc, "--data", "sample/eurusd-1h")
 	refused(t, fstest.MapFS{}, "a", btc, "no .csv")
@@ -202,7 +203,7 @@ func TestSamples(t *testing.T) {
 			report: Report{Weekends: 51, Gaps: 1, LongestGap: 14 * time.Hour, LongestGapStart: at(t, "2017-12-25T08:00:00Z")},
 		},
 		{
-			name: "sample/googl-1d", instrument: pairOf(t, "GOOGL", "USD", "0.01", "1"), bars: 2335,
+			name: "sample/googlusd-1d", instrument: pairOf(t, "GOOGL", "USD", "0.01", "1"), bars: 2335,
 			first:  Bar{Start: at(t, "2009-05-22T00:00:00Z"), End: at(t, "2009-05-23T00:00:00Z"), Open: 19853, High: 19952, Low: 19620, Close: 19695, Volume: 3433700},
 			last:   Bar{Start: at(t, "2018-08-29T00:00:00Z"), End: at(t, "2018-08-30T00:00:00Z"), Open: 125500, High: 126717, Low: 125280, Close: 126465, Volume: 1846300},
 			report: Report{Rounded: 2333, Weekends: 484, Gaps: 19, LongestGap: 24 * time.Hour, LongestGapStart: at(t, "2009-11-26T00:00:00Z")},
@@ -231,7 +232,7 @@ func TestSamples(t *testing.T) {
 			checkRecording(t, recording)
 		})
 	}
-	if got := Samples(); !slices.Equal(got, []string{"sample/btcusd-1d", "sample/ethusd-1d", "sample/eurusd-1h", "sample/googl-1d"}) {
+	if got := Samples(); !slices.Equal(got, []string{"sample/btcusd-1d", "sample/ethusd-1d", "sample/eurusd-1h", "sample/googlusd-1d"}) {
 		t.Errorf("samples: %v", got)
 	}
 }
@@ -270,11 +271,15 @@ func TestRecordedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d recorded files", len(paths))
-	for _, file := range paths {
-		name := filepath.Base(file)
+	for _, path := range paths {
+		name := filepath.Base(path)
 		t.Run(name, func(t *testing.T) {
-			content := readOS(t, file)
-			instrument := pairOf(t, "X", "USD", "0.00001", "0.00000001")
+			content := readOS(t, path)
+			file, _, err := parseLEANName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			instrument := pairOf(t, strings.TrimSuffix(file.symbol, "usd"), "usd", "0.00001", "0.00000001")
 			recording := open(t, fstest.MapFS{name: {Data: content}}, name, instrument)
 			checkRecording(t, recording)
 			t.Log(recording.Report)

@@ -2,6 +2,7 @@ package market
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,9 @@ func readParquet(path string, content []byte, counts counter) (result *table, er
 			result, err = nil, fmt.Errorf("is a damaged Parquet file: %v", problem)
 		}
 	}()
+	if err := checkFooter(content); err != nil {
+		return nil, fmt.Errorf("is a damaged Parquet file: %w", err)
+	}
 	file, err := parquet.OpenFile(bytes.NewReader(content), int64(len(content)))
 	if err != nil {
 		return nil, fmt.Errorf("is a damaged Parquet file: %w", err)
@@ -55,6 +59,20 @@ func readParquet(path string, content []byte, counts counter) (result *table, er
 		}
 	}
 	return decoder.table, decoder.table.finish()
+}
+
+// checkFooter looks at the last eight bytes, the footer's length and the magic,
+// because the library reserves memory for whatever length stands there.
+func checkFooter(content []byte) error {
+	const trailer = 8
+	if len(content) < len(parquetMagic)+trailer || !bytes.HasSuffix(content, []byte(parquetMagic)) {
+		return errors.New("its end is missing")
+	}
+	length := binary.LittleEndian.Uint32(content[len(content)-trailer:])
+	if uint64(length) > uint64(len(content)-len(parquetMagic)-trailer) {
+		return errors.New("its footer is longer than the file")
+	}
+	return nil
 }
 
 type parquetDecoder struct {
