@@ -85,3 +85,17 @@ func fault(uri string) string {
 		return "its host, port or one of its parameters has a wrong value"
 	}
 }
+
+// Clean removes the password of a connection URI from an error and says
+// ErrUnavailable where that is so.
+func Clean(uri string, err error) error {
+	if err == nil {
+		return nil
+	}
+	config, parseErr := pgxpool.ParseConfig(strings.TrimSpace(uri))
+	if parseErr != nil {
+		// Only Config's own errors come from such a URI, and they are clean.
+		return err
+	}
+	return newHider(config.ConnConfig.Password).clean(err)
+}

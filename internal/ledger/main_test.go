@@ -1,0 +1,215 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+	"go.uber.org/goleak"
+
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/test/postgres"
+)
+
+var server *postgres.Server
+
+func TestMain(m *testing.M) {
+	code := postgres.Run(m, postgres.Options{
+		Migrate: func(ctx context.Context, uri string) error {
+			_, err := ledger.Migrate(ctx, uri)
+			return err
+		},
+		NoSync: true,
+	}, func(s *postgres.Server) { server = s })
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "goroutines were left:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// book is what both ledgers can do.
+type book interface {
+	ledger.Ledger
+	Release(ctx context.Context, agentUID string) error
+}
+
+// onBoth runs a test against each ledger.
+func onBoth(t *testing.T, test func(t *testing.T, b book)) {
+	t.Helper()
+	t.Run("Memory", func(t *testing.T) { test(t, ledger.NewMemory()) })
+	t.Run("Postgres", func(t *testing.T) {
+		b, _ := openLedger(t)
+		test(t, b)
+		checkBooks(t, b)
+	})
+}
+
+// openLedger is a ledger in a database of its own.
+func openLedger(t testing.TB) (*ledger.Postgres, string) {
+	t.Helper()
+	uri := server.Database(t)
+	return openAt(t, uri), uri
+}
+
+func openAt(t testing.TB, uri string) *ledger.Postgres {
+	t.Helper()
+	b, err := ledger.Open(t.Context(), uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// query reads one value past the ledger.
+func query[T any](t testing.TB, b book, statement string, args ...any) T {
+	t.Helper()
+	var value T
+	err := b.(*ledger.Postgres).Database().Read(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		return tx.QueryRow(ctx, statement, args...).Scan(&value)
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	return value
+}
+
+// exec writes past the ledger.
+func exec(t testing.TB, b book, statements ...string) error {
+	t.Helper()
+	return b.(*ledger.Postgres).Database().Write(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		for _, statement := range statements {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// checkBooks looks for what must never be in the database.
+func checkBooks(t testing.TB, b book) {
+	t.Helper()
+	for what, statement := range map[string]string{
+		"transactions that do not sum to zero": `SELECT count(*) FROM (SELECT 1 FROM trading.postings
+			GROUP BY transaction_id, agent_uid, currency HAVING sum(amount) <> 0) x`,
+		"balances that are not their postings' sum": `SELECT count(*) FROM trading.balances b FULL JOIN (
+			SELECT agent_uid, ledger_account, pair, currency, sum(amount) AS amount FROM trading.postings GROUP BY 1, 2, 3, 4) p
+			USING (agent_uid, ledger_account, pair, currency) WHERE b.amount IS DISTINCT FROM p.amount`,
+		"orders whose filled quantity is not their fills' sum": `SELECT count(*) FROM trading.orders o
+			WHERE o.filled <> coalesce((SELECT sum(quantity) FROM trading.fills f WHERE f.order_id = o.id), 0)`,
+		"positions without a claim": `SELECT count(*) FROM trading.positions p LEFT JOIN trading.claims c
+			ON c.account = p.account AND c.pair = p.pair AND c.agent_uid = p.agent_uid WHERE c.pair IS NULL`,
+		"claims whose opening contradicts their position": `SELECT count(*) FROM trading.claims c LEFT JOIN trading.positions p
+			ON c.account = p.account AND c.pair = p.pair AND c.agent_uid = p.agent_uid WHERE (c.opened_at IS NULL) <> (p.pair IS NULL)`,
+	} {
+		if n := query[int64](t, b, statement); n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+}
+
+var (
+	btc  = instrument("BTC", "USD", "0.01", "0.0001")
+	eth  = instrument("ETH", "USD", "0.01", "0.001")
+	noon = time.Date(2018, 3, 5, 12, 0, 0, 0, time.UTC)
+)
+
+func instrument(base, quote, tick, lot string) market.Instrument {
+	i, err := market.NewInstrument(base, quote, decimal.RequireFromString(tick), decimal.RequireFromString(lot), decimal.Zero)
+	if err != nil {
+		panic(err)
+	}
+	return i
+}
+
+func money(amount string) market.Money {
+	m, err := market.MoneyOf(decimal.RequireFromString(amount))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+// trader is an agent of the tests.
+func trader(name string, instruments ...market.Instrument) ledger.Agent {
+	return ledger.Agent{
+		UID: "uid-" + name, Namespace: "desk", Name: name, Account: "account", Venue: "Paper", Currency: "USD",
+		Balance: money("10000"), Instruments: instruments, Holder: "pod-" + name,
+	}
+}
+
+func acquire(t testing.TB, b book, agent ledger.Agent) ledger.Lease {
+	t.Helper()
+	lease, err := b.Acquire(t.Context(), agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+func load(t testing.TB, b book, lease ledger.Lease) ledger.Snapshot {
+	t.Helper()
+	s, err := b.Load(t.Context(), lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// orderID is deterministic, as the traders' are.
+func orderID(lease ledger.Lease, sequence int64, leg int32) uuid.UUID {
+	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s/%d/%d", lease.Agent.UID, sequence, leg))
+}
+
+func decide(sequence int64, pair string, barEnd time.Time) ledger.Decision {
+	return ledger.Decision{
+		Sequence: sequence, Pair: pair, BarEnd: barEnd, Action: "Buy", ConfidenceMicros: 712_345,
+		Outcome: "Ordered", Reasoning: []byte(`{"judge": "Buy",  "bull": 0.9}`),
+	}
+}
+
+func intent(lease ledger.Lease, sequence int64, leg int32, pair string, side order.Side, quantity market.Quantity) order.Intent {
+	return order.Intent{
+		ID: orderID(lease, sequence, leg), Account: lease.Agent.Account, AgentUID: lease.Agent.UID, Sequence: sequence, Leg: leg,
+		Pair: pair, Side: side, Quantity: quantity, Limit: 1_000_000, Reserved: money("123.45678901"), MarketTime: noon, Reason: "Decision",
+	}
+}
+
+// ordered commits an order and returns its id.
+func ordered(t testing.TB, b book, lease ledger.Lease, sequence int64, pair string, side order.Side, quantity market.Quantity) uuid.UUID {
+	t.Helper()
+	i := intent(lease, sequence, 0, pair, side, quantity)
+	if err := b.Intend(t.Context(), lease, []order.Intent{i}); err != nil {
+		t.Fatal(err)
+	}
+	return i.ID
+}
+
+func fillOf(lease ledger.Lease, id uuid.UUID, trade, pair string, side order.Side, quantity market.Quantity, price market.Price, fee string) order.Fill {
+	return order.Fill{
+		Venue: lease.Agent.Venue, Account: lease.Agent.Account, TradeID: trade, OrderID: id, Pair: pair, Side: side,
+		Quantity: quantity, Price: price, Fee: money(fee), FeeCurrency: "USD", MarketTime: noon.Add(time.Second),
+	}
+}
+
+func bookFill(t testing.TB, b book, lease ledger.Lease, fill order.Fill) {
+	t.Helper()
+	isNew, err := b.BookFill(t.Context(), lease, fill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !isNew {
+		t.Fatalf("fill %s was not new", fill.TradeID)
+	}
+}

@@ -1,0 +1,61 @@
+package ledger
+
+import (
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+)
+
+// side is an order's side as the database has it: Buy or Sell.
+type side order.Side
+
+// Value implements driver.Valuer.
+func (s side) Value() (driver.Value, error) {
+	switch order.Side(s) {
+	case order.Buy:
+		return "Buy", nil
+	case order.Sell:
+		return "Sell", nil
+	default:
+		return nil, fmt.Errorf("side %d is neither buy nor sell", s)
+	}
+}
+
+// MarshalText makes it the same word in the outbox.
+func (s side) MarshalText() ([]byte, error) {
+	word, err := s.Value()
+	if err != nil {
+		return nil, err
+	}
+	return []byte(word.(string)), nil
+}
+
+// Scan implements sql.Scanner.
+func (s *side) Scan(from any) error {
+	switch from {
+	case "Buy":
+		*s = side(order.Buy)
+	case "Sell":
+		*s = side(order.Sell)
+	default:
+		return fmt.Errorf("side %q is neither Buy nor Sell", from)
+	}
+	return nil
+}
+
+// text reads a text that may be null into bytes.
+type text []byte
+
+// Scan implements sql.Scanner.
+func (t *text) Scan(from any) error {
+	switch from := from.(type) {
+	case nil:
+		*t = nil
+	case string:
+		*t = []byte(from)
+	default:
+		return fmt.Errorf("a text was expected, not %T", from)
+	}
+	return nil
+}
