@@ -15,6 +15,7 @@ const (
 	DefaultRiskFraction          Fraction = "0.01"
 	DefaultStopFraction          Fraction = "0.02"
 	DefaultSpeed                 int32    = 1
+	DefaultGranularitySeconds    int32    = 60
 	DefaultDeletionPolicy                 = DeletionKeep
 	DefaultPriceCollarFraction   Fraction = "0.02"
 	DefaultMaxPerSecond          int32    = 5
@@ -45,6 +46,7 @@ type Settings struct {
 	RiskFraction          Fraction
 	StopFraction          Fraction
 	Speed                 int32
+	GranularitySeconds    int32
 	DeletionPolicy        DeletionPolicy
 	Limits                EffectiveLimits
 }
@@ -90,6 +92,9 @@ func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValu
 	}
 	if spec.MarketData.Replay != nil {
 		settings.Speed = r.integer("marketData.replay.speed", spec.MarketData.Replay.Speed, DefaultSpeed)
+	}
+	if spec.MarketData.Source == DataSourceCoinbase {
+		settings.GranularitySeconds = r.integer("marketData.coinbase.granularitySeconds", orEmpty(spec.MarketData.Coinbase).GranularitySeconds, DefaultGranularitySeconds)
 	}
 	settings.Limits = r.limits(spec.Limits, policy)
 	return settings, r.values

@@ -183,15 +183,22 @@ type SizingSpec struct {
 
 // DataSource is where prices come from.
 //
-// +kubebuilder:validation:Enum=Replay
+// +kubebuilder:validation:Enum=Replay;Coinbase
 type DataSource string
 
-// DataSourceReplay plays a recorded data set back at a chosen speed.
-const DataSourceReplay DataSource = "Replay"
+const (
+	// DataSourceReplay plays a recorded data set back at a chosen speed.
+	DataSourceReplay DataSource = "Replay"
+	// DataSourceCoinbase follows the public candles of Coinbase Exchange, which
+	// need no credentials.
+	DataSourceCoinbase DataSource = "Coinbase"
+)
 
 // MarketDataSpec says where prices come from.
 //
 // +kubebuilder:validation:XValidation:rule="self.source != 'Replay' || has(self.replay)",message="replay is required when source is Replay"
+// +kubebuilder:validation:XValidation:rule="self.source == 'Replay' || !has(self.replay)",message="replay is for source Replay only; remove it, or set source to Replay"
+// +kubebuilder:validation:XValidation:rule="self.source == 'Coinbase' || !has(self.coinbase)",message="coinbase is for source Coinbase only; remove it, or set source to Coinbase"
 type MarketDataSpec struct {
 	// source of the prices.
 	// +required
@@ -200,6 +207,20 @@ type MarketDataSpec struct {
 	// replay says what is played back, with source Replay.
 	// +optional
 	Replay *ReplaySpec `json:"replay,omitempty"`
+
+	// coinbase says which candles are followed, with source Coinbase.
+	// +optional
+	Coinbase *CoinbaseDataSpec `json:"coinbase,omitempty"`
+}
+
+// CoinbaseDataSpec says which candles of Coinbase Exchange are followed.
+//
+// +kubebuilder:validation:MinProperties=1
+type CoinbaseDataSpec struct {
+	// granularitySeconds is the length of the candles. 60 when not set.
+	// +optional
+	// +kubebuilder:validation:Enum=60;300;900;3600;21600;86400
+	GranularitySeconds int32 `json:"granularitySeconds,omitempty"`
 }
 
 // ReplaySpec says which recording is played back and how fast.

@@ -26,6 +26,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AssetPairSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AssetPairStatus"):
 		return &apiv1alpha1.AssetPairStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CoinbaseDataSpec"):
+		return &apiv1alpha1.CoinbaseDataSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataLimits"):
 		return &apiv1alpha1.DataLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataStatus"):

@@ -111,6 +111,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseDataSpec
+  map:
+    fields:
+    - name: granularitySeconds
+      type:
+        scalar: numeric
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.DataLimits
@@ -273,6 +279,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.MarketDataSpec
   map:
     fields:
+    - name: coinbase
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseDataSpec
     - name: replay
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ReplaySpec

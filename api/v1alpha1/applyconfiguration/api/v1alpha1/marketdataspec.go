@@ -15,6 +15,8 @@ type MarketDataSpecApplyConfiguration struct {
 	Source *apiv1alpha1.DataSource `json:"source,omitempty"`
 	// replay says what is played back, with source Replay.
 	Replay *ReplaySpecApplyConfiguration `json:"replay,omitempty"`
+	// coinbase says which candles are followed, with source Coinbase.
+	Coinbase *CoinbaseDataSpecApplyConfiguration `json:"coinbase,omitempty"`
 }
 
 // MarketDataSpecApplyConfiguration constructs a declarative configuration of the MarketDataSpec type for use with
@@ -36,5 +38,13 @@ func (b *MarketDataSpecApplyConfiguration) WithSource(value apiv1alpha1.DataSour
 // If called multiple times, the Replay field is set to the value of the last call.
 func (b *MarketDataSpecApplyConfiguration) WithReplay(value *ReplaySpecApplyConfiguration) *MarketDataSpecApplyConfiguration {
 	b.Replay = value
+	return b
+}
+
+// WithCoinbase sets the Coinbase field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Coinbase field is set to the value of the last call.
+func (b *MarketDataSpecApplyConfiguration) WithCoinbase(value *CoinbaseDataSpecApplyConfiguration) *MarketDataSpecApplyConfiguration {
+	b.Coinbase = value
 	return b
 }
