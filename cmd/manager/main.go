@@ -12,31 +12,19 @@ import (
 	"os"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
-	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
-	"github.com/three-rivers-tech/trading-operator/controllers/assetpair"
-	ledgercontroller "github.com/three-rivers-tech/trading-operator/controllers/ledger"
-	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
-	"github.com/three-rivers-tech/trading-operator/controllers/riskpolicy"
-	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
-	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 )
 
@@ -92,10 +80,14 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
-	if err := reconcile.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
+	world := controllers.World{
+		AgentImage: opts.agentImage,
+		Clock:      clock.RealClock{},
+		Info:       ledger.Info,
+		Migrate:    ledger.Migrate,
+		Release:    release,
 	}
-	if err := addControllers(mgr, opts); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {
 		return err
 	}
 	if opts.webhooks {
@@ -113,13 +105,13 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 	// The API server's own priority and fairness paces the operator better than
 	// a fixed rate could.
 	restConfig.QPS = -1
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	scheme, err := controllers.NewScheme()
+	if err != nil {
 		return nil, err
 	}
 	return ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         cacheOptions(),
+		Cache:                         controllers.CacheOptions(),
 		LeaderElection:                opts.leaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       opts.leaderNamespace,
@@ -138,38 +130,6 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 			EnableWarmup: ptr.To(true),
 		},
 	})
-}
-
-// cacheOptions keep in memory what the controllers read and no more: of the
-// cluster's pods, accounts and roles only the operator's own.
-func cacheOptions() cache.Options {
-	own := labels.SelectorFromSet(labels.Set{reconcile.LabelManagedBy: reconcile.FieldOwner})
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:            {Label: own, Transform: reconcile.SlimPod},
-			&corev1.ServiceAccount{}: {Label: own},
-			&rbacv1.Role{}:           {Label: own},
-			&rbacv1.RoleBinding{}:    {Label: own},
-		},
-	}
-}
-
-func addControllers(mgr ctrl.Manager, opts options) error {
-	tools := func(name string) reconcile.Tools { return reconcile.NewTools(mgr, name, clock.RealClock{}) }
-	controllers := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
-		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
-		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
-		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller")},
-		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: ledger.Info, Migrate: ledger.Migrate},
-		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: opts.agentImage, Release: release},
-	}
-	for kind, controller := range controllers {
-		if err := controller.SetupWithManager(mgr); err != nil {
-			return fmt.Errorf("set up the controller of %s: %w", kind, err)
-		}
-	}
-	return nil
 }
 
 // release gives an agent's claims in a ledger back.

@@ -2,9 +2,11 @@ package admission
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
@@ -66,12 +68,12 @@ type ledgerValidator struct{ world }
 func (v *ledgerValidator) ValidateCreate(ctx context.Context, ledger *v1alpha1.Ledger) (warnings, error) {
 	ref, secret := ledger.Spec.URISecretRef, &corev1.Secret{}
 	// Secrets are never read through the cache, which would hold them all.
-	exists, err := world{v.live, v.live}.find(ctx, ledger.Namespace, ref.Name, secret)
-	if err != nil {
-		return nil, err
+	err := v.live.Get(ctx, client.ObjectKey{Namespace: ledger.Namespace, Name: ref.Name}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read Secret %q: %w", ref.Name, err)
 	}
 	path := field.NewPath("spec", "uriSecretRef")
-	if !exists {
+	if err != nil {
 		return warnings{missing(path.Child("name"), "Secret %q does not exist; agents start when it does", ref.Name)}, nil
 	}
 	if len(secret.Data[ref.Key]) == 0 {

@@ -1,0 +1,82 @@
+// Package controllers puts the rooms together: one controller for each kind, and
+// the cache that they share.
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/assetpair"
+	ledgercontroller "github.com/three-rivers-tech/trading-operator/controllers/ledger"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/controllers/riskpolicy"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+)
+
+// World is what the controllers reach outside the API server.
+type World struct {
+	// AgentImage is what the agents' pods run.
+	AgentImage string
+	Clock      clock.PassiveClock
+	// Info, Migrate and Release ask and change the ledger at a URI. Their errors
+	// must not carry its password.
+	Info    func(ctx context.Context, uri string) (ledger.ServerInfo, error)
+	Migrate func(ctx context.Context, uri string) (int64, error)
+	Release func(ctx context.Context, uri, agentUID string) error
+}
+
+// NewScheme knows every kind that the operator reads or writes.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
+
+// CacheOptions keep in memory what the controllers read and no more: of the
+// cluster's pods, accounts and roles only the operator's own.
+func CacheOptions() cache.Options {
+	own := labels.SelectorFromSet(labels.Set{reconcile.LabelManagedBy: reconcile.FieldOwner})
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:            {Label: own, Transform: reconcile.SlimPod},
+			&corev1.ServiceAccount{}: {Label: own},
+			&rbacv1.Role{}:           {Label: own},
+			&rbacv1.RoleBinding{}:    {Label: own},
+		},
+	}
+}
+
+// SetupWithManager registers the indexes and every controller.
+func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error {
+	if err := reconcile.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	tools := func(name string) reconcile.Tools { return reconcile.NewTools(mgr, name, world.Clock) }
+	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
+		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
+		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
+		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller")},
+		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate},
+		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release},
+	}
+	for kind, room := range rooms {
+		if err := room.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up the controller of %s: %w", kind, err)
+		}
+	}
+	return nil
+}
