@@ -162,7 +162,10 @@ func scanFraction(field []byte) (int64, bool) {
 		return 0, false
 	}
 	value, ok := scanDigits(field[1:])
-	return value * int64(powersOfTen[10-len(field)]), ok
+	for range 10 - len(field) {
+		value *= 10
+	}
+	return value, ok
 }
 
 // scanDigits reads at most 19 digits and nothing else.

@@ -77,9 +77,6 @@ func findColumns(header []string) (columns, error) {
 	return found, nil
 }
 
-// has tells whether a column is there.
-func (c columns) has(column int) bool { return c.index[column] >= 0 }
-
 // joinTime makes one time of a date and, if there is one, a time column. With
 // both, the date must be a day and the time a time of day.
 func joinTime(date, clock []byte) (start int64, column string, err error) {

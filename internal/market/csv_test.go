@@ -138,8 +138,8 @@ func FuzzTime(f *testing.F) {
 }
 
 // parquetOf writes rows of any struct as a Parquet file.
-func parquetOf[T any](t testing.TB, rows ...T) *fstest.MapFile {
-	t.Helper()
+func parquetOf[T any](tb testing.TB, rows ...T) *fstest.MapFile {
+	tb.Helper()
 	var content bytes.Buffer
 	writer := parquet.NewGenericWriter[T](&content)
 	_, err := writer.Write(rows)
@@ -147,7 +147,7 @@ func parquetOf[T any](t testing.TB, rows ...T) *fstest.MapFile {
 		err = writer.Close()
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &fstest.MapFile{Data: content.Bytes()}
 }

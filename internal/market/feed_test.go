@@ -27,18 +27,20 @@ func recordingOf(pair string, minutes ...int) *Recording {
 	return recording
 }
 
-func minutes(from, to int) (list []int) {
-	for minute := from; minute < to; minute++ {
-		list = append(list, minute)
+// minutes are the first so many.
+func minutes(count int) []int {
+	list := make([]int, count)
+	for i := range list {
+		list[i] = i
 	}
 	return list
 }
 
-func replayOf(t testing.TB, options ReplayOptions, recordings ...*Recording) *Replay {
-	t.Helper()
+func replayOf(tb testing.TB, options ReplayOptions, recordings ...*Recording) *Replay {
+	tb.Helper()
 	replay, err := NewReplay(recordings, options)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return replay
 }
@@ -89,7 +91,7 @@ func TestReplayWarmsUpWithoutKnowingTheFuture(t *testing.T) {
 		{"more than there is leaves nothing to warm up with", 9, "", "a0 a1 a2 b2 a3 b3 a4 b4"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			replay := replayOf(t, ReplayOptions{WarmUp: test.warmUp}, recordingOf("a", minutes(0, 5)...), recordingOf("b", 2, 3, 4))
+			replay := replayOf(t, ReplayOptions{WarmUp: test.warmUp}, recordingOf("a", minutes(5)...), recordingOf("b", 2, 3, 4))
 			if got := told(replay.History()...); got != test.history {
 				t.Errorf("history %q, want %q", got, test.history)
 			}
@@ -101,7 +103,7 @@ func TestReplayWarmsUpWithoutKnowingTheFuture(t *testing.T) {
 }
 
 func TestReplayResumesEachPairBehindItsMark(t *testing.T) {
-	a, b, c := recordingOf("a", minutes(0, 8)...), recordingOf("b", minutes(0, 8)...), recordingOf("c", 4, 5, 6)
+	a, b, c := recordingOf("a", minutes(8)...), recordingOf("b", minutes(8)...), recordingOf("c", 4, 5, 6)
 	replay := replayOf(t, ReplayOptions{WarmUp: 2, ResumeAfter: map[string]time.Time{"a": a.Bars[4].End, "b": b.Bars[3].End}}, a, b, c)
 	// The bar of c that ends with the latest mark was still to come.
 	if got, want := told(replay.History()...), "b2 a3 b3 a4"; got != want {
@@ -167,14 +169,14 @@ func TestReplayKeepsPace(t *testing.T) {
 		begin := time.Now()
 		for _, want := range []struct {
 			bar   string
-			after time.Duration
+			after float64
 		}{{"a1", 1}, {"b1", 1}, {"a2", 2}, {"a4", 4}, {"a7", 7}, {"a437", 8}, {"a438", 9}, {"b438", 9}} {
 			bar, err := replay.Next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, after := told(bar), time.Since(begin); got != want.bar || after != want.after*time.Second {
-				t.Errorf("%s after %s, want %s after %ds", got, after, want.bar, want.after)
+			if got, after := told(bar), time.Since(begin).Seconds(); got != want.bar || after != want.after {
+				t.Errorf("%s after %vs, want %s after %vs", got, after, want.bar, want.after)
 			}
 		}
 	})
@@ -182,10 +184,10 @@ func TestReplayKeepsPace(t *testing.T) {
 
 func TestReplayDoesNotRushAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		replay := replayOf(t, ReplayOptions{Speed: 60}, recordingOf("a", minutes(0, 5)...))
+		replay := replayOf(t, ReplayOptions{Speed: 60}, recordingOf("a", minutes(5)...))
 		begin := time.Now()
 		for i, pause := range []time.Duration{0, time.Hour, 500 * time.Millisecond, 0, 0} {
-			time.Sleep(pause)
+			<-time.After(pause)
 			if _, err := replay.Next(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -157,7 +157,7 @@ func (m Money) String() string { return m.Decimal().String() }
 
 func magnitude(v int64) uint64 {
 	if v < 0 {
-		return uint64(-(v + 1)) + 1
+		return uint64(-(v + 1)) + 1 //nolint:gosec // -(v+1) is never negative
 	}
 	return uint64(v)
 }

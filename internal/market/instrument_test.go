@@ -10,11 +10,11 @@ import (
 )
 
 // pairOf is an instrument for tests.
-func pairOf(t testing.TB, base, quote, tick, lot string) Instrument {
-	t.Helper()
+func pairOf(tb testing.TB, base, quote, tick, lot string) Instrument {
+	tb.Helper()
 	instrument, err := NewInstrument(base, quote, decimal.RequireFromString(tick), decimal.RequireFromString(lot), decimal.Zero)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return instrument
 }

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -158,7 +159,7 @@ func (t *table) addLEAN(file leanFile, rows *textRows, columns []string, counts 
 func (f leanFile) start(field []byte) (int64, error) {
 	if !f.dated {
 		if len(field) != len("20060102 15:04") {
-			return 0, fmt.Errorf("is not a time; hourly and daily rows begin with YYYYMMDD HH:MM")
+			return 0, errors.New("is not a time; hourly and daily rows begin with YYYYMMDD HH:MM")
 		}
 		at, err := scanTime(field)
 		if err != nil || f.location == time.UTC {
@@ -169,7 +170,7 @@ func (f leanFile) start(field []byte) (int64, error) {
 	}
 	milliseconds, ok := scanDigits(field)
 	if !ok || milliseconds >= 24*3600*1000 {
-		return 0, fmt.Errorf("is not a time of day in milliseconds, 0 to 86399999")
+		return 0, errors.New("is not a time of day in milliseconds, 0 to 86399999")
 	}
 	since := time.Duration(milliseconds) * time.Millisecond
 	if since%f.length != 0 {

@@ -249,8 +249,8 @@ func unzip(content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is a damaged zip file: %w", err)
 	}
-	defer reader.Close()
-	return readBounded(reader, "zip")
+	content, err = readBounded(reader, "zip")
+	return content, errors.Join(err, reader.Close())
 }
 
 func readBounded(reader io.Reader, kind string) ([]byte, error) {

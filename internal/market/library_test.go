@@ -6,7 +6,7 @@ import (
 	"compress/gzip"
 	"io/fs"
 	"math/big"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,8 +17,8 @@ import (
 const leanBTC = "crypto_coinbase_minute_btcusd_20180404_"
 
 // zipped is a zip archive of one file.
-func zipped(t testing.TB, name, text string) *fstest.MapFile {
-	t.Helper()
+func zipped(tb testing.TB, name, text string) *fstest.MapFile {
+	tb.Helper()
 	var archive bytes.Buffer
 	writer := zip.NewWriter(&archive)
 	entry, err := writer.Create(name)
@@ -29,13 +29,13 @@ func zipped(t testing.TB, name, text string) *fstest.MapFile {
 		err = writer.Close()
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &fstest.MapFile{Data: archive.Bytes()}
 }
 
-func gzipped(t testing.TB, text string) *fstest.MapFile {
-	t.Helper()
+func gzipped(tb testing.TB, text string) *fstest.MapFile {
+	tb.Helper()
 	var content bytes.Buffer
 	writer := gzip.NewWriter(&content)
 	_, err := writer.Write([]byte(text))
@@ -43,45 +43,48 @@ func gzipped(t testing.TB, text string) *fstest.MapFile {
 		err = writer.Close()
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &fstest.MapFile{Data: content.Bytes()}
 }
 
 func plain(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 
-func btcusd(t testing.TB) Instrument { return pairOf(t, "BTC", "USD", "0.01", "0.00000001") }
+func btcusd(tb testing.TB) Instrument {
+	tb.Helper()
+	return pairOf(tb, "BTC", "USD", "0.01", "0.00000001")
+}
 
 // open reads a data set that must be readable.
-func open(t testing.TB, files fs.FS, dataset string, instrument Instrument) *Recording {
-	t.Helper()
+func open(tb testing.TB, files fs.FS, dataset string, instrument Instrument) *Recording {
+	tb.Helper()
 	recording, err := NewLibrary(files).Open(dataset, instrument)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return recording
 }
 
 // refused reads a data set that must not be, and wants all of the parts in the
 // error.
-func refused(t testing.TB, files fs.FS, dataset string, instrument Instrument, parts ...string) {
-	t.Helper()
+func refused(tb testing.TB, files fs.FS, dataset string, instrument Instrument, parts ...string) {
+	tb.Helper()
 	recording, err := NewLibrary(files).Open(dataset, instrument)
 	if err == nil {
-		t.Fatalf("%s was read: %s", dataset, recording.Report)
+		tb.Fatalf("%s was read: %s", dataset, recording.Report)
 	}
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("the error does not say %q: %v", part, err)
+			tb.Errorf("the error does not say %q: %v", part, err)
 		}
 	}
 }
 
-func at(t testing.TB, text string) time.Time {
-	t.Helper()
+func at(tb testing.TB, text string) time.Time {
+	tb.Helper()
 	when, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return when.UTC()
 }
@@ -238,26 +241,26 @@ func TestSamples(t *testing.T) {
 }
 
 // checkRecording holds for every recording, whatever it was read from.
-func checkRecording(t testing.TB, recording *Recording) {
-	t.Helper()
+func checkRecording(tb testing.TB, recording *Recording) {
+	tb.Helper()
 	if len(recording.Bars) == 0 || len(recording.Bars) != recording.Report.Bars || recording.Length <= 0 {
-		t.Fatalf("%d bars of %s, reported %d", len(recording.Bars), recording.Length, recording.Report.Bars)
+		tb.Fatalf("%d bars of %s, reported %d", len(recording.Bars), recording.Length, recording.Report.Bars)
 	}
 	if r := recording.Report; r.Rows < r.Bars || r.Rows < r.Bad+r.Duplicates+r.Conflicts {
-		t.Fatalf("the report does not add up: %+v", r)
+		tb.Fatalf("the report does not add up: %+v", r)
 	}
 	for i, bar := range recording.Bars {
 		if bar.End.Sub(bar.Start) != recording.Length || bar.Start.Location() != time.UTC {
-			t.Fatalf("bar %d lasts from %s to %s, not %s in UTC", i, bar.Start, bar.End, recording.Length)
+			tb.Fatalf("bar %d lasts from %s to %s, not %s in UTC", i, bar.Start, bar.End, recording.Length)
 		}
 		if problem := impossible(bar.Open, bar.High, bar.Low, bar.Close); problem != "" {
-			t.Fatalf("bar %d: %s: %+v", i, problem, bar)
+			tb.Fatalf("bar %d: %s: %+v", i, problem, bar)
 		}
 		if bar.Bid > bar.Ask || bar.Bid < 0 || bar.Volume < 0 {
-			t.Fatalf("bar %d has an impossible quote or volume: %+v", i, bar)
+			tb.Fatalf("bar %d has an impossible quote or volume: %+v", i, bar)
 		}
 		if i > 0 && bar.Start.Before(recording.Bars[i-1].End) {
-			t.Fatalf("bar %d begins before the one before it has ended", i)
+			tb.Fatalf("bar %d begins before the one before it has ended", i)
 		}
 	}
 }
@@ -266,15 +269,18 @@ func checkRecording(t testing.TB, recording *Recording) {
 // project, all that are there, and compares each bar of a trade file with
 // rational arithmetic over its text.
 func TestRecordedFiles(t *testing.T) {
-	paths, err := filepath.Glob("../../../shared/marketdata/*.zip")
+	recorded := os.DirFS("../../../shared/marketdata")
+	names, err := fs.Glob(recorded, "*.zip")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d recorded files", len(paths))
-	for _, path := range paths {
-		name := filepath.Base(path)
+	t.Logf("%d recorded files", len(names))
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			content := readOS(t, path)
+			content, err := fs.ReadFile(recorded, name)
+			if err != nil {
+				t.Fatal(err)
+			}
 			file, _, err := parseLEANName(name)
 			if err != nil {
 				t.Fatal(err)

@@ -69,7 +69,7 @@ func checkFooter(content []byte) error {
 		return errors.New("its end is missing")
 	}
 	length := binary.LittleEndian.Uint32(content[len(content)-trailer:])
-	if uint64(length) > uint64(len(content)-len(parquetMagic)-trailer) {
+	if int64(length) > int64(len(content)-len(parquetMagic)-trailer) {
 		return errors.New("its footer is longer than the file")
 	}
 	return nil
@@ -157,8 +157,9 @@ func appendParquetTime(text []byte, value parquet.Value, kind parquet.Type) ([]b
 		return strconv.AppendInt(text, value.Int64(), 10), nil
 	case parquet.ByteArray:
 		return append(text, value.ByteArray()...), nil
+	default:
+		return nil, fmt.Errorf("is of type %s; a timestamp, a date, text or a unix time in 64 bits is expected", kind)
 	}
-	return nil, fmt.Errorf("is of type %s; a timestamp, a date, text or a unix time in 64 bits is expected", kind)
 }
 
 func appendTimestamp(text []byte, count int64, unit format.TimeUnit) ([]byte, error) {

@@ -148,15 +148,15 @@ func (t *table) finish() error {
 }
 
 // impossible says what is wrong with the prices of a bar; empty if nothing is.
-func impossible(open, high, low, close Price) string {
+func impossible(open, high, low, closing Price) string {
 	switch {
-	case low <= 0 || high <= 0 || open <= 0 || close <= 0:
+	case low <= 0 || high <= 0 || open <= 0 || closing <= 0:
 		return "a price is zero, negative or less than half a tick"
 	case high < low:
 		return "high is below low"
 	case open > high || open < low:
 		return "open is not between low and high"
-	case close > high || close < low:
+	case closing > high || closing < low:
 		return "close is not between low and high"
 	}
 	return ""
@@ -192,8 +192,8 @@ func assemble(name string, instrument Instrument, tables []*table) (*Recording, 
 	}
 	slices.Sort(report.Ignored)
 	report.Ignored = slices.Compact(report.Ignored)
-	trades, quotes = report.settle(trades), report.settle(quotes)
-	rows := report.merge(trades, quotes)
+	trades, quotes = recording.settle(trades), recording.settle(quotes)
+	rows := recording.merge(trades, quotes)
 	if recording.Length == 0 {
 		length, err := usualDistance(rows)
 		if err != nil {
@@ -217,7 +217,7 @@ func outOfOrder(rows []row) (count int) {
 }
 
 // settle sorts rows and leaves one for each time, the last one read.
-func (r *Report) settle(rows []row) []row {
+func (r *Recording) settle(rows []row) []row {
 	byStart := func(a, b row) int { return cmp.Compare(a.start, b.start) }
 	if !slices.IsSortedFunc(rows, byStart) {
 		slices.SortStableFunc(rows, byStart)
@@ -229,9 +229,9 @@ func (r *Report) settle(rows []row) []row {
 		case last < 0 || kept[last].start != next.start:
 			kept = append(kept, next)
 		case kept[last] == next:
-			r.Duplicates++
+			r.Report.Duplicates++
 		default:
-			r.Conflicts++
+			r.Report.Conflicts++
 			kept[last] = next
 		}
 	}
@@ -241,7 +241,7 @@ func (r *Report) settle(rows []row) []row {
 // merge puts bid and ask of the quotes on the trades of the same time. Where
 // there was no trade the middle of the quotes is the bar: the market was open
 // and its price known.
-func (r *Report) merge(trades, quotes []row) []row {
+func (r *Recording) merge(trades, quotes []row) []row {
 	if len(quotes) == 0 {
 		return trades
 	}
@@ -254,7 +254,7 @@ func (r *Report) merge(trades, quotes []row) []row {
 		case len(quotes) == 0 || (len(trades) > 0 && trades[0].start < quotes[0].start):
 			merged, trades = append(merged, trades[0]), trades[1:]
 		case len(trades) == 0 || quotes[0].start < trades[0].start:
-			r.QuoteOnly++
+			r.Report.QuoteOnly++
 			merged, quotes = append(merged, quotes[0]), quotes[1:]
 		default:
 			bar := trades[0]

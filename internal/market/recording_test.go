@@ -1,7 +1,6 @@
 package market
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,21 +10,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-func readOS(t testing.TB, path string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
-}
-
 // csvOf reads rows under the header time,open,high,low,close,volume,bid,ask.
-func csvOf(t testing.TB, rows ...string) *Recording {
-	t.Helper()
+func csvOf(tb testing.TB, rows ...string) *Recording {
+	tb.Helper()
 	text := "time,open,high,low,close,volume,bid,ask\n" + strings.Join(rows, "\n") + "\n"
-	recording := open(t, fstest.MapFS{"x.csv": plain(text)}, "x", btcusd(t))
-	checkRecording(t, recording)
+	recording := open(tb, fstest.MapFS{"x.csv": plain(text)}, "x", btcusd(tb))
+	checkRecording(tb, recording)
 	return recording
 }
 

@@ -6,8 +6,12 @@ import (
 	"strings"
 )
 
-// samplePrefix marks the data sets inside the binary.
-const samplePrefix = "sample/"
+// samplePrefix marks the data sets inside the binary; sampleEnding is left out
+// of their names.
+const (
+	samplePrefix = "sample/"
+	sampleEnding = ".csv.gz"
+)
 
 // samples are real prices from openly licensed packages; sample/SOURCES.md
 // names them.
@@ -17,13 +21,12 @@ var samples embed.FS
 
 // Samples are the names of the data sets inside the binary, sorted.
 func Samples() []string {
-	entries, err := fs.ReadDir(samples, strings.TrimSuffix(samplePrefix, "/"))
+	names, err := fs.Glob(samples, samplePrefix+"*"+sampleEnding)
 	if err != nil {
-		panic("market: the embedded samples are missing: " + err.Error())
+		return nil // not with a well-formed pattern
 	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = samplePrefix + strings.TrimSuffix(entry.Name(), ".csv.gz")
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(name, sampleEnding)
 	}
 	return names
 }

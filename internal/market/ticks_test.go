@@ -11,11 +11,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-func stepFor(t testing.TB, size string) step {
-	t.Helper()
+func stepFor(tb testing.TB, size string) step {
+	tb.Helper()
 	s, err := stepOf(decimal.RequireFromString(size))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

@@ -78,7 +78,7 @@ func (c *client) candles(ctx context.Context, instrument market.Instrument, from
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("cannot reach the exchange: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // what is left of it is of no use
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("the answer breaks off: %w", err)
@@ -108,7 +108,9 @@ func refusal(response *http.Response, body []byte, product string) error {
 	case code == http.StatusNotFound:
 		return fmt.Errorf("%w: it has no product %s; check base and quote of the AssetPair", errRefused, product)
 	}
-	var said struct{ Message string }
+	var said struct {
+		Message string `json:"message"`
+	}
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
 		said.Message = "no reason given"
 	}

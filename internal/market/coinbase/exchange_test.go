@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -106,9 +107,12 @@ func (e *exchange) answer(w http.ResponseWriter, r *http.Request) {
 		candles = append(candles, candle(begin, running))
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	if err := json.NewEncoder(w).Encode(candles); err != nil {
-		panic(http.ErrAbortHandler)
+	text, err := json.Marshal(candles)
+	if err != nil {
+		say(w, http.StatusInternalServerError, err.Error())
+		return
 	}
+	write(w, string(text))
 }
 
 // candle is time, low, high, open, close, volume; its prices tell its minute.
@@ -123,8 +127,11 @@ func candle(begin time.Time, running bool) []any {
 func say(w http.ResponseWriter, code int, message string) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(code)
-	fmt.Fprintf(w, "{\"message\":%q}", message)
+	write(w, fmt.Sprintf("{\"message\":%q}", message))
 }
+
+// write sends what it can; the other side may be gone by then.
+func write(w http.ResponseWriter, text string) { _, _ = io.WriteString(w, text) }
 
 // The ways in which the real one fails.
 func tooMany(retryAfter string) http.HandlerFunc {
@@ -140,23 +147,27 @@ func broken(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(code)
-		fmt.Fprint(w, "<html><body><h1>"+http.StatusText(code)+"</h1></body></html>")
+		write(w, "<html><body><h1>"+http.StatusText(code)+"</h1></body></html>")
 	}
 }
 
-func page(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>We will be back soon</html>") }
+func page(w http.ResponseWriter, _ *http.Request) { write(w, "<html>We will be back soon</html>") }
 
 func cutOff(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
-	fmt.Fprint(w, "[[1522834200, 1,")
+	write(w, "[[1522834200, 1,")
 }
 
-func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+func hangUp(w http.ResponseWriter, _ *http.Request) {
+	if connection, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = connection.Close()
+	}
+}
 
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func impossibleCandle(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprintf(w, "[[%d, 10, 9, 9.5, 9.5, 1]]", time.Now().Unix()/60*60-60)
+	write(w, fmt.Sprintf("[[%d, 10, 9, 9.5, 9.5, 1]]", time.Now().Unix()/60*60-60))
 }
 
 // pipes is a listener without a network, so that a synctest bubble can tell when

@@ -235,7 +235,7 @@ func (f *Feed) ask(ctx context.Context, instrument market.Instrument, from, to t
 	for {
 		bars, now, err := f.client.candles(ctx, instrument, from, to)
 		if !now.IsZero() {
-			f.skew = now.Sub(time.Now())
+			f.skew = time.Until(now)
 		}
 		if err == nil {
 			return bars, nil
@@ -250,7 +250,7 @@ func (f *Feed) ask(ctx context.Context, instrument market.Instrument, from, to t
 		f.report(err)
 		// Half of the pause is left to chance, so that a desk's agents do not
 		// come back together.
-		wait := pause/2 + rand.N(pause/2+1)
+		wait := pause/2 + rand.N(pause/2+1) //nolint:gosec // chance spreads the load here and guards nothing
 		var busy *busyError
 		if errors.As(err, &busy) && busy.after > wait {
 			wait = busy.after

@@ -17,37 +17,32 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 )
 
-func pair(t testing.TB, base string) market.Instrument {
-	t.Helper()
+func pair(tb testing.TB, base string) market.Instrument {
+	tb.Helper()
 	instrument, err := market.NewInstrument(base, "USD", decimal.New(1, -2), decimal.New(1, -8), decimal.Zero)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return instrument
 }
 
-// bubble opens a feed on the exchange with a fake clock.
-func bubble(t *testing.T, e *exchange, options Options, test func(t *testing.T, feed *Feed)) {
+// follow opens a feed on the exchange, inside a bubble with a fake clock.
+func follow(t *testing.T, e *exchange, options Options) *Feed {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(12*time.Hour + 17*time.Second) // the bubble's midnight is a special case
-		if options.Client == nil {
-			options.Client = e.serve(t)
-		}
-		options.URL = "http://exchange.test"
-		if options.Granularity == 0 {
-			options.Granularity = time.Minute
-		}
-		instruments := make([]market.Instrument, len(e.products))
-		for i, product := range e.products {
-			instruments[i] = pair(t, strings.TrimSuffix(product, "-USD"))
-		}
-		feed, err := Open(t.Context(), instruments, options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(t, feed)
-	})
+	// The bubble begins at midnight, which is the end of candles of all lengths.
+	if err := sleep(t.Context(), 12*time.Hour+17*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	options.Client, options.URL, options.Granularity = e.serve(t), "http://exchange.test", time.Minute
+	instruments := make([]market.Instrument, len(e.products))
+	for i, product := range e.products {
+		instruments[i] = pair(t, strings.TrimSuffix(product, "-USD"))
+	}
+	feed, err := Open(t.Context(), instruments, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return feed
 }
 
 // next takes a bar and wants it to be a finished candle.
@@ -75,7 +70,8 @@ func check(t *testing.T, e *exchange, bar market.PairBar) {
 
 func TestFollowsTheMarket(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 100}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 100})
 		history := feed.History()
 		if len(history) != 100 {
 			t.Fatalf("%d candles of history", len(history))
@@ -105,7 +101,8 @@ func TestFollowsTheMarket(t *testing.T) {
 
 func TestALongHistoryIsAskedForInParts(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 700}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 700})
 		history := feed.History()
 		if len(history) != 700 || e.widest > 300 {
 			t.Errorf("%d candles, up to %d a request", len(history), e.widest)
@@ -120,8 +117,9 @@ func TestALongHistoryIsAskedForInParts(t *testing.T) {
 
 func TestPairsComeInOrderOfTheirEnd(t *testing.T) {
 	e := &exchange{products: []string{"ETH-USD", "BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 2}, func(t *testing.T, feed *Feed) {
-		got := []string{}
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 2})
+		got := make([]string, 0, 8)
 		for _, bar := range feed.History() {
 			got = append(got, bar.Pair)
 		}
@@ -138,7 +136,8 @@ func TestATimeWithoutATradeHasNoCandle(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD", "ETH-USD"}, idle: func(product string, start time.Time) bool {
 		return product == "BTC-USD" && start.Minute()%3 != 0
 	}}
-	bubble(t, e, Options{}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{})
 		if len(feed.History()) != 0 {
 			t.Errorf("%d candles of history without warm-up", len(feed.History()))
 		}
@@ -163,7 +162,8 @@ func TestATimeWithoutATradeHasNoCandle(t *testing.T) {
 
 func TestALatePublicationIsAwaited(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 1}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 1})
 		e.lag = 6 * time.Second
 		last := feed.History()[0].End
 		for range 20 {
@@ -194,7 +194,8 @@ func TestFailuresLoseAndDoubleNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := &exchange{products: []string{"BTC-USD", "ETH-USD"}}
 			var reports []error
-			bubble(t, e, Options{WarmUp: 1, Report: func(err error) { reports = append(reports, err) }}, func(t *testing.T, feed *Feed) {
+			synctest.Test(t, func(t *testing.T) {
+				feed := follow(t, e, Options{WarmUp: 1, Report: func(err error) { reports = append(reports, err) }})
 				last := feed.History()[0].End
 				for round := range 10 {
 					if round%3 == 0 {
@@ -227,7 +228,8 @@ func TestFailuresLoseAndDoubleNothing(t *testing.T) {
 
 func TestRetryAfterIsObeyed(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 1}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 1})
 		e.fail(tooMany("40"))
 		next(t, e, feed)
 		asked := e.asked()
@@ -239,7 +241,8 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 
 func TestTheBackOffGrowsToAMinute(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 1}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 1})
 		before := len(e.asked())
 		e.fail(slices.Repeat([]http.HandlerFunc{broken(503)}, 12)...)
 		next(t, e, feed)
@@ -266,8 +269,11 @@ func TestAnOutageIsMadeUpFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &exchange{products: []string{"BTC-USD"}}
-			bubble(t, e, Options{WarmUp: 1}, func(t *testing.T, feed *Feed) {
-				time.Sleep(test.outage) // the reader was stopped
+			synctest.Test(t, func(t *testing.T) {
+				feed := follow(t, e, Options{WarmUp: 1})
+				if err := sleep(t.Context(), test.outage); err != nil { // the reader was stopped
+					t.Fatal(err)
+				}
 				until := time.Now().UTC().Truncate(time.Minute)
 				last := until.Add(-time.Duration(test.bars) * time.Minute)
 				for range test.bars {
@@ -292,7 +298,8 @@ func TestTheExchangesClockCounts(t *testing.T) {
 	for _, skew := range []time.Duration{-3 * time.Hour, -45 * time.Second, 45 * time.Second, 3 * time.Hour} {
 		t.Run(skew.String(), func(t *testing.T) {
 			e := &exchange{products: []string{"BTC-USD"}, skew: skew}
-			bubble(t, e, Options{WarmUp: 3}, func(t *testing.T, feed *Feed) {
+			synctest.Test(t, func(t *testing.T) {
+				feed := follow(t, e, Options{WarmUp: 3})
 				if len(feed.History()) != 3 {
 					t.Fatalf("%d candles of history", len(feed.History()))
 				}
@@ -311,7 +318,8 @@ func TestTheExchangesClockCounts(t *testing.T) {
 
 func TestTheContextEndsTheWait(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD"}}
-	bubble(t, e, Options{WarmUp: 1}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{WarmUp: 1})
 		last := feed.History()[0].End
 		for _, failures := range [][]http.HandlerFunc{nil, {hang}, slices.Repeat([]http.HandlerFunc{broken(503)}, 20)} {
 			e.fail(failures...)
@@ -334,7 +342,8 @@ func TestTheContextEndsTheWait(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	e := &exchange{products: []string{"BTC-USD", "ETH-USD"}}
-	bubble(t, e, Options{}, func(t *testing.T, feed *Feed) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := follow(t, e, Options{})
 		if got := feed.Describe(); got != "Coinbase Exchange candles of 1m0s for BTC-USD, ETH-USD" {
 			t.Error(got)
 		}
