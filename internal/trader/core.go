@@ -1,0 +1,398 @@
+// Package trader is the agent's core and the shell that runs it. The core is a
+// pure state machine: events in, commands out, with no goroutine, no clock and
+// no dependence on the order of maps. Backtest, paper and live trading differ
+// only in the feed, the venue and the ledger that the shell connects to it.
+package trader
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/decision"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+)
+
+// Config is what one process of an agent is started with.
+type Config struct {
+	// Agent as the ledger knows it; its Instruments are the pairs traded.
+	Agent ledger.Agent
+	// Interval between two decisions on one pair, in market time.
+	Interval time.Duration
+	// MinConfidence that a ruling needs to become an order.
+	MinConfidence order.Fraction
+	// LongShort allows positions below zero.
+	LongShort bool
+	// Risk is the share of equity that one trade may lose at its stop, and Stop
+	// how far the price may move against a position, as a share of its entry.
+	Risk, Stop order.Fraction
+	// Debate that decides.
+	Debate decision.Debate
+	// Settings at the start; they may change while the agent runs.
+	Settings Settings
+}
+
+// Settings are what may change without a restart.
+type Settings struct {
+	Limits risk.Limits
+	// Trading that manifests allow; Reason and Message say why if it is not
+	// Enabled.
+	Trading         risk.TradingState
+	Reason, Message string
+	// Generation of the spec that they come from.
+	Generation int64
+}
+
+// pairState is what the core knows of one pair.
+type pairState struct {
+	instrument  market.Instrument
+	frames      *decision.Frames
+	price       market.Price
+	priceAt     time.Time
+	position    ledger.Position
+	lastDecided time.Time
+	// bars counts what was seen, so that an order's age is counted in bars and
+	// not in nights and weekends.
+	bars int64
+	// fresh says that a frame was completed that nobody has decided on.
+	fresh bool
+}
+
+// openOrder is an order that may yet be filled.
+type openOrder struct {
+	order.Intent
+	state    order.State
+	filled   market.Quantity
+	placedAt int64
+	// cancelling says that the venue was asked to cancel it.
+	cancelling bool
+}
+
+// Core decides. It is used by one goroutine.
+type Core struct {
+	config   Config
+	settings Settings
+	pairs    []pairState
+	commands []Command
+
+	recovered  bool
+	impairment Impaired
+	ended      bool
+	dataLoss   string
+	deleting   *Deleting
+
+	epoch, reconciledEpoch int64
+	sequence               int64
+	decisions, fills       int64
+	cash                   market.Money
+	peak                   market.Money
+	day                    time.Time
+	dayEquity              market.Money
+	tradesToday            int32
+	open                   []openOrder
+	now                    time.Time
+	lastBar                time.Time
+	loop                   Loop
+	lastDecision           *ledger.Decision
+
+	// deliberating says that a debate is on, and inHand is the commit that has
+	// not been answered.
+	deliberating bool
+	inHand       *Commit
+	sentAt       []time.Time
+}
+
+// NewCore checks the configuration and makes a core that waits for Recovered.
+func NewCore(config Config) (*Core, error) {
+	switch {
+	case len(config.Agent.Instruments) == 0:
+		return nil, errors.New("an agent needs at least one pair; name one in spec.assetPairs")
+	case config.Interval <= 0:
+		return nil, fmt.Errorf("decision.intervalSeconds must be greater than zero, not %s", config.Interval)
+	case config.Stop <= 0:
+		return nil, errors.New("sizing.stopFraction must be greater than zero")
+	case config.Debate.Bull == nil || config.Debate.Bear == nil || config.Debate.Judge == nil:
+		return nil, errors.New("a debate needs a bull, a bear and a judge")
+	}
+	core := &Core{config: config, settings: config.Settings, loop: Recovering}
+	for _, instrument := range config.Agent.Instruments {
+		if instrument.Quote != config.Agent.Currency {
+			return nil, fmt.Errorf("%s is quoted in %s, but the account is kept in %s; choose a pair quoted in %s",
+				instrument.Pair, instrument.Quote, config.Agent.Currency, config.Agent.Currency)
+		}
+		core.pairs = append(core.pairs, pairState{instrument: instrument, frames: decision.NewFrames(config.Interval)})
+	}
+	slices.SortFunc(core.pairs, func(a, b pairState) int { return strings.Compare(a.instrument.Pair, b.instrument.Pair) })
+	return core, nil
+}
+
+// Handle takes an event and returns what shall be done, in order. The returned
+// slice is valid until the next call.
+func (c *Core) Handle(event Event) []Command {
+	c.commands = c.commands[:0]
+	switch e := event.(type) {
+	case Observed:
+		c.observe(e.Bar)
+	case Recovered:
+		c.recover(e)
+	case Arrived:
+		c.arrive(e.Bar)
+	case Ticked:
+		c.tick(e.Now)
+	case Updated:
+		c.settings = e.Settings
+		c.obey()
+	case Deleting:
+		c.deleting = &e
+		c.obey()
+	case Ruled:
+		c.ruled(e)
+	case Committed:
+		c.committed()
+	case Refused:
+		c.refused()
+	case SendBegun:
+		c.sendBegun(e.ID)
+	case News:
+		c.news(e)
+	case FillSeen:
+		c.emit(Book(e))
+	case FillBooked:
+		c.booked(e)
+	case Impaired:
+		c.impair(e)
+	case DataLost:
+		c.dataLoss = e.Message
+	case DataEnded:
+		c.ended = true
+	}
+	return c.commands
+}
+
+func (c *Core) emit(command Command) { c.commands = append(c.commands, command) }
+
+func (c *Core) pair(name string) *pairState {
+	for i := range c.pairs {
+		if c.pairs[i].instrument.Pair == name {
+			return &c.pairs[i]
+		}
+	}
+	return nil
+}
+
+func (c *Core) order(id uuid.UUID) *openOrder {
+	for i := range c.open {
+		if c.open[i].ID == id {
+			return &c.open[i]
+		}
+	}
+	return nil
+}
+
+// observe learns from a bar: pulse, price and time.
+func (c *Core) observe(bar market.PairBar) *pairState {
+	pair := c.pair(bar.Pair)
+	if pair == nil || !bar.End.After(pair.priceAt) {
+		return nil
+	}
+	pair.fresh = pair.frames.Add(bar.Bar) || pair.fresh
+	pair.price, pair.priceAt = bar.Close, bar.End
+	pair.bars++
+	if bar.End.After(c.now) {
+		c.now = bar.End
+	}
+	c.lastBar = c.now
+	return pair
+}
+
+// recover takes over what the ledger holds. What the market has taught so far
+// is kept.
+func (c *Core) recover(e Recovered) {
+	s := e.Snapshot
+	c.epoch, c.reconciledEpoch = e.Epoch, e.Epoch
+	c.recovered, c.impairment = true, Impaired{}
+	c.deliberating, c.inHand = false, nil
+	c.sequence, c.decisions, c.fills, c.cash = s.LastSequence, s.Decisions, s.Fills, s.Cash
+	c.lastDecision = s.LastDecision
+	c.loop = Idle
+	for i := range c.pairs {
+		pair := &c.pairs[i]
+		name := pair.instrument.Pair
+		pair.position, pair.lastDecided = s.Positions[name], s.LastDecided[name]
+		if mark, ok := s.LastMark[name]; ok && pair.priceAt.Before(mark.MarketTime) {
+			pair.price, pair.priceAt = mark.Price, mark.MarketTime
+		}
+	}
+	if c.now.Before(s.Newest.MarketTime) {
+		c.now = s.Newest.MarketTime
+	}
+	c.open = c.open[:0]
+	for _, o := range s.OpenOrders {
+		c.open = append(c.open, openOrder{Intent: o.Intent, state: o.State, filled: o.Filled, placedAt: c.barsOf(o.Pair)})
+	}
+	c.recoverValue(s)
+	c.obey()
+}
+
+// recoverValue takes over peak and day. The newest mark's day may be over: the
+// next bar begins the new one.
+func (c *Core) recoverValue(s ledger.Snapshot) {
+	equity, known := c.equity()
+	if s.Newest.MarketTime.IsZero() {
+		if known {
+			c.peak, c.dayEquity = max(c.peak, equity), equity
+		}
+		return
+	}
+	c.peak = max(c.peak, s.Newest.PeakEquity)
+	if c.day.After(s.Newest.DayStart) {
+		// The day has begun while the ledger was away. A mark is written before
+		// any intent of its bar, so the ledger has no intent of this day.
+		c.tradesToday = 0
+		return
+	}
+	c.day, c.dayEquity, c.tradesToday = s.Newest.DayStart, s.Newest.DayStartEquity, s.TradesToday
+}
+
+func (c *Core) barsOf(pair string) int64 {
+	if state := c.pair(pair); state != nil {
+		return state.bars
+	}
+	return 0
+}
+
+// impair stops everything that needs ledger or venue. Whatever was in hand is
+// read back at the next Recovered, so nothing is done twice.
+func (c *Core) impair(e Impaired) {
+	c.recovered, c.impairment = false, e
+	c.deliberating, c.inHand = false, nil
+	c.loop = Recovering
+}
+
+// arrive takes the next bar.
+func (c *Core) arrive(bar market.PairBar) {
+	c.beginDay(bar.End)
+	pair := c.observe(bar)
+	if pair == nil {
+		return
+	}
+	c.loop, c.dataLoss = Perception, ""
+	if !c.recovered {
+		c.loop = Recovering
+		return
+	}
+	if equity, known := c.equity(); known {
+		c.peak = max(c.peak, equity)
+		c.emit(SaveMark{ledger.Mark{
+			Pair: bar.Pair, MarketTime: bar.End, Price: bar.Close, Equity: equity,
+			PeakEquity: c.peak, DayStart: c.day, DayStartEquity: c.dayEquity,
+		}})
+	}
+	c.tend(pair)
+	c.consider(pair)
+}
+
+// tick moves the time of a market that moves without bars.
+func (c *Core) tick(now time.Time) {
+	if !now.After(c.now) {
+		return
+	}
+	c.beginDay(now)
+	c.now = now
+	if c.recovered {
+		for i := range c.pairs {
+			c.tend(&c.pairs[i])
+		}
+		c.flatten()
+	}
+}
+
+// beginDay resets the day's counts when the UTC day has changed. The day begins
+// with the equity before its first bar.
+func (c *Core) beginDay(now time.Time) {
+	day := now.UTC().Truncate(24 * time.Hour)
+	if !day.After(c.day) {
+		return
+	}
+	c.day, c.tradesToday = day, 0
+	if equity, known := c.equity(); known {
+		c.dayEquity = equity
+	}
+}
+
+// equity is cash plus every position at its pair's last price; unknown if a pair
+// that is held has none.
+func (c *Core) equity() (market.Money, bool) {
+	equity := c.cash
+	for i := range c.pairs {
+		pair := &c.pairs[i]
+		if pair.position.Quantity == 0 {
+			continue
+		}
+		if pair.price <= 0 {
+			return 0, false
+		}
+		equity += pair.instrument.Notional(pair.price, pair.position.Quantity)
+	}
+	return equity, c.recovered || c.epoch > 0
+}
+
+// tradingState is how far the agent trades now, and why.
+func (c *Core) tradingState() (risk.TradingState, string, string) {
+	if c.impairment.Reason != "" {
+		return min(c.settings.Trading, risk.Reducing), c.impairment.Reason, c.impairment.Message
+	}
+	if !c.recovered {
+		return min(c.settings.Trading, risk.Reducing), ReasonRecovering, "reading back what the last process left behind"
+	}
+	if c.settings.Trading == risk.Halted {
+		return risk.Halted, orWord(c.settings.Reason, ReasonHalted), c.settings.Message
+	}
+	if c.deleting != nil {
+		return c.endingState()
+	}
+	if c.settings.Trading == risk.Reducing {
+		return risk.Reducing, orWord(c.settings.Reason, ReasonReduceOnly), c.settings.Message
+	}
+	if c.ended {
+		return risk.Reducing, ReasonReplayFinished, "the recording is at its end"
+	}
+	if c.dataLoss != "" {
+		return risk.Reducing, ReasonDataUnavailable, c.dataLoss
+	}
+	state := c.riskState(nil, nil)
+	if risk.DrawdownExceeded(&c.settings.Limits, &state) {
+		return risk.Reducing, string(risk.MaxDrawdown), fmt.Sprintf("equity %s is further below its peak %s than limits.agent.maxDrawdownFraction %s allows", state.Equity, c.peak, c.settings.Limits.MaxDrawdown)
+	}
+	if risk.DailyLossExceeded(&c.settings.Limits, &state) {
+		return risk.Reducing, string(risk.MaxDailyLoss), fmt.Sprintf("equity %s is further below the day's first %s than limits.agent.maxDailyLossFraction %s allows", state.Equity, c.dayEquity, c.settings.Limits.MaxDailyLoss)
+	}
+	return risk.Enabled, ReasonTrading, ""
+}
+
+func (c *Core) endingState() (risk.TradingState, string, string) {
+	switch {
+	case !c.deleting.Flatten && c.Finished():
+		return risk.Halted, ReasonStopped, "orders are cancelled, positions are kept"
+	case !c.deleting.Flatten:
+		return risk.Halted, ReasonStopped, "cancelling orders; positions are kept"
+	case c.Finished():
+		return risk.Reducing, ReasonFlat, "nothing is held any more"
+	default:
+		return risk.Reducing, ReasonFlattening, "closing positions"
+	}
+}
+
+func orWord(word, otherwise string) string {
+	if word == "" {
+		return otherwise
+	}
+	return word
+}

@@ -1,0 +1,275 @@
+package trader
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/three-rivers-tech/trading-operator/internal/decision"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+)
+
+// consider does what a new bar of a pair asks for: leave at the stop, go on
+// flattening, or hold a debate.
+func (c *Core) consider(pair *pairState) {
+	c.loop = Idle
+	if c.busy() || c.permitted() == risk.Halted {
+		return
+	}
+	if c.deleting != nil {
+		c.flatten()
+		return
+	}
+	if c.hasOpen(pair.instrument.Pair) || !pair.priceAt.After(pair.lastDecided) {
+		return
+	}
+	if c.stopped(pair) {
+		c.exit(pair, OrderStop, "The price has moved against the position by more than the stop.")
+		return
+	}
+	if !pair.fresh || !pair.frames.Ready() || pair.priceAt.Sub(pair.lastDecided) < c.config.Interval {
+		return
+	}
+	pair.fresh = false
+	view := pair.frames.View(pair.instrument.Pair)
+	if quantity := pair.position.Quantity; quantity != 0 {
+		view.Position = int(sign(quantity))
+		value := pair.instrument.Notional(pair.price, quantity)
+		view.Gain = int64(order.Scale(value-pair.position.Cost, 1_000_000, max(int64(magnitude(pair.position.Cost)), 1)))
+	}
+	c.loop, c.deliberating = Reasoning, true
+	c.emit(Deliberate{View: view, BarEnd: pair.priceAt})
+}
+
+// busy says that something must be answered before more is done.
+func (c *Core) busy() bool { return !c.recovered || c.deliberating || c.inHand != nil }
+
+// stopped reports whether the price has moved against the position by more than
+// the stop, measured from what was paid for it.
+func (c *Core) stopped(pair *pairState) bool {
+	if pair.position.Quantity == 0 || pair.price <= 0 {
+		return false
+	}
+	loss := pair.position.Cost - pair.instrument.Notional(pair.price, pair.position.Quantity)
+	return order.ExceedsShare(loss, c.config.Stop, magnitude(pair.position.Cost))
+}
+
+// ruled makes an order of a ruling, or the reason why there is none, and commits
+// either.
+func (c *Core) ruled(e Ruled) {
+	if !c.recovered || !c.deliberating {
+		return
+	}
+	c.deliberating, c.loop = false, RiskCheck
+	pair := c.pair(e.Pair)
+	if e.Err != nil {
+		c.commit(pair, decision.Hold, 0, OutcomeModelFailed, reasoning(e.Ruling, e.Err.Error()), nil)
+		return
+	}
+	intent, outcome := c.propose(pair, e.Ruling)
+	var intents []order.Intent
+	var denied []risk.Reason
+	if outcome == OutcomeOrdered {
+		state := c.riskState(pair, nil)
+		if verdict := risk.Check(&c.settings.Limits, &state, &intent); verdict.Allowed() {
+			intents = []order.Intent{intent}
+		} else {
+			outcome, denied = string(verdict.Leading()), verdict.Reasons()
+		}
+	}
+	c.commit(pair, e.Ruling.Action, e.Ruling.ConfidenceMicros, outcome, reasoning(e.Ruling, "", denied...), intents)
+}
+
+// propose is the order that a ruling asks for, before any limit but those that
+// bound its size.
+func (c *Core) propose(pair *pairState, ruling decision.Ruling) (order.Intent, string) {
+	side, held := ruling.Action.Side(), pair.position.Quantity
+	switch {
+	case ruling.Action == decision.Hold:
+		return order.Intent{}, OutcomeHold
+	case ruling.ConfidenceMicros*1000 < int64(c.config.MinConfidence):
+		return order.Intent{}, OutcomeLowConfidence
+	case held != 0 && sign(held) == int64(side):
+		return order.Intent{}, OutcomeAlreadyHeld
+	case held != 0:
+		return c.exitIntent(pair, OrderDecision), OutcomeOrdered
+	case side == order.Sell && !c.config.LongShort:
+		return order.Intent{}, OutcomeLongOnly
+	}
+	limit := c.limitPrice(pair, side, c.collar()/2)
+	quantity := pair.instrument.QuantityFor(max(limit, pair.price), c.budget(side))
+	if quantity <= 0 {
+		return order.Intent{}, OutcomeTooSmall
+	}
+	return c.intent(pair, side, quantity, limit, false, OrderDecision), OutcomeOrdered
+}
+
+// budget is the value of an opening order: what may be lost at the stop decides,
+// and the limits on size and the cash at hand bound it.
+func (c *Core) budget(side order.Side) market.Money {
+	equity, known := c.equity()
+	if !known || equity <= 0 {
+		return 0
+	}
+	limits := &c.settings.Limits
+	budget := order.Scale(equity, int64(c.config.Risk), int64(c.config.Stop))
+	if limits.MaxOrderNotional != risk.Unlimited {
+		budget = min(budget, limits.MaxOrderNotional)
+	}
+	if limits.MaxPositionFraction != risk.Unlimited {
+		budget = min(budget, limits.MaxPositionFraction.Of(equity))
+	}
+	if side == order.Buy {
+		free := c.cash
+		for i := range c.open {
+			if !c.open[i].ReduceOnly {
+				free -= c.open[i].Reserved
+			}
+		}
+		// A hundredth is left for fees.
+		budget = min(budget, order.Scale(free, 99, 100))
+	}
+	return budget
+}
+
+// exit leaves a position without a debate. If the gate denies it, nothing is
+// committed, and the next bar tries again.
+func (c *Core) exit(pair *pairState, why, sentence string) {
+	intent := c.exitIntent(pair, why)
+	state := c.riskState(pair, nil)
+	if verdict := risk.Check(&c.settings.Limits, &state, &intent); !verdict.Allowed() {
+		return
+	}
+	c.loop = RiskCheck
+	action := decision.Sell
+	if intent.Side == order.Buy {
+		action = decision.Buy
+	}
+	ruling := decision.Ruling{Action: action, ConfidenceMicros: 1_000_000, Judge: why, Reasons: []string{sentence}}
+	c.commit(pair, action, ruling.ConfidenceMicros, OutcomeOrdered, reasoning(ruling, ""), []order.Intent{intent})
+}
+
+// exitIntent closes as much of a position as one order may be worth; what is
+// left goes with the next.
+func (c *Core) exitIntent(pair *pairState, why string) order.Intent {
+	side := order.Side(-sign(pair.position.Quantity))
+	limit := c.limitPrice(pair, side, c.collar())
+	quantity := market.Quantity(magnitude(pair.position.Quantity))
+	if most := c.settings.Limits.MaxOrderNotional; most != risk.Unlimited {
+		quantity = min(quantity, pair.instrument.QuantityFor(max(limit, pair.price), most))
+	}
+	return c.intent(pair, side, quantity, limit, true, why)
+}
+
+// defaultCollar is how far from the newest price orders are limited where no
+// collar binds.
+const defaultCollar = order.Whole / 50
+
+func (c *Core) collar() order.Fraction {
+	if collar := c.settings.Limits.PriceCollar; collar >= 0 {
+		return collar
+	}
+	return defaultCollar
+}
+
+// limitPrice is the newest price made worse by a share of it, so that the order
+// is filled at once unless the market has moved.
+func (c *Core) limitPrice(pair *pairState, side order.Side, share order.Fraction) market.Price {
+	return max(pair.price+market.Price(side)*share.OfPrice(pair.price), 1)
+}
+
+func (c *Core) intent(pair *pairState, side order.Side, quantity market.Quantity, limit market.Price, reduceOnly bool, why string) order.Intent {
+	agent := &c.config.Agent
+	return order.Intent{
+		ID:      order.NewID(agent.Account, agent.UID, c.sequence+1, 0, 0),
+		Account: agent.Account, AgentUID: agent.UID, Sequence: c.sequence + 1,
+		Pair: pair.instrument.Pair, Side: side, Quantity: quantity, Limit: limit, ReduceOnly: reduceOnly,
+		Reserved:   pair.instrument.Notional(max(limit, pair.price), quantity),
+		MarketTime: c.now, Reason: why,
+	}
+}
+
+// commit puts a decision in hand. Nothing else is decided until it is answered.
+func (c *Core) commit(pair *pairState, action decision.Action, confidence int64, outcome string, reasons []byte, intents []order.Intent) {
+	barEnd := pair.priceAt
+	if c.now.After(barEnd) {
+		barEnd = c.now
+	}
+	if len(intents) > 0 {
+		c.loop = Execution
+	}
+	c.inHand = &Commit{Intents: intents, Decision: ledger.Decision{
+		Sequence: c.sequence + 1, Pair: pair.instrument.Pair, BarEnd: barEnd, Action: string(action),
+		ConfidenceMicros: confidence, Outcome: outcome, Reasoning: reasons,
+	}}
+	c.emit(*c.inHand)
+}
+
+// committed counts the decision and begins to send its orders.
+func (c *Core) committed() {
+	if c.inHand == nil {
+		return
+	}
+	done := c.inHand
+	c.inHand, c.loop = nil, Idle
+	c.sequence = done.Decision.Sequence
+	c.decisions++
+	c.lastDecision = &done.Decision
+	pair := c.pair(done.Decision.Pair)
+	pair.lastDecided = done.Decision.BarEnd
+	for _, intent := range done.Intents {
+		if !intent.ReduceOnly {
+			c.tradesToday++
+		}
+		c.open = append(c.open, openOrder{Intent: intent, state: order.Intended, placedAt: pair.bars})
+		c.emit(BeginSend{intent.ID})
+	}
+	if len(done.Intents) == 0 {
+		c.flatten()
+	}
+}
+
+// refused gives up the decision in hand: the bar was decided on before.
+func (c *Core) refused() {
+	if c.inHand == nil {
+		return
+	}
+	c.pair(c.inHand.Decision.Pair).lastDecided = c.inHand.Decision.BarEnd
+	c.inHand, c.loop = nil, Idle
+}
+
+// reasoning is what is kept of a debate, as JSON.
+func reasoning(ruling decision.Ruling, failure string, denied ...risk.Reason) []byte {
+	text, err := json.Marshal(struct {
+		decision.Ruling
+		Failure string        `json:"failure,omitempty"`
+		Denied  []risk.Reason `json:"denied,omitempty"`
+	}{ruling, failure, denied})
+	if err != nil {
+		return fmt.Appendf(nil, "{%q:%q}", "failure", err.Error())
+	}
+	return text
+}
+
+// within reports whether b is at most a span after a.
+func within(a, b time.Time, span time.Duration) bool { return b.Sub(a) < span }
+
+func sign[T ~int64](value T) int64 {
+	switch {
+	case value > 0:
+		return 1
+	case value < 0:
+		return -1
+	}
+	return 0
+}
+
+func magnitude[T ~int64](value T) T {
+	if value < 0 {
+		return -value
+	}
+	return value
+}

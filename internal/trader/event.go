@@ -1,0 +1,129 @@
+package trader
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/decision"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+)
+
+// Event is something that the core is told.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Observed is a bar of the past: enough to learn from, nothing to trade on.
+	Observed struct{ Bar market.PairBar }
+	// Recovered is what the ledger holds once it agrees with the venue.
+	Recovered struct {
+		Epoch    int64
+		Snapshot ledger.Snapshot
+	}
+	// Arrived is the next bar.
+	Arrived struct{ Bar market.PairBar }
+	// Ticked is the time of a market that moves without bars.
+	Ticked struct{ Now time.Time }
+	// Updated are new limits or another state of trading.
+	Updated struct{ Settings Settings }
+	// Deleting is the wish of the owner to end the agent.
+	Deleting struct{ Flatten bool }
+	// Ruled is the outcome of a debate; Err says why there is none.
+	Ruled struct {
+		Pair   string
+		BarEnd time.Time
+		Ruling decision.Ruling
+		Err    error
+	}
+	// Committed says that the decision in hand and its intents are in the ledger.
+	Committed struct{}
+	// Refused says that the ledger will never take the decision in hand.
+	Refused struct{ Err error }
+	// SendBegun says that the ledger knows that the order is being sent.
+	SendBegun struct{ ID uuid.UUID }
+	// News is what the venue says of an order, fills apart.
+	News struct {
+		ID           uuid.UUID
+		Event        order.Event
+		VenueOrderID string
+		Reason       string
+	}
+	// FillSeen is a fill that the venue reports, FillBooked one that the ledger
+	// has; New is false if it had it before.
+	FillSeen   struct{ Fill order.Fill }
+	FillBooked struct {
+		Fill order.Fill
+		New  bool
+	}
+	// Impaired says that the ledger or the venue cannot be relied on until the
+	// next Recovered.
+	Impaired struct{ Reason, Message string }
+	// DataLost says that the feed fails; the next bar ends it.
+	DataLost struct{ Message string }
+	// DataEnded says that no bar will come any more.
+	DataEnded struct{}
+)
+
+func (Observed) event()   {}
+func (Recovered) event()  {}
+func (Arrived) event()    {}
+func (Ticked) event()     {}
+func (Updated) event()    {}
+func (Deleting) event()   {}
+func (Ruled) event()      {}
+func (Committed) event()  {}
+func (Refused) event()    {}
+func (SendBegun) event()  {}
+func (News) event()       {}
+func (FillSeen) event()   {}
+func (FillBooked) event() {}
+func (Impaired) event()   {}
+func (DataLost) event()   {}
+func (DataEnded) event()  {}
+
+// Command is something that the core wants done. Commands are carried out one
+// after another; what comes of each is told to the core as an event.
+type Command interface{ command() }
+
+// The commands.
+type (
+	// Deliberate holds the debate; answered by Ruled.
+	Deliberate struct {
+		View   decision.View
+		BarEnd time.Time
+	}
+	// Commit puts a decision and its intents into the ledger; answered by
+	// Committed or Refused.
+	Commit struct {
+		Decision ledger.Decision
+		Intents  []order.Intent
+	}
+	// BeginSend records that an order is about to be sent; answered by
+	// SendBegun.
+	BeginSend struct{ ID uuid.UUID }
+	// Send places an order, once and never again; answered by News.
+	Send struct{ Intent order.Intent }
+	// Cancel cancels an open order; answered by News if the order has ended.
+	Cancel struct{ ID uuid.UUID }
+	// Lookup asks the venue what became of an order; answered by News.
+	Lookup struct{ ID uuid.UUID }
+	// Record writes news of an order to the ledger.
+	Record struct{ Update ledger.OrderUpdate }
+	// Book books a fill; answered by FillBooked.
+	Book struct{ Fill order.Fill }
+	// SaveMark writes the agent's value to the ledger.
+	SaveMark struct{ Mark ledger.Mark }
+)
+
+func (Deliberate) command() {}
+func (Commit) command()     {}
+func (BeginSend) command()  {}
+func (Send) command()       {}
+func (Cancel) command()     {}
+func (Lookup) command()     {}
+func (Record) command()     {}
+func (Book) command()       {}
+func (SaveMark) command()   {}

@@ -1,0 +1,357 @@
+package trader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+)
+
+// execute carries out one command and returns what came of it. It fails only on
+// what ends the process.
+func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
+	call, cancel := s.bounded(ctx)
+	defer cancel()
+	switch c := command.(type) {
+	case Deliberate:
+		ruling, err := s.config.Debate.Hold(call, c.View)
+		return []Event{Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}}, nil
+	case Commit:
+		err := s.options.Ledger.Decide(call, s.lease, c.Decision, c.Intents)
+		if errors.Is(err, ledger.ErrDecided) {
+			return []Event{Refused{err}}, nil
+		}
+		return s.outcome(err, Committed{})
+	case BeginSend:
+		return s.beginSend(call, c.ID)
+	case Send:
+		return []Event{s.send(call, c.Intent)}, nil
+	case Cancel:
+		return s.cancel(call, c.ID), nil
+	case Lookup:
+		return s.lookup(call, c.ID), nil
+	case Record:
+		return s.outcome(s.options.Ledger.UpdateOrder(call, s.lease, c.Update))
+	case Book:
+		isNew, err := s.options.Ledger.BookFill(call, s.lease, c.Fill)
+		if err == nil && isNew && s.options.OnFill != nil {
+			s.options.OnFill(c.Fill)
+		}
+		return s.outcome(err, FillBooked{c.Fill, isNew})
+	case SaveMark:
+		return s.outcome(s.options.Ledger.SaveMark(call, s.lease, c.Mark))
+	}
+	return nil, fmt.Errorf("no way to carry out %T", command)
+}
+
+// outcome is what a call to the ledger comes to.
+func (s *Shell) outcome(err error, success ...Event) ([]Event, error) {
+	switch {
+	case err == nil:
+		return success, nil
+	case fatal(err):
+		return nil, err
+	}
+	s.options.Log.Info("the ledger fails", "reason", err.Error())
+	return []Event{impairedBy(err)}, nil
+}
+
+// fatal reports whether waiting cannot help.
+func fatal(err error) bool {
+	return errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrPairClaimed) ||
+		errors.Is(err, ledger.ErrPairHeld) || errors.Is(err, context.Canceled)
+}
+
+// errMismatch means that ledger and venue disagree.
+var errMismatch = errors.New("ledger and venue disagree")
+
+// impairedBy says which part cannot be relied on.
+func impairedBy(err error) Impaired {
+	switch {
+	case errors.Is(err, errVenue):
+		return Impaired{ReasonVenueUnreachable, err.Error()}
+	case errors.Is(err, errMismatch), errors.Is(err, ledger.ErrConflict), errors.Is(err, ledger.ErrNoIntent):
+		return Impaired{ReasonPositionMismatch, err.Error()}
+	}
+	return Impaired{ReasonLedgerUnavailable, err.Error()}
+}
+
+// beginSend records that an order is being sent. The epoch is checked by that,
+// directly before the order leaves; wishes that the owner has posted meanwhile
+// are heard before it does.
+func (s *Shell) beginSend(ctx context.Context, id uuid.UUID) ([]Event, error) {
+	s.sendBy[id] = time.Now().Add(requestExpiry)
+	err := s.options.Ledger.UpdateOrder(ctx, s.lease, ledger.OrderUpdate{ID: id, State: order.Sent, MarketTime: s.core.now})
+	if err != nil {
+		delete(s.sendBy, id)
+		return s.outcome(err)
+	}
+	return append(s.posted(), SendBegun{id}), nil
+}
+
+// send places an order, once. An answer that says neither yes nor no leaves its
+// outcome unknown.
+func (s *Shell) send(ctx context.Context, intent order.Intent) Event {
+	deadline := s.sendBy[intent.ID]
+	delete(s.sendBy, intent.ID)
+	if !time.Now().Before(deadline) {
+		return News{ID: intent.ID, Event: order.Absent, Reason: EndNeverSent}
+	}
+	if !s.options.inline {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	placed, err := s.options.Venue.Place(ctx, intent)
+	var rejected *venue.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		return News{ID: intent.ID, Event: order.Reject, Reason: rejected.Code}
+	case err != nil:
+		s.options.Log.Info("the outcome of an order is unknown", "order", intent.ID, "reason", err.Error())
+		return News{ID: intent.ID, Event: order.Lose, Reason: "NoAnswer"}
+	}
+	return News{ID: intent.ID, Event: eventOf(placed.State), VenueOrderID: placed.VenueOrderID}
+}
+
+// eventOf is the news that the venue's word for an order's state is.
+func eventOf(state order.State) order.Event {
+	switch state {
+	case order.Filled:
+		return order.FillWhole
+	case order.Cancelled:
+		return order.Cancel
+	case order.Rejected:
+		return order.Reject
+	}
+	return order.Ack
+}
+
+// cancel asks the venue to cancel an order and then what has become of it. What
+// fails is tried again with the next bar.
+func (s *Shell) cancel(ctx context.Context, id uuid.UUID) []Event {
+	if err := s.options.Venue.Cancel(ctx, id); err != nil && !errors.Is(err, venue.ErrNotFound) {
+		s.options.Log.Info("an order could not be cancelled", "order", id, "reason", err.Error())
+		return nil
+	}
+	return s.lookup(ctx, id)
+}
+
+// lookup asks what became of an order. Fills come before the news that it has
+// ended, so that it never ends with fills that are not booked.
+func (s *Shell) lookup(ctx context.Context, id uuid.UUID) []Event {
+	found, err := s.options.Venue.Lookup(ctx, id)
+	if errors.Is(err, venue.ErrNotFound) {
+		if s.absent(id) {
+			return []Event{News{ID: id, Event: order.Absent, Reason: EndNeverArrived}}
+		}
+		return nil
+	}
+	if err != nil {
+		s.options.Log.Info("an order could not be looked up", "order", id, "reason", err.Error())
+		return nil
+	}
+	delete(s.missing, id)
+	events := s.newFills(ctx)
+	if len(events) > 0 {
+		if _, failed := events[len(events)-1].(Impaired); failed {
+			return events
+		}
+	}
+	reason := ""
+	if found.State == order.Cancelled {
+		reason = EndExpired
+		if o := s.core.order(id); o != nil && s.core.barsOf(o.Pair)-o.placedAt < restingBars {
+			_, reason, _ = s.core.tradingState()
+		}
+	}
+	return append(events, News{ID: id, Event: eventOf(found.State), VenueOrderID: found.VenueOrderID, Reason: reason})
+}
+
+// absent reports whether an order has been missing at the venue for so long that
+// it can never arrive.
+func (s *Shell) absent(id uuid.UUID) bool {
+	since, known := s.missing[id]
+	if !known {
+		since = time.Now()
+		s.missing[id] = since
+	}
+	if time.Since(since) < s.options.Settle {
+		return false
+	}
+	delete(s.missing, id)
+	return true
+}
+
+// errVenue marks what the venue did not answer.
+var errVenue = errors.New("the venue does not answer")
+
+// newFills pages through the fills since the last call.
+func (s *Shell) newFills(ctx context.Context) []Event {
+	var events []Event
+	err := s.eachNewFill(ctx, func(fill order.Fill) error {
+		events = append(events, FillSeen{fill})
+		return nil
+	})
+	if err != nil {
+		return []Event{impairedBy(err)}
+	}
+	return events
+}
+
+func (s *Shell) eachNewFill(ctx context.Context, do func(order.Fill) error) error {
+	for {
+		fills, cursor, err := s.options.Venue.Fills(ctx, s.cursor)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errVenue, err)
+		}
+		for _, fill := range fills {
+			if err := do(fill); err != nil {
+				return err
+			}
+		}
+		s.cursor = cursor
+		if len(fills) == 0 {
+			return nil
+		}
+	}
+}
+
+// overlap is how many fills that the ledger should have are booked again on
+// reconciliation. Booking twice changes nothing.
+const overlap = 100
+
+// reconcile makes the ledger agree with the venue, and the core with the ledger:
+// every fill is booked, every open order is resolved, orders that the ledger
+// does not know are cancelled, and positions are compared.
+func (s *Shell) reconcile(ctx context.Context) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	snapshot, err := s.options.Ledger.Load(ctx, s.lease)
+	if err != nil {
+		return fmt.Errorf("loading what the ledger holds: %w", err)
+	}
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	s.cursor = ""
+	var seen int64
+	held := map[string]market.Quantity{}
+	book := func(fill order.Fill) error {
+		seen++
+		held[fill.Pair] += fill.Quantity * market.Quantity(fill.Side)
+		if seen <= snapshot.Fills-overlap {
+			return nil
+		}
+		isNew, err := s.options.Ledger.BookFill(ctx, s.lease, fill)
+		if err == nil && isNew && s.options.OnFill != nil {
+			s.options.OnFill(fill)
+		}
+		return err
+	}
+	if err := s.eachNewFill(ctx, book); err != nil {
+		return err
+	}
+	for _, o := range snapshot.OpenOrders {
+		if err := s.resolve(ctx, o, book); err != nil {
+			return err
+		}
+	}
+	if err := s.cancelOrphans(ctx, snapshot.OpenOrders); err != nil {
+		return err
+	}
+	if snapshot, err = s.options.Ledger.Load(ctx, s.lease); err != nil {
+		return fmt.Errorf("loading what the ledger holds: %w", err)
+	}
+	if err := compare(held, snapshot); err != nil {
+		return err
+	}
+	s.options.Log.Info("ledger and venue agree", "epoch", s.lease.Epoch, "fills", snapshot.Fills, "openOrders", len(snapshot.OpenOrders))
+	return s.dispatch(ctx, Recovered{Epoch: s.lease.Epoch, Snapshot: snapshot})
+}
+
+// catchUp lets the venue take the bars that it has missed.
+func (s *Shell) catchUp(ctx context.Context) error {
+	taker, ok := s.options.Venue.(BarTaker)
+	for ok && len(s.missed) > 0 {
+		if _, err := taker.OnBar(ctx, s.missed[0]); err != nil {
+			return fmt.Errorf("%w: %w", errVenue, err)
+		}
+		s.missed = s.missed[1:]
+	}
+	return nil
+}
+
+// resolve finds out what became of an order that the ledger holds open.
+func (s *Shell) resolve(ctx context.Context, o ledger.Order, book func(order.Fill) error) error {
+	found, err := s.options.Venue.Lookup(ctx, o.ID)
+	update := ledger.OrderUpdate{ID: o.ID, MarketTime: o.MarketTime}
+	switch {
+	case errors.Is(err, venue.ErrNotFound) && o.State == order.Intended:
+		// Its sending was never recorded, so not a byte of it has left.
+		update.State, update.Reason = order.Rejected, EndNeverSent
+	case errors.Is(err, venue.ErrNotFound) && o.State == order.Acked:
+		return fmt.Errorf("order %s was accepted, but the venue does not know it: %w", o.ID, errMismatch)
+	case errors.Is(err, venue.ErrNotFound) && s.absent(o.ID):
+		update.State, update.Reason = order.Rejected, EndNeverArrived
+	case errors.Is(err, venue.ErrNotFound):
+		update.State, update.Reason = order.Unknown, "NoAnswer"
+	case err != nil:
+		return fmt.Errorf("%w: %w", errVenue, err)
+	default:
+		// Fills first: an order must not end with fills that are not booked.
+		if err := s.eachNewFill(ctx, book); err != nil {
+			return err
+		}
+		if found.State == order.Filled {
+			return nil
+		}
+		update.State, update.VenueOrderID = found.State, found.VenueOrderID
+	}
+	return s.options.Ledger.UpdateOrder(ctx, s.lease, update)
+}
+
+// cancelOrphans cancels orders that are open at the venue and not in the ledger:
+// a process that has been paused may have sent one that was given up.
+func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
+	open, err := s.options.Venue.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errVenue, err)
+	}
+	ours := map[uuid.UUID]bool{}
+	for _, o := range known {
+		ours[o.ID] = true
+	}
+	for _, o := range open {
+		if ours[o.ID] {
+			continue
+		}
+		s.options.Log.Info("cancelling an order that the ledger does not hold open", "order", o.ID)
+		if err := s.options.Venue.Cancel(ctx, o.ID); err != nil {
+			return fmt.Errorf("%w: %w", errVenue, err)
+		}
+	}
+	return nil
+}
+
+// compare refuses to trade on positions that the venue's fills do not explain.
+func compare(held map[string]market.Quantity, snapshot ledger.Snapshot) error {
+	for pair, position := range snapshot.Positions {
+		if held[pair] != position.Quantity {
+			return fmt.Errorf("%s: the ledger holds %d lots and the venue %d: %w", pair, position.Quantity, held[pair], errMismatch)
+		}
+	}
+	for pair, quantity := range held {
+		if quantity != snapshot.Positions[pair].Quantity {
+			return fmt.Errorf("%s: the venue holds %d lots and the ledger %d: %w", pair, quantity, snapshot.Positions[pair].Quantity, errMismatch)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package trader
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+)
+
+// restingBars is how many bars an order may rest before it is cancelled: the
+// decision behind it is old by then, and a stop must be able to try again.
+const restingBars = 3
+
+// permitted is how far orders may go now, before any limit of the gate.
+func (c *Core) permitted() risk.TradingState {
+	switch {
+	case c.settings.Trading == risk.Halted, c.deleting != nil && !c.deleting.Flatten:
+		return risk.Halted
+	case !c.recovered, c.ended, c.dataLoss != "", c.deleting != nil:
+		return risk.Reducing
+	}
+	return c.settings.Trading
+}
+
+// riskState is what the gate must know for an order of the pair; the order of
+// the given id is left out, because it is the one that is judged.
+func (c *Core) riskState(pair *pairState, except *openOrder) risk.State {
+	state := risk.State{Trading: c.permitted(), Now: c.now, PeakEquity: c.peak, DayStartEquity: c.dayEquity, TradesToday: c.tradesToday}
+	state.Equity, state.EquityKnown = c.equity()
+	if pair == nil {
+		return state
+	}
+	name := pair.instrument.Pair
+	state.Instrument, state.Position = &pair.instrument, pair.position.Quantity
+	state.Reference, state.ReferenceAt = pair.price, pair.priceAt
+	if except != nil && !except.ReduceOnly {
+		state.TradesToday--
+	}
+	for i := range c.open {
+		o := &c.open[i]
+		if o.Pair != name || (except != nil && o.ID == except.ID) {
+			continue
+		}
+		rest := o.Quantity - o.filled
+		value := pair.instrument.Notional(max(o.Limit, pair.price), rest)
+		if o.Side == order.Buy {
+			state.OpenBuys += rest
+			state.OpenBuyValue += value
+		} else {
+			state.OpenSells += rest
+			state.OpenSellValue += value
+		}
+		state.Unresolved = state.Unresolved || o.state == order.Unknown || o.state == order.Sent
+	}
+	for i := range c.pairs {
+		if other := &c.pairs[i]; other.instrument.Pair != name && (other.position.Quantity != 0 || c.opening(other.instrument.Pair)) {
+			state.OtherPositions++
+		}
+	}
+	for _, sent := range c.sentAt {
+		if within(sent, c.now, time.Second) {
+			state.SentLastSecond++
+		}
+	}
+	return state
+}
+
+func (c *Core) opening(pair string) bool {
+	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.Pair == pair && !o.ReduceOnly })
+}
+
+func (c *Core) hasOpen(pair string) bool {
+	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.Pair == pair })
+}
+
+// sendBegun sends an order that the ledger knows to be on its way, unless
+// something has happened since it was decided: the gate is asked again with what
+// is known now, so that no order leaves after a halt.
+func (c *Core) sendBegun(id uuid.UUID) {
+	o := c.order(id)
+	if o == nil || !c.recovered {
+		return
+	}
+	c.loop = Execution
+	state := c.riskState(c.pair(o.Pair), o)
+	if verdict := risk.Check(&c.settings.Limits, &state, &o.Intent); !verdict.Allowed() {
+		c.conclude(o, order.Absent, "", string(verdict.Leading()))
+		return
+	}
+	next, err := order.Next(o.state, order.Send)
+	if err != nil {
+		return
+	}
+	o.state = next
+	c.sentAt = append(slices.DeleteFunc(c.sentAt, func(t time.Time) bool { return !within(t, c.now, time.Second) }), c.now)
+	c.emit(Send{o.Intent})
+}
+
+// news takes what the venue says of an order.
+func (c *Core) news(e News) {
+	if o := c.order(e.ID); o != nil && c.recovered {
+		c.conclude(o, e.Event, e.VenueOrderID, e.Reason)
+		c.loop = Idle
+		c.obeyOrder(o.ID)
+		c.flatten()
+	}
+}
+
+// conclude moves an order, records it and forgets it when it is final. That an
+// order is filled whole is never recorded by news: booking its fills does it.
+func (c *Core) conclude(o *openOrder, event order.Event, venueOrderID, reason string) {
+	next, err := order.Next(o.state, event)
+	if err != nil || next == order.Filled {
+		return
+	}
+	o.state = next
+	c.emit(Record{ledger.OrderUpdate{ID: o.ID, State: next, VenueOrderID: venueOrderID, Reason: reason, MarketTime: c.now}})
+	if next.Final() {
+		c.forget(o.ID)
+	}
+}
+
+func (c *Core) forget(id uuid.UUID) {
+	c.open = slices.DeleteFunc(c.open, func(o openOrder) bool { return o.ID == id })
+}
+
+// booked applies a fill that the ledger has booked. The ledger has checked it,
+// so the position follows by the ledger's own rule.
+func (c *Core) booked(e FillBooked) {
+	if !c.recovered || !e.New {
+		return
+	}
+	fill := e.Fill
+	pair := c.pair(fill.Pair)
+	if pair == nil {
+		return
+	}
+	after, err := pair.position.After(pair.instrument, fill)
+	if err != nil {
+		c.impair(Impaired{Reason: ReasonPositionMismatch, Message: err.Error()})
+		return
+	}
+	c.loop = Learning
+	value := pair.instrument.Notional(fill.Price, fill.Quantity)
+	pair.position = after
+	if fill.Side == order.Buy {
+		c.cash -= value
+	} else {
+		c.cash += value
+	}
+	c.cash -= fill.Fee
+	c.fills++
+	if o := c.order(fill.OrderID); o != nil {
+		o.filled += fill.Quantity
+		o.state = order.Acked
+		if o.filled >= o.Quantity {
+			c.forget(o.ID)
+		}
+	}
+	c.flatten()
+}
+
+// tend looks after the open orders of a pair: what is unknown is asked for, what
+// has rested too long is cancelled.
+func (c *Core) tend(pair *pairState) {
+	for i := range c.open {
+		o := &c.open[i]
+		if o.Pair != pair.instrument.Pair {
+			continue
+		}
+		switch {
+		case o.state == order.Unknown || o.state == order.Sent:
+			c.emit(Lookup{o.ID})
+		case o.cancelling || pair.bars-o.placedAt >= restingBars:
+			o.cancelling = true
+			c.emit(Cancel{o.ID})
+		}
+	}
+}
+
+// obey makes the open orders follow a change of what is permitted.
+func (c *Core) obey() {
+	for i := range c.open {
+		c.obeyOrder(c.open[i].ID)
+	}
+	c.flatten()
+}
+
+// obeyOrder cancels an order that may not stay: any under a halt, an opening one
+// when only reducing is allowed. One that was not sent yet meets the gate first.
+func (c *Core) obeyOrder(id uuid.UUID) {
+	o := c.order(id)
+	if o == nil || o.cancelling || o.state == order.Intended {
+		return
+	}
+	permitted := c.permitted()
+	if !c.recovered {
+		permitted = c.settings.Trading
+	}
+	if permitted == risk.Halted || (permitted == risk.Reducing && !o.ReduceOnly) {
+		o.cancelling = true
+		c.emit(Cancel{o.ID})
+	}
+}
+
+// flatten closes the positions of an agent that is being deleted, one decision
+// at a time.
+func (c *Core) flatten() {
+	if c.deleting == nil || c.busy() || c.permitted() != risk.Reducing {
+		return
+	}
+	for i := range c.pairs {
+		pair := &c.pairs[i]
+		if pair.position.Quantity == 0 || c.hasOpen(pair.instrument.Pair) || !c.now.After(pair.lastDecided) {
+			continue
+		}
+		c.exit(pair, OrderFlatten, "The agent is being deleted and closes its positions.")
+		if c.inHand != nil {
+			return
+		}
+	}
+}
+
+// Finished reports whether an agent that is being deleted has done what its
+// owner wants: no open orders, and no positions if they were to be closed.
+func (c *Core) Finished() bool {
+	if c.deleting == nil || !c.recovered || c.inHand != nil || len(c.open) > 0 {
+		return false
+	}
+	if !c.deleting.Flatten {
+		return true
+	}
+	return !slices.ContainsFunc(c.pairs, func(p pairState) bool { return p.position.Quantity != 0 })
+}

@@ -1,0 +1,430 @@
+package trader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+)
+
+const (
+	// callTimeout bounds each call to ledger or venue.
+	callTimeout = 10 * time.Second
+	// requestExpiry is how long after its recording an order may still be sent:
+	// a process that was paused for longer must not send it any more.
+	requestExpiry = 5 * time.Second
+	// DefaultSettle is how long an order must be missing at the venue before it
+	// counts as never arrived: twice the time in which it could be sent.
+	DefaultSettle = 2 * requestExpiry
+	firstBackoff  = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
+	// mostMissed is how many bars are kept for matching while the paper venue's
+	// book cannot be reached.
+	mostMissed = 10_000
+)
+
+// BarTaker is a venue that fills orders against the agent's own market data.
+type BarTaker interface {
+	OnBar(ctx context.Context, bar market.PairBar) ([]order.Fill, error)
+}
+
+// Options connect a core to the world.
+type Options struct {
+	Ledger ledger.Ledger
+	Venue  venue.Venue
+	// Feed opens the market data behind the last bar of each pair that was dealt
+	// with.
+	Feed func(resumeAfter map[string]time.Time) (market.Feed, error)
+	// Settle is how long an order must be missing at the venue before it counts
+	// as never arrived.
+	Settle time.Duration
+	Log    logr.Logger
+	// OnFill and OnBar, when set, are called by Run's goroutine after a fill was
+	// booked and after a bar was dealt with.
+	OnFill func(fill order.Fill)
+	OnBar  func(bar market.PairBar)
+	// inline takes bars without a goroutine and without publishing status, as
+	// backtests do, and returns at the end of the data.
+	inline bool
+}
+
+// Shell runs a core: it carries out commands one after another and tells the
+// core what came of them.
+type Shell struct {
+	core    *Core
+	options Options
+	config  Config
+	lease   ledger.Lease
+	feed    market.Feed
+
+	cursor string
+	// sendBy is until when the order whose sending was recorded may be sent.
+	sendBy map[uuid.UUID]time.Time
+	// missing is since when an order has not been found at the venue.
+	missing map[uuid.UUID]time.Time
+	// missed are bars that the venue could not match yet.
+	missed  []market.PairBar
+	backoff time.Duration
+
+	mu      sync.Mutex
+	pending []Event
+	wake    chan struct{}
+
+	status  atomic.Pointer[Status]
+	changed chan struct{}
+}
+
+// NewShell makes a shell around a new core.
+func NewShell(config Config, options Options) (*Shell, error) {
+	core, err := NewCore(config)
+	if err != nil {
+		return nil, err
+	}
+	if options.Log.GetSink() == nil {
+		options.Log = logr.Discard()
+	}
+	s := &Shell{
+		core: core, options: options, config: config, backoff: firstBackoff,
+		sendBy: map[uuid.UUID]time.Time{}, missing: map[uuid.UUID]time.Time{},
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	}
+	s.publish()
+	return s, nil
+}
+
+// Update puts new settings in force. It may be called from any goroutine and
+// does not wait.
+func (s *Shell) Update(settings Settings) { s.post(Updated{settings}) }
+
+// Delete ends the agent: with flatten it closes its positions first, otherwise
+// it only cancels its orders. Status.Finished tells when that is done. It may be
+// called from any goroutine and does not wait.
+func (s *Shell) Delete(flatten bool) { s.post(Deleting{flatten}) }
+
+func (s *Shell) post(event Event) {
+	s.mu.Lock()
+	s.pending = append(s.pending, event)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Shell) posted() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events := s.pending
+	s.pending = nil
+	return events
+}
+
+// Status is what the agent does now. It may be called from any goroutine; the
+// result must not be changed.
+func (s *Shell) Status() *Status { return s.status.Load() }
+
+// Changed receives after Status has changed. Changes that nobody has received
+// are one.
+func (s *Shell) Changed() <-chan struct{} { return s.changed }
+
+func (s *Shell) publish() {
+	if s.options.inline {
+		return
+	}
+	status := s.core.Status()
+	if status.Epoch == 0 {
+		status.Epoch = s.lease.Epoch
+	}
+	if s.feed != nil {
+		status.Data = s.feed.Describe()
+	}
+	s.status.Store(&status)
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run trades until the context ends, which is no error. It fails if a newer
+// process has taken over (ledger.ErrFenced) and on what cannot get better by
+// waiting. No goroutine outlives it.
+func (s *Shell) Run(ctx context.Context) error {
+	if err := s.start(ctx); err != nil {
+		return ending(ctx, err)
+	}
+	if s.options.inline {
+		return ending(ctx, s.runInline(ctx))
+	}
+	return ending(ctx, s.loop(ctx))
+}
+
+// ending hides the error that is nothing but the end of the context.
+func ending(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// start takes the epoch, opens the feed and makes ledger and venue agree.
+func (s *Shell) start(ctx context.Context) error {
+	var snapshot ledger.Snapshot
+	err := s.persist(ctx, func() (err error) {
+		call, cancel := s.bounded(ctx)
+		defer cancel()
+		if s.lease, err = s.options.Ledger.Acquire(call, s.config.Agent); err != nil {
+			return fmt.Errorf("taking the agent's epoch: %w", err)
+		}
+		snapshot, err = s.options.Ledger.Load(call, s.lease)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	resume := map[string]time.Time{}
+	for pair, mark := range snapshot.LastMark {
+		resume[pair] = mark.MarketTime
+	}
+	if s.feed, err = s.options.Feed(resume); err != nil {
+		return fmt.Errorf("opening the market data: %w", err)
+	}
+	for _, bar := range s.feed.History() {
+		s.core.Handle(Observed{bar})
+	}
+	return s.persist(ctx, func() error { return s.reconcile(ctx) })
+}
+
+// persist tries until it succeeds, as long as waiting can help.
+func (s *Shell) persist(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		if err == nil {
+			s.backoff = firstBackoff
+			return nil
+		}
+		if fatal(err) {
+			return err
+		}
+		s.options.Log.Info("not ready to trade yet", "reason", err.Error())
+		s.core.Handle(impairedBy(err))
+		s.publish()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(s.pause()):
+			for _, event := range s.posted() {
+				if err := s.dispatch(ctx, event); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// pause is how long to wait before the next attempt.
+func (s *Shell) pause() time.Duration {
+	pause := s.backoff
+	s.backoff = min(2*s.backoff, longestPause)
+	return pause
+}
+
+type feedResult struct {
+	bar market.PairBar
+	err error
+}
+
+// loop takes bars, wishes of the owner and the time to try again, whichever
+// comes first.
+func (s *Shell) loop(ctx context.Context) error {
+	reading, stop := context.WithCancel(ctx)
+	results := make(chan feedResult)
+	var reader sync.WaitGroup
+	reader.Go(func() { s.read(reading, results) })
+	defer reader.Wait()
+	defer stop()
+	var retry <-chan time.Time
+	for {
+		if s.core.recovered {
+			retry = nil
+		} else if retry == nil {
+			retry = time.After(s.pause())
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+			for _, event := range s.posted() {
+				err = errors.Join(err, s.dispatch(ctx, event))
+			}
+		case result := <-results:
+			err = s.take(ctx, result)
+		case <-retry:
+			retry = nil
+			if err = s.reconcile(ctx); err == nil {
+				s.backoff = firstBackoff
+			} else if !fatal(err) {
+				s.options.Log.Info("still not ready to trade", "reason", err.Error())
+				s.core.Handle(impairedBy(err))
+				err = nil
+			}
+		}
+		s.publish()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// read hands on what the feed delivers, and tries again when it fails.
+func (s *Shell) read(ctx context.Context, results chan<- feedResult) {
+	pause := firstBackoff
+	for ctx.Err() == nil {
+		bar, err := s.feed.Next(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		select {
+		case results <- feedResult{bar, err}:
+		case <-ctx.Done():
+			return
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case err == nil:
+			pause = firstBackoff
+		default:
+			select {
+			case <-time.After(pause):
+				pause = min(2*pause, longestPause)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (s *Shell) take(ctx context.Context, result feedResult) error {
+	switch {
+	case errors.Is(result.err, io.EOF):
+		s.options.Log.Info("the market data is at its end")
+		return s.dispatch(ctx, DataEnded{})
+	case result.err != nil:
+		s.options.Log.Info("the market data fails", "reason", result.err.Error())
+		return s.dispatch(ctx, DataLost{"market data: " + result.err.Error()})
+	}
+	return s.step(ctx, result.bar)
+}
+
+func (s *Shell) runInline(ctx context.Context) error {
+	for {
+		bar, err := s.feed.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the market data: %w", err)
+		}
+		if err := s.step(ctx, bar); err != nil {
+			return err
+		}
+		if !s.core.recovered {
+			return errors.New(s.core.impairment.Message)
+		}
+	}
+}
+
+// step deals with one bar: the venue fills what it fills, the ledger books it,
+// and the core decides.
+func (s *Shell) step(ctx context.Context, bar market.PairBar) error {
+	if err := s.match(ctx, bar); err != nil {
+		return err
+	}
+	if err := s.dispatch(ctx, Arrived{bar}); err != nil {
+		return err
+	}
+	if s.options.OnBar != nil {
+		s.options.OnBar(bar)
+	}
+	return nil
+}
+
+// match lets a venue that lives on the agent's own data fill orders, and books
+// new fills. Bars that it could not take are kept for later.
+func (s *Shell) match(ctx context.Context, bar market.PairBar) error {
+	taker, ok := s.options.Venue.(BarTaker)
+	if !s.core.recovered {
+		if ok {
+			s.miss(bar)
+		}
+		return nil
+	}
+	if ok {
+		call, cancel := s.bounded(ctx)
+		fills, err := taker.OnBar(call, bar)
+		cancel()
+		if err != nil {
+			s.miss(bar)
+			return s.dispatch(ctx, Impaired{ReasonVenueUnreachable, err.Error()})
+		}
+		if len(fills) == 0 {
+			return nil
+		}
+	}
+	for _, event := range s.newFills(ctx) {
+		if err := s.dispatch(ctx, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Shell) miss(bar market.PairBar) {
+	if len(s.missed) == mostMissed {
+		s.missed = s.missed[1:]
+	}
+	s.missed = append(s.missed, bar)
+}
+
+// bounded is a context for one call. It outlives the end of the shell's own
+// context, so that the command in hand is finished.
+func (s *Shell) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.options.inline {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+}
+
+// dispatch tells the core of an event and carries out what follows, until
+// nothing is left to do.
+func (s *Shell) dispatch(ctx context.Context, event Event) error {
+	queue := append([]Command(nil), s.core.Handle(event)...)
+	for len(queue) > 0 {
+		command := queue[0]
+		queue = queue[1:]
+		if _, cancels := command.(Cancel); !cancels && !s.core.recovered {
+			// Everything else is read back at the next reconciliation.
+			continue
+		}
+		events, err := s.execute(ctx, command)
+		if err != nil {
+			return err
+		}
+		for _, next := range events {
+			queue = append(queue, s.core.Handle(next)...)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package trader
+
+import (
+	"time"
+
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+)
+
+// Status is a snapshot of what the agent does and why. It shares nothing with
+// the core.
+type Status struct {
+	// Epoch of this process, and the last one for which ledger and venue were
+	// found to agree. The agent trades only when they are equal.
+	Epoch, ReconciledEpoch int64
+	Generation             int64
+	State                  risk.TradingState
+	Reason, Message        string
+	Loop                   Loop
+	Currency               string
+	// Equity is known when EquityKnown; PNL is equity less the balance that the
+	// agent was given.
+	EquityKnown       bool
+	Equity, PNL, Peak market.Money
+	DayStartEquity    market.Money
+	TradesToday       int32
+	Decisions, Fills  int64
+	// OpenOrders, of which Unknown have an outcome that is not known.
+	OpenOrders, Unknown int32
+	Positions           []PositionStatus
+	LastDecision        *ledger.Decision
+	// Data describes the feed.
+	Data        string
+	LastBarTime time.Time
+	// Finished says that an agent that is being deleted has nothing left to do.
+	Finished bool
+}
+
+// PositionStatus is one position that is not flat.
+type PositionStatus struct {
+	Instrument market.Instrument
+	ledger.Position
+	// LastPrice is zero if it is not known.
+	LastPrice market.Price
+}
+
+// Ready reports whether the agent has reconciled with its venue for its epoch.
+func (s *Status) Ready() bool { return s.Epoch > 0 && s.Epoch == s.ReconciledEpoch }
+
+// Status is the core's part of the snapshot.
+func (c *Core) Status() Status {
+	status := Status{
+		Epoch: c.epoch, Generation: c.settings.Generation, Loop: c.loop,
+		Currency: c.config.Agent.Currency, Peak: c.peak, DayStartEquity: c.dayEquity, TradesToday: c.tradesToday,
+		Decisions: c.decisions, Fills: c.fills, OpenOrders: int32(len(c.open)),
+		LastDecision: c.lastDecision, LastBarTime: c.lastBar, Finished: c.Finished(),
+	}
+	if c.recovered || c.impairment.Reason == ReasonLedgerUnavailable {
+		status.ReconciledEpoch = c.reconciledEpoch
+	}
+	status.State, status.Reason, status.Message = c.tradingState()
+	if equity, known := c.equity(); known {
+		status.EquityKnown, status.Equity, status.PNL = true, equity, equity-c.config.Agent.Balance
+	}
+	for i := range c.open {
+		if state := c.open[i].state; state == "Unknown" || state == "Sent" {
+			status.Unknown++
+		}
+	}
+	for i := range c.pairs {
+		pair := &c.pairs[i]
+		if pair.position.Quantity != 0 {
+			status.Positions = append(status.Positions, PositionStatus{Instrument: pair.instrument, Position: pair.position, LastPrice: pair.price})
+		}
+	}
+	return status
+}
