@@ -219,6 +219,8 @@ type MarketDataSpec struct {
 type CoinbaseDataSpec struct {
 	// granularitySeconds is the length of the candles. 60 when not set.
 	// +optional
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=86400
 	// +kubebuilder:validation:Enum=60;300;900;3600;21600;86400
 	GranularitySeconds int32 `json:"granularitySeconds,omitempty"`
 }
