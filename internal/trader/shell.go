@@ -83,6 +83,9 @@ type Shell struct {
 
 	status  atomic.Pointer[Status]
 	changed chan struct{}
+	// busySince is when the loop began what it is doing, in nanoseconds of the
+	// Unix time; 0 while it waits.
+	busySince atomic.Int64
 }
 
 // NewShell makes a shell around a new core.
@@ -137,6 +140,23 @@ func (s *Shell) Status() *Status { return s.status.Load() }
 // Changed receives after Status has changed. Changes that nobody has received
 // are one.
 func (s *Shell) Changed() <-chan struct{} { return s.changed }
+
+// longestWork is how long one turn of the loop may take before it counts as
+// hanging: several calls that each run into their time-out.
+const longestWork = 12 * callTimeout
+
+// Alive fails when the loop hangs and only a restart can help. It may be called
+// from any goroutine.
+func (s *Shell) Alive() error {
+	since := s.busySince.Load()
+	if since == 0 {
+		return nil
+	}
+	if busy := time.Since(time.Unix(0, since)); busy > longestWork {
+		return fmt.Errorf("the loop has been busy with one event for %s", busy.Round(time.Second))
+	}
+	return nil
+}
 
 func (s *Shell) publish() {
 	if s.options.inline {
@@ -261,16 +281,20 @@ func (s *Shell) loop(ctx context.Context) error {
 			retry = time.After(s.pause())
 		}
 		var err error
+		s.busySince.Store(0)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.wake:
+			s.work()
 			for _, event := range s.posted() {
 				err = errors.Join(err, s.dispatch(ctx, event))
 			}
 		case result := <-results:
+			s.work()
 			err = s.take(ctx, result)
 		case <-retry:
+			s.work()
 			retry = nil
 			if err = s.reconcile(ctx); err == nil {
 				s.backoff = firstBackoff
@@ -286,6 +310,9 @@ func (s *Shell) loop(ctx context.Context) error {
 		}
 	}
 }
+
+// work marks the beginning of a turn of the loop.
+func (s *Shell) work() { s.busySince.Store(time.Now().UnixNano()) }
 
 // read hands on what the feed delivers, and tries again when it fails.
 func (s *Shell) read(ctx context.Context, results chan<- feedResult) {

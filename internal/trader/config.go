@@ -1,0 +1,203 @@
+package trader
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/shopspring/decimal"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/decision"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
+)
+
+// NewConfig is what the manifests of an agent come to. The policy may be
+// missing; the agent then only reduces. Holder identifies the process.
+func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, account *v1alpha1.TradingAccount, pairs []v1alpha1.AssetPair, holder string) (Config, error) {
+	resolved, _ := v1alpha1.Resolve(agent, policy)
+	settings, err := NewSettings(agent, policy)
+	if err != nil {
+		return Config{}, err
+	}
+	if account.Spec.Paper == nil {
+		return Config{}, fmt.Errorf("account %s: spec.paper is missing; only venue Paper can be traded on", account.Name)
+	}
+	balance, err := amountOf(account.Spec.Paper.Balance)
+	if err != nil {
+		return Config{}, fmt.Errorf("account %s: spec.paper.balance: %w", account.Name, err)
+	}
+	config := Config{
+		Agent: ledger.Agent{
+			UID: identity(agent), Namespace: agent.Namespace, Name: agent.Name, Account: identity(account),
+			Venue: string(account.Spec.Venue), Currency: string(account.Spec.Paper.Currency), Balance: balance, Holder: holder,
+		},
+		Interval:  time.Duration(resolved.IntervalSeconds) * time.Second,
+		LongShort: resolved.Direction == v1alpha1.DirectionLongShort,
+		Settings:  settings,
+	}
+	for i := range pairs {
+		instrument, err := newInstrument(&pairs[i])
+		if err != nil {
+			return Config{}, err
+		}
+		config.Agent.Instruments = append(config.Agent.Instruments, instrument)
+	}
+	config.Debate, err = decision.NewDebate(resolved.BullModel, resolved.BearModel, resolved.JudgeModel)
+	if err != nil {
+		return Config{}, fmt.Errorf("agent %s: spec.decision.debate: %w", agent.Name, err)
+	}
+	return config, fractions(
+		fraction{"decision.minConfidenceFraction", resolved.MinConfidenceFraction, &config.MinConfidence},
+		fraction{"sizing.riskFraction", resolved.RiskFraction, &config.Risk},
+		fraction{"sizing.stopFraction", resolved.StopFraction, &config.Stop},
+	)
+}
+
+// NewSettings is the part of the manifests that may change while the agent runs.
+func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy) (Settings, error) {
+	resolved, _ := v1alpha1.Resolve(agent, policy)
+	limits := resolved.Limits
+	settings := Settings{Generation: agent.Generation, Limits: risk.Limits{
+		MaxOrderNotional: risk.Unlimited, MaxDailyLoss: risk.Unlimited,
+		MaxPerSecond: limits.MaxPerSecond, MaxPositions: limits.MaxPositions, MaxTradesPerDay: limits.MaxTradesPerDay,
+		MaxDataAge: time.Duration(limits.MaxAgeSeconds) * time.Second,
+	}}
+	settings.Trading, settings.Reason, settings.Message = tradingOf(agent, policy, resolved.Trading)
+	var err error
+	if limits.MaxNotional != "" {
+		if settings.Limits.MaxOrderNotional, err = amountOf(limits.MaxNotional); err != nil {
+			return Settings{}, fmt.Errorf("limits.order.maxNotional: %w", err)
+		}
+	}
+	wanted := []fraction{
+		{"limits.order.priceCollarFraction", limits.PriceCollarFraction, &settings.Limits.PriceCollar},
+		{"limits.agent.maxDrawdownFraction", limits.MaxDrawdownFraction, &settings.Limits.MaxDrawdown},
+		{"limits.agent.maxPositionFraction", limits.MaxPositionFraction, &settings.Limits.MaxPositionFraction},
+	}
+	if limits.MaxDailyLossFraction != "" {
+		wanted = append(wanted, fraction{"limits.agent.maxDailyLossFraction", limits.MaxDailyLossFraction, &settings.Limits.MaxDailyLoss})
+	}
+	return settings, fractions(wanted...)
+}
+
+// tradingOf is how far the manifests let the agent trade, and which of them
+// says so.
+func tradingOf(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, resolved v1alpha1.TradingState) (risk.TradingState, string, string) {
+	said := "spec.trading of the agent"
+	if v1alpha1.Strictest(agent.Spec.Trading) != resolved {
+		said = "spec.trading of RiskPolicy " + agent.Spec.RiskPolicyRef.Name
+	}
+	switch {
+	case resolved == v1alpha1.TradingEnabled:
+		return risk.Enabled, "", ""
+	case resolved == v1alpha1.TradingReduceOnly && policy == nil:
+		return risk.Reducing, v1alpha1.ReasonPolicyMissing, fmt.Sprintf("RiskPolicy %q does not exist; only reducing orders pass", agent.Spec.RiskPolicyRef.Name)
+	case resolved == v1alpha1.TradingReduceOnly:
+		return risk.Reducing, ReasonReduceOnly, said + " is ReduceOnly"
+	}
+	return risk.Halted, ReasonHalted, said + " is Halted"
+}
+
+// NewPaperAccount is the paper venue's part of the manifests.
+func NewPaperAccount(config Config, account *v1alpha1.TradingAccount) (paper.Config, error) {
+	if account.Spec.Paper == nil {
+		return paper.Config{}, fmt.Errorf("account %s: spec.paper is missing", account.Name)
+	}
+	resolved := account.Spec.Paper.Resolve()
+	venue := paper.Config{
+		Account: config.Agent.Account, Currency: config.Agent.Currency, Balance: config.Agent.Balance,
+		Latency: time.Duration(resolved.LatencyMilliseconds) * time.Millisecond, Seed: resolved.Seed,
+		Instruments: config.Agent.Instruments,
+	}
+	return venue, fractions(
+		fraction{"paper.takerFeeFraction", resolved.TakerFeeFraction, &venue.TakerFee},
+		fraction{"paper.makerFeeFraction", resolved.MakerFeeFraction, &venue.MakerFee},
+		fraction{"paper.spreadFraction", resolved.SpreadFraction, &venue.Spread},
+		fraction{"paper.slippageFraction", resolved.SlippageFraction, &venue.Slippage},
+		fraction{"paper.partialFillFraction", resolved.PartialFillFraction, &venue.PartialFill},
+	)
+}
+
+// WarmUpBars is how many bars of the given length the feed's history should
+// have. A new agent needs as many as its first decision does; a resumed one
+// takes so many more that its indicators are what they would be without the
+// restart.
+func WarmUpBars(interval, barLength time.Duration, resumed bool) int {
+	perFrame := 1
+	if barLength > 0 && barLength < interval {
+		perFrame = int((interval + barLength - 1) / barLength)
+	}
+	frames := decision.PulseBars + 1
+	if resumed {
+		const settled = 5
+		frames = settled * decision.SlowFactor * decision.PulseBars
+	}
+	return frames * perFrame
+}
+
+// identity is the object's UID; an object from a file has none and is known by
+// its name.
+func identity(object metav1.Object) string {
+	if uid := object.GetUID(); uid != "" {
+		return string(uid)
+	}
+	return "file:" + object.GetNamespace() + "/" + object.GetName()
+}
+
+func newInstrument(pair *v1alpha1.AssetPair) (market.Instrument, error) {
+	tick, err := decimalOf(pair.Spec.TickSize)
+	if err != nil {
+		return market.Instrument{}, fmt.Errorf("pair %s: spec.tickSize: %w", pair.Name, err)
+	}
+	lot, err := decimalOf(pair.Spec.LotSize)
+	if err != nil {
+		return market.Instrument{}, fmt.Errorf("pair %s: spec.lotSize: %w", pair.Name, err)
+	}
+	least := decimal.Zero
+	if pair.Spec.MinNotional != "" {
+		if least, err = decimalOf(pair.Spec.MinNotional); err != nil {
+			return market.Instrument{}, fmt.Errorf("pair %s: spec.minNotional: %w", pair.Name, err)
+		}
+	}
+	return market.NewInstrument(string(pair.Spec.Base), string(pair.Spec.Quote), tick, lot, least)
+}
+
+// decimalOf reads what v1alpha1.Rat accepts, and nothing else.
+func decimalOf[D ~string](text D) (decimal.Decimal, error) {
+	if _, err := v1alpha1.Rat(text); err != nil {
+		return decimal.Zero, err
+	}
+	return decimal.NewFromString(string(text))
+}
+
+func amountOf[D ~string](text D) (market.Money, error) {
+	amount, err := decimalOf(text)
+	if err != nil {
+		return 0, err
+	}
+	return market.MoneyOf(amount)
+}
+
+type fraction struct {
+	field string
+	text  v1alpha1.Fraction
+	into  *order.Fraction
+}
+
+func fractions(all ...fraction) error {
+	for _, f := range all {
+		value, err := v1alpha1.Rat(f.text)
+		if err == nil {
+			*f.into, err = order.FractionOf(value)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.field, err)
+		}
+	}
+	return nil
+}
