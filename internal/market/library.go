@@ -13,9 +13,11 @@ import (
 	"strings"
 )
 
-// maxFileSize bounds a file after decompression, so that a small archive cannot
-// fill the memory of the agent.
+// maxFileSize bounds a file, also after decompression, so that none can fill the
+// memory of the agent.
 const maxFileSize = 1 << 30
+
+var errTooBig = errors.New("holds more than 1 GiB; split it, for instance by year")
 
 // Library finds recordings by the name that spec.marketData.replay.dataset
 // gives them.
@@ -175,7 +177,7 @@ func readFiles(files fs.FS, paths []string, instrument Instrument) ([]*table, er
 		if err := checkPair(name, lean, instrument); err != nil {
 			return nil, err
 		}
-		content, err := fs.ReadFile(files, name)
+		content, err := readFile(files, name)
 		if err != nil {
 			return nil, err
 		}
@@ -186,6 +188,18 @@ func readFiles(files fs.FS, paths []string, instrument Instrument) ([]*table, er
 		tables = append(tables, read)
 	}
 	return tables, nil
+}
+
+// readFile reads a file whole, if it is of a size that fits memory.
+func readFile(files fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(files, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFileSize {
+		return nil, fmt.Errorf("%s: %w", name, errTooBig)
+	}
+	return fs.ReadFile(files, name)
 }
 
 // checkPair refuses the prices of another pair where a file's name tells whose
@@ -259,7 +273,7 @@ func readBounded(reader io.Reader, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("is a damaged %s file: %w", kind, err)
 	}
 	if len(content) > maxFileSize {
-		return nil, fmt.Errorf("is larger than %d bytes when unpacked; split it, for instance by year", maxFileSize)
+		return nil, errTooBig
 	}
 	return content, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/big"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +165,18 @@ func TestDatasetRefusals(t *testing.T) {
 	refused(t, files, "sample/nothing", btc, "the samples are", "sample/eurusd-1h")
 	refused(t, nil, "a/x", btc, "--data", "sample/eurusd-1h")
 	refused(t, fstest.MapFS{}, "a", btc, "no .csv")
+}
+
+func TestAFileBeyondMemoryIsRefused(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "x.csv")
+	if err := os.WriteFile(path, []byte(threeMinutes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, maxFileSize+1); err != nil { // sparse, it takes no space
+		t.Fatal(err)
+	}
+	refused(t, os.DirFS(folder), "x", btcusd(t), "x.csv", "more than 1 GiB", "split it")
 }
 
 func TestDifferentLengthsAreRefused(t *testing.T) {
