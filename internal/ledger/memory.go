@@ -116,7 +116,10 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 	}
 	if agent.last != nil {
 		decision := *agent.last
-		decision.Reasoning = bytes.Clone(decision.Reasoning)
+		decision.Reasoning = nil
+		if len(agent.last.Reasoning) > 0 {
+			decision.Reasoning = bytes.Clone(agent.last.Reasoning)
+		}
 		snapshot.LastDecision = &decision
 	}
 	for _, o := range agent.open {
