@@ -31,6 +31,13 @@ var Base = []Requirement{
 	{Package: "ca-certificates", File: "/etc/ssl/certs/ca-certificates.crt", For: "TLS inside the images"},
 }
 
+// Postgres is what the database's image is assembled from.
+var Postgres = []Requirement{
+	{Package: "postgresql", File: "/usr/lib/postgresql/*/bin/initdb", For: "the ledger's database"},
+	{Package: "postgresql-client", File: "/usr/lib/postgresql/*/bin/pg_isready", For: "the ledger's database"},
+	{Package: "tzdata", File: "/usr/share/zoneinfo/UTC", For: "the ledger's database"},
+}
+
 // Missing returns the requirements that are not met.
 func Missing(all []Requirement) []Requirement {
 	var missing []Requirement
@@ -68,6 +75,7 @@ func Install(ctx context.Context, missing []Requirement) error {
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
 		return fmt.Errorf("install these system packages (Debian's names) and run this again:\n%s", strings.Join(reasons, "\n"))
 	}
+	defer withoutServices()()
 	if err := run(ctx, append([]string{"install"}, names...)...); err == nil {
 		return nil
 	}
@@ -76,6 +84,16 @@ func Install(ctx context.Context, missing []Requirement) error {
 		return err
 	}
 	return run(ctx, append([]string{"install"}, names...)...)
+}
+
+// withoutServices keeps PostgreSQL's package from starting a database on this
+// machine, which only lends its files; the returned function undoes it.
+func withoutServices() func() {
+	path := "/etc/postgresql-common/createcluster.d/trading-cluster.conf"
+	if os.MkdirAll(filepath.Dir(path), 0o755) != nil || os.WriteFile(path, []byte("create_main_cluster = false\n"), 0o644) != nil {
+		return func() {}
+	}
+	return func() { _ = os.Remove(path) }
 }
 
 func run(ctx context.Context, args ...string) error {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"text/tabwriter"
 	"time"
 
@@ -17,15 +16,17 @@ import (
 )
 
 func (a *app) downCommand() *cobra.Command {
-	var kind bool
+	var cluster string
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Remove the cluster and everything in it",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if kind {
-				command := exec.CommandContext(cmd.Context(), "kind", "delete", "cluster", "--name", kindName)
-				command.Stdout, command.Stderr = os.Stdout, os.Stderr
-				return command.Run()
+			switch cluster {
+			case "local":
+			case "kind":
+				return a.downKind(cmd.Context())
+			default:
+				return fmt.Errorf("--cluster %q: use local or kind", cluster)
 			}
 			if err := needRoot(); err != nil {
 				return err
@@ -38,7 +39,7 @@ func (a *app) downCommand() *cobra.Command {
 			return a.down()
 		},
 	}
-	cmd.Flags().BoolVar(&kind, "kind", false, "remove the kind cluster instead of the local one")
+	cmd.Flags().StringVar(&cluster, "cluster", "local", "local or kind")
 	return cmd
 }
 

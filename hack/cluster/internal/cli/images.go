@@ -11,9 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/node"
 )
+
+// ownImages are the project's programs by the name of their image.
+var ownImages = map[string]string{"manager": "./cmd/manager", "trading-agent": "./cmd/trading-agent"}
 
 // programImage builds a static program of the module in dir and assembles its image.
 func (a *app) programImage(ctx context.Context, name, dir, pkg string) (*image.Image, error) {
@@ -22,6 +27,15 @@ func (a *app) programImage(ctx context.Context, name, dir, pkg string) (*image.I
 		return nil, err
 	}
 	spec, err := image.Program(image.Registry+name, program)
+	if err != nil {
+		return nil, err
+	}
+	return image.Assemble(spec)
+}
+
+// partImage assembles the image of a part that runs in a pod.
+func partImage(part, dir string) (*image.Image, error) {
+	spec, err := image.Program(image.Registry+part, filepath.Join(dir, part))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +72,7 @@ func (a *app) load(ctx context.Context, img *image.Image) error {
 	}
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(img.Write(writer)) }()
-	_, err = a.ctr(ctx, reader, "images", "import", "-")
+	_, err = a.ctr(ctx, reader, "images", "import", "--local", "-")
 	reader.CloseWithError(io.ErrClosedPipe)
 	return err
 }
@@ -85,4 +99,74 @@ func (a *app) ctr(ctx context.Context, in io.Reader, args ...string) (string, er
 		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
+}
+
+// postgresImage assembles the database's image from the installed package.
+func (a *app) postgresImage(ctx context.Context) (*image.Image, error) {
+	entry, err := a.compile(ctx, "postgres-init", filepath.Join(a.root, "hack", "cluster"), "./cmd/postgres-init")
+	if err != nil {
+		return nil, err
+	}
+	spec, err := image.Postgres(ctx, entry)
+	if err != nil {
+		return nil, err
+	}
+	return image.Assemble(spec)
+}
+
+// loadOwnImages builds the manager's and the agent's images, loads them into
+// the local cluster and returns their references.
+func (a *app) loadOwnImages(ctx context.Context) (manager, agent string, err error) {
+	refs := map[string]string{}
+	for name, pkg := range ownImages {
+		if err := a.log.Run("image "+name, func(func(string)) error {
+			img, err := a.programImage(ctx, name, a.root, pkg)
+			if err != nil {
+				return err
+			}
+			refs[name] = img.Ref
+			return a.load(ctx, img)
+		}); err != nil {
+			return "", "", err
+		}
+	}
+	return refs["manager"], refs["trading-agent"], nil
+}
+
+func (a *app) imagesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "images",
+		Short: "Build the manager's and the agent's images, load them into the local cluster and print their names",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.toStderr()
+			manager, agent, err := a.loadOwnImages(cmd.Context())
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%s\n%s\n", manager, agent)
+			return nil
+		},
+	}
+}
+
+func (a *app) loadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "load ARCHIVE...",
+		Short: "Load image archives (docker save, OCI) into the local cluster",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, archive := range args {
+				path, err := filepath.Abs(archive)
+				if err != nil {
+					return err
+				}
+				out, err := a.ctr(cmd.Context(), nil, "images", "import", "--local", path)
+				if err != nil {
+					return err
+				}
+				fmt.Print(out)
+			}
+			return nil
+		},
+	}
 }

@@ -5,188 +5,209 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/apt"
-	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/box"
-	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
-	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
-	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/node"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/deploy"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
 )
 
-const kindName = "trading"
+// tradeTimeout is how long agents may take from the applied samples to their first decision.
+const tradeTimeout = 3 * time.Minute
+
+// options of up.
+type options struct {
+	cluster string
+	// test trades etcd's durability for speed.
+	test bool
+	// only stops after Kubernetes and its add-ons, without operator and samples.
+	only bool
+}
 
 func (a *app) upCommand() *cobra.Command {
-	var noFsync bool
+	var o options
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start Kubernetes and the operator, and wait until agents trade",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := needRoot(); err != nil {
-				return err
-			}
-			unlock, err := exclusive()
-			if err != nil {
-				return err
-			}
-			defer unlock()
 			file, err := a.logTo("up.log")
 			if err != nil {
 				return err
 			}
 			defer file.Close()
-			ctx := cmd.Context()
-			if err := a.log.Run("system packages", func(func(string)) error {
-				return apt.Install(ctx, apt.Missing(apt.Base))
-			}); err != nil {
-				return err
-			}
-			dirs, err := a.buildParts(ctx, parts.All)
-			if err != nil {
-				return err
-			}
-			if err := a.startNode(ctx, dirs, noFsync); err != nil {
-				return err
+			switch o.cluster {
+			case "local":
+				err = a.upLocal(cmd.Context(), o)
+			case "kind":
+				err = a.upKind(cmd.Context())
+			case "current":
+				err = a.deployCurrent(cmd.Context(), "", "")
+			default:
+				err = fmt.Errorf("--cluster %q: use local, kind or current", o.cluster)
 			}
 			a.log.Printf("%s", a.log.Table())
-			return nil
+			if err != nil {
+				a.log.Filef("error: %v", err)
+			}
+			return err
 		},
 	}
-	cmd.Flags().BoolVar(&noFsync, "etcd-unsafe-no-fsync", false, "let etcd lose its last writes when the machine crashes (for tests)")
+	cmd.Flags().StringVar(&o.cluster, "cluster", "local", "local, kind, or current for the cluster of the current kubeconfig")
+	cmd.Flags().BoolVar(&o.test, "test", false, "let etcd lose its last writes when the machine crashes: faster, for tests")
+	cmd.Flags().BoolVar(&o.only, "only-kubernetes", false, "stop when Kubernetes, cert-manager and PostgreSQL run")
 	return cmd
 }
 
-// startNode starts the box and waits until the node is Ready.
-func (a *app) startNode(ctx context.Context, dirs map[string]string, noFsync bool) error {
-	if err := a.layout.Make(); err != nil {
+// upLocal is the whole way from a bare machine to trading agents.
+func (a *app) upLocal(ctx context.Context, o options) error {
+	if err := needRoot(); err != nil {
 		return err
 	}
-	if err := a.installPrograms(dirs); err != nil {
-		return err
-	}
-	pause, err := a.programImage(ctx, "pause", a.root+"/hack/cluster", "./cmd/pause")
+	unlock, err := exclusive()
 	if err != nil {
 		return err
 	}
-	plan, err := a.networkPlan()
-	if err != nil {
-		return err
-	}
-	config, kubeconfig, err := node.Prepare(node.Options{Layout: a.layout, Network: plan, Pause: pause.Ref, UnsafeNoFsync: noFsync})
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(a.local("kubeconfig"), kubeconfig, 0o600); err != nil {
-		return err
-	}
-	if err := relink(a.layout.Bin("kubectl"), a.local("kubectl")); err != nil {
-		return err
-	}
-	if err := a.log.Run("start the box", func(func(string)) error {
-		_, err := box.Start(a.layout, config)
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := a.log.Run("load image pause", func(func(string)) error {
-		return a.load(ctx, pause)
-	}); err != nil {
-		return err
-	}
-	return a.log.Run("node Ready", func(func(string)) error {
-		if err := a.waitAPI(ctx); err != nil {
+	defer unlock()
+	if missing := apt.Missing(append(apt.Base, apt.Postgres...)); len(missing) > 0 {
+		if err := a.log.Run("install system packages", func(func(string)) error { return apt.Install(ctx, missing) }); err != nil {
 			return err
 		}
-		return a.kubectl().Wait(ctx, 2*time.Minute, "default", "node/"+node.Name, "condition=Ready")
-	})
-}
-
-func (a *app) waitAPI(ctx context.Context) error {
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		_, err := a.kubectl().Output(ctx, "get", "--raw", "/readyz")
-		if err == nil || ctx.Err() != nil {
+	}
+	missing, err := a.store.Missing(parts.All)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 && !o.only {
+		if err := a.preview(ctx); err != nil {
 			return err
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the API server is not ready, see %s: %w", a.layout.Log("kube-apiserver"), err)
-		}
-		time.Sleep(100 * time.Millisecond)
 	}
-}
-
-// installPrograms links the cached programs into the state directory, where
-// they outlive the cache and the box sees them.
-func (a *app) installPrograms(dirs map[string]string) error {
-	for _, p := range parts.All {
-		if p.Name == "coredns" || p.Name == "cert-manager" {
-			continue // these run in pods
-		}
-		for program := range p.Programs {
-			if err := install(filepath.Join(dirs[p.Name], program), a.layout.Bin(program)); err != nil {
-				return err
-			}
-		}
-		for _, link := range p.Links {
-			if err := relink(p.Name, a.layout.Bin(link)); err != nil {
-				return err
-			}
-		}
+	dirs, err := a.buildParts(ctx, parts.All)
+	if err != nil {
+		return err
 	}
+	c := newLocalCluster(a, dirs, o)
+	if err := c.run(ctx); err != nil {
+		return err
+	}
+	a.farewell(a.kubectl(), "make down")
 	return nil
 }
 
-func install(from, to string) error {
-	if a, err := os.Stat(from); err == nil {
-		if b, err := os.Stat(to); err == nil && (os.SameFile(a, b) || (a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()))) {
-			return nil
-		}
-	}
-	temp := to + ".new"
-	_ = os.Remove(temp)
-	if err := os.Link(from, temp); err != nil { // another file system: copy
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(temp, data, 0o755); err != nil {
-			return err
-		}
-		info, err := os.Stat(from)
-		if err != nil {
-			return err
-		}
-		if err := os.Chtimes(temp, info.ModTime(), info.ModTime()); err != nil {
-			return err
-		}
-	}
-	return os.Rename(temp, to)
-}
-
-func relink(target, link string) error {
-	if old, err := os.Readlink(link); err == nil && old == target {
+// preview shows a backtest of the sample desk while there is nothing else to see yet.
+func (a *app) preview(ctx context.Context) error {
+	if !a.has("cmd/trading-agent") || !a.has("config/samples") {
 		return nil
 	}
-	temp := link + ".new"
-	_ = os.Remove(temp)
-	if err := os.Symlink(target, temp); err != nil {
+	var agent string
+	if err := a.log.Run("build the trading agent", func(func(string)) (err error) {
+		agent, err = a.compile(ctx, "trading-agent", a.root, "./cmd/trading-agent")
+		return err
+	}); err != nil {
 		return err
 	}
-	return os.Rename(temp, link)
-}
-
-// networkPlan keeps the addresses of an existing state directory: etcd's
-// objects and the certificates carry them.
-func (a *app) networkPlan() (network.Plan, error) {
-	config, err := a.layout.ReadConfig()
-	if errors.Is(err, os.ErrNotExist) {
-		return network.ChoosePlan()
+	a.log.Printf("\n$ trading-agent backtest -f config/samples/")
+	cmd := exec.CommandContext(ctx, agent, "backtest", "-f", filepath.Join(a.root, "config", "samples"))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = a.root, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("backtest of config/samples: %w", err)
 	}
-	return config.Network, err
+	a.log.Printf("\nThis was the sample desk on recorded prices. Now the cluster it will trade on:\n")
+	return nil
 }
 
-var _ = image.User
+func (a *app) has(path string) bool {
+	matches, err := filepath.Glob(filepath.Join(a.root, path, "*"))
+	return err == nil && len(matches) > 0
+}
+
+// operator installs the operator and its samples and watches until agents trade.
+func (a *app) operator(ctx context.Context, k kube.Kubectl, manager, agent string) error {
+	o := deploy.Operator{Root: a.root, Overlay: a.local("overlay"), Manager: manager, Agent: agent}
+	if err := a.log.Run("install the operator", func(func(string)) error { return o.Install(ctx, k) }); err != nil {
+		return err
+	}
+	if err := a.log.Run("apply config/samples", func(func(string)) error { return o.Samples(ctx, k) }); err != nil {
+		return err
+	}
+	return a.log.Run("agents trade", func(func(string)) error {
+		return o.Watch(ctx, k, tradeTimeout, a.log.Show)
+	})
+}
+
+// farewell says how to look further and how to stop.
+func (a *app) farewell(k kube.Kubectl, stop string) {
+	config := ""
+	if k.Kubeconfig != "" {
+		config = "  export KUBECONFIG=" + k.Kubeconfig + " PATH=" + filepath.Dir(k.Kubeconfig) + ":$PATH\n"
+	}
+	a.log.Printf("\nLook further:\n%s"+
+		"  kubectl get ta -A -w                          what every agent does, as it happens\n"+
+		"  kubectl describe ta -n desk                   conditions and events\n"+
+		"  kubectl logs -n desk -l app.kubernetes.io/managed-by=trading-operator -f --prefix\n"+
+		"  kubectl logs -n trading-system deploy/trading-operator -f\n"+
+		"  kubectl get pods -n desk -o wide              then: curl http://<pod IP>:8080/api/v1/status\n"+
+		"Stop and remove everything:\n  %s\n", config, stop)
+}
+
+func (a *app) deployCommand() *cobra.Command {
+	var manager, agent string
+	cmd := &cobra.Command{
+		Use:   "deploy",
+		Short: "Install the operator and its samples into the cluster of the current kubeconfig",
+		Long: "Install the operator and its samples into the cluster of the current kubeconfig.\n" +
+			"Where that is the local cluster, both images are built and loaded; elsewhere name images that its nodes can pull.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.deployCurrent(cmd.Context(), manager, agent)
+		},
+	}
+	cmd.Flags().StringVar(&manager, "manager-image", "", "the manager's image with its tag")
+	cmd.Flags().StringVar(&agent, "agent-image", "", "the trading agent's image with its tag")
+	return cmd
+}
+
+func (a *app) deployCurrent(ctx context.Context, manager, agent string) error {
+	k, err := a.currentKubectl(ctx)
+	if err != nil {
+		return err
+	}
+	if manager == "" && agent == "" && a.isLocal(ctx, k) {
+		if manager, agent, err = a.loadOwnImages(ctx); err != nil {
+			return err
+		}
+	}
+	if manager == "" || agent == "" {
+		return errors.New("name images that the nodes of this cluster can pull: --manager-image name:tag and --agent-image name:tag")
+	}
+	return a.operator(ctx, k, manager, agent)
+}
+
+// currentKubectl is the kubectl of the machine or of the cache, with the user's kubeconfig.
+func (a *app) currentKubectl(ctx context.Context) (kube.Kubectl, error) {
+	if bin, err := exec.LookPath("kubectl"); err == nil {
+		return kube.Kubectl{Bin: bin}, nil
+	}
+	p, err := parts.Find("kubernetes")
+	if err != nil {
+		return kube.Kubectl{}, err
+	}
+	dirs, err := a.buildParts(ctx, []parts.Part{p})
+	return kube.Kubectl{Bin: filepath.Join(dirs[p.Name], "kubectl")}, err
+}
+
+// isLocal reports whether k talks to the cluster of this machine.
+func (a *app) isLocal(ctx context.Context, k kube.Kubectl) bool {
+	const server = "jsonpath={.clusters[0].cluster.server}"
+	current, err := k.Output(ctx, "config", "view", "--minify", "-o", server)
+	if err != nil {
+		return false
+	}
+	ours, err := a.kubectl().Output(ctx, "config", "view", "--minify", "-o", server)
+	return err == nil && strings.TrimSpace(ours) == strings.TrimSpace(current)
+}

@@ -22,12 +22,12 @@ type Kubectl struct {
 // Output runs kubectl and returns what it prints; the error carries what it
 // printed to standard error.
 func (k Kubectl) Output(ctx context.Context, args ...string) (string, error) {
-	return k.pipe(ctx, nil, args...)
+	return k.Feed(ctx, nil, args...)
 }
 
 // Apply applies a manifest server-side and owns its fields.
 func (k Kubectl) Apply(ctx context.Context, manifest []byte) error {
-	_, err := k.pipe(ctx, bytes.NewReader(manifest), "apply", "--server-side", "--force-conflicts", "--field-manager=trading-cluster", "-f", "-")
+	_, err := k.Feed(ctx, bytes.NewReader(manifest), "apply", "--server-side", "--force-conflicts", "--field-manager=trading-cluster", "-f", "-")
 	return err
 }
 
@@ -40,13 +40,8 @@ func (k Kubectl) Wait(ctx context.Context, timeout time.Duration, namespace, res
 	return err
 }
 
-// Exists reports whether the named resource is there.
-func (k Kubectl) Exists(ctx context.Context, args ...string) (bool, error) {
-	out, err := k.Output(ctx, append([]string{"get", "--ignore-not-found", "-o", "name"}, args...)...)
-	return strings.TrimSpace(out) != "", err
-}
-
-func (k Kubectl) pipe(ctx context.Context, in io.Reader, args ...string) (string, error) {
+// Feed runs kubectl with in as its standard input.
+func (k Kubectl) Feed(ctx context.Context, in io.Reader, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := k.Command(ctx, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &stdout, &stderr

@@ -58,6 +58,9 @@ func (s Store) Build(ctx context.Context, p Part, detail func(string)) (string, 
 			return "", err
 		}
 	}
+	if err := s.copyFiles(ctx, p, temp); err != nil {
+		return "", err
+	}
 	if err := os.Rename(temp, dir); err != nil {
 		return "", fmt.Errorf("move the finished part into the cache: %w", err)
 	}
@@ -96,6 +99,36 @@ func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func
 	follow(io.TeeReader(pipe, log), detail)
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("build %s of part %s: %w\n%s\nthe whole log: %s", pkg, p.Name, err, tail(logPath), logPath)
+	}
+	return nil
+}
+
+// copyFiles takes the part's further files from the modules it is built from.
+func (s Store) copyFiles(ctx context.Context, p Part, dir string) error {
+	for name, from := range p.Files {
+		cmd := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", from[0])
+		cmd.Dir = filepath.Join(s.Modules, p.Name)
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+		module, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("find module %s: %w", from[0], err)
+		}
+		files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(module)), from[1]))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("module %s has no %s: %w", from[0], from[1], errors.Join(err, os.ErrNotExist))
+		}
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return err
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, name, filepath.Base(file)), data, 0o644); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

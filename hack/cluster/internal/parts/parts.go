@@ -29,6 +29,9 @@ type Part struct {
 	Tags    string
 	LDFlags string
 	CGO     bool
+	// Files maps a directory of the finished part to files of a module it is
+	// built from, as module path and glob.
+	Files map[string][2]string
 }
 
 // All lists the parts, the longest build first.
@@ -48,7 +51,8 @@ var All = []Part{
 	}},
 	{Name: "runc", Version: "1.5.2", Programs: map[string]string{"runc": "github.com/opencontainers/runc"}, Tags: "seccomp", CGO: true},
 	{Name: "coredns", Version: "1.15.0", Programs: map[string]string{"coredns": "."}},
-	{Name: "cert-manager", Version: "1.21.2", Programs: map[string]string{"cert-manager": "."}},
+	{Name: "cert-manager", Version: "1.21.2", Programs: map[string]string{"cert-manager": "."},
+		Files: map[string][2]string{"crds": {"github.com/cert-manager/cert-manager", "deploy/crds/*.yaml"}}},
 }
 
 // Find returns the part of that name.
@@ -81,7 +85,7 @@ func CacheDir() (string, error) {
 // part's files, the Go release, the platform and how it is built.
 func (p Part) Key(module string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Tags, p.LDFlags, p.CGO, p.Links)
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Tags, p.LDFlags, p.CGO, p.Links, p.Files)
 	for _, name := range sortedKeys(p.Programs) {
 		fmt.Fprintln(h, name, p.Programs[name])
 	}

@@ -38,6 +38,8 @@ type Log struct {
 	known  map[string]time.Duration
 	drawn  bool
 	beat   time.Time
+	table  string // shown last
+	below  int    // lines printed since
 }
 
 type step struct {
@@ -136,13 +138,41 @@ func (l *Log) Printf(format string, args ...any) {
 	l.printLocked(fmt.Sprintf(format, args...))
 }
 
+// Filef writes to the log file only.
+func (l *Log) Filef(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintf(l.file, "%8s %s\n", Short(time.Since(l.start)), fmt.Sprintf(format, args...))
+}
+
 func (l *Log) printLocked(line string) {
 	if l.drawn {
 		fmt.Fprint(l.out, "\r\x1b[K")
 		l.drawn = false
 	}
 	fmt.Fprintln(l.out, line)
+	l.below++
 	fmt.Fprintf(l.file, "%8s %s\n", Short(time.Since(l.start)), line)
+}
+
+// Show replaces the table shown last on a terminal; elsewhere it appends the
+// table when it has changed.
+func (l *Log) Show(table string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if table == l.table {
+		return
+	}
+	if l.tty && l.table != "" && l.below == 0 {
+		if l.drawn {
+			fmt.Fprint(l.out, "\r\x1b[K")
+			l.drawn = false
+		}
+		fmt.Fprintf(l.out, "\x1b[%dA\x1b[J", strings.Count(l.table, "\n")+2)
+	}
+	l.table = table
+	l.printLocked("\n" + table)
+	l.below = 0
 }
 
 func (l *Log) tick(stop <-chan struct{}) {

@@ -43,10 +43,12 @@ import (
 const workers = 2
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "kubeconfig to use outside a cluster (in a pod: its service account)")
-	listen := flag.String("listen", ":9403", "address that serves /livez and /readyz")
-	namespace := flag.String("cluster-resource-namespace", "cert-manager", "namespace that holds the Secrets of ClusterIssuers")
-	flag.Parse()
+	// A set of our own: controller-runtime claims --kubeconfig on the global one.
+	flags := flag.NewFlagSet("cert-manager", flag.ExitOnError)
+	kubeconfig := flags.String("kubeconfig", "", "kubeconfig to use outside a cluster (in a pod: its service account)")
+	listen := flags.String("listen", ":9403", "address that serves /livez and /readyz")
+	namespace := flags.String("cluster-resource-namespace", "cert-manager", "namespace that holds the Secrets of ClusterIssuers")
+	_ = flags.Parse(os.Args[1:]) // exits on error
 
 	log := logr.FromSlogHandler(slog.NewTextHandler(os.Stdout, nil))
 	logf.Log = log

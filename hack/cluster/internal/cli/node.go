@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/deploy"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/manifests"
+)
+
+// applyWorkload applies a manifest and waits for the rollout of its workload.
+func applyWorkload(ctx context.Context, k kube.Kubectl, namespace, resource string, data any) error {
+	manifest, err := manifests.Render(data)
+	if err != nil {
+		return err
+	}
+	if err := k.Apply(ctx, manifest); err != nil {
+		return err
+	}
+	if _, err := k.Output(ctx, "rollout", "status", "--namespace", namespace, "--timeout=3m", resource); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("%w\n%s", err, deploy.Diagnose(ctx, k, namespace))
+	}
+	return nil
+}
+
+func (a *app) waitAPI(ctx context.Context) error {
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		_, err := a.kubectl().Output(ctx, "get", "--raw", "/readyz")
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the API server is not ready, see %s: %w", a.layout.Log("kube-apiserver"), err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// installPrograms links the cached programs into the state directory, where
+// they outlive the cache and the box sees them.
+func (a *app) installPrograms(dirs map[string]string) error {
+	for _, p := range parts.All {
+		if p.Name == "coredns" || p.Name == "cert-manager" {
+			continue // these run in pods
+		}
+		for program := range p.Programs {
+			if err := install(filepath.Join(dirs[p.Name], program), a.layout.Bin(program)); err != nil {
+				return err
+			}
+		}
+		for _, link := range p.Links {
+			if err := relink(p.Name, a.layout.Bin(link)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func install(from, to string) error {
+	if a, err := os.Stat(from); err == nil {
+		if b, err := os.Stat(to); err == nil && (os.SameFile(a, b) || (a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()))) {
+			return nil
+		}
+	}
+	temp := to + ".new"
+	_ = os.Remove(temp)
+	if err := os.Link(from, temp); err != nil { // another file system: copy
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(temp, data, 0o755); err != nil {
+			return err
+		}
+		info, err := os.Stat(from)
+		if err != nil {
+			return err
+		}
+		if err := os.Chtimes(temp, info.ModTime(), info.ModTime()); err != nil {
+			return err
+		}
+	}
+	return os.Rename(temp, to)
+}
+
+func relink(target, link string) error {
+	if old, err := os.Readlink(link); err == nil && old == target {
+		return nil
+	}
+	temp := link + ".new"
+	_ = os.Remove(temp)
+	if err := os.Symlink(target, temp); err != nil {
+		return err
+	}
+	return os.Rename(temp, link)
+}
+
+// networkPlan keeps the addresses of an existing state directory: etcd's
+// objects and the certificates carry them.
+func (a *app) networkPlan() (network.Plan, error) {
+	config, err := a.layout.ReadConfig()
+	if errors.Is(err, os.ErrNotExist) {
+		return network.ChoosePlan()
+	}
+	return config.Network, err
+}
