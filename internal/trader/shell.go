@@ -133,6 +133,17 @@ func (s *Shell) posted() []Event {
 	return events
 }
 
+// hear tells the core of the owner's wishes. What they lead to comes after the
+// last of them: no order leaves on the strength of a wish that the next takes
+// back.
+func (s *Shell) hear(ctx context.Context) error {
+	var commands []Command
+	for _, event := range s.posted() {
+		commands = append(commands, s.core.Handle(event)...)
+	}
+	return s.carryOut(ctx, commands)
+}
+
 // Status is what the agent does now. It may be called from any goroutine; the
 // result must not be changed.
 func (s *Shell) Status() *Status { return s.status.Load() }
@@ -243,10 +254,8 @@ func (s *Shell) persist(ctx context.Context, try func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(s.pause()):
-			for _, event := range s.posted() {
-				if err := s.dispatch(ctx, event); err != nil {
-					return err
-				}
+			if err := s.hear(ctx); err != nil {
+				return err
 			}
 		}
 	}
@@ -287,9 +296,7 @@ func (s *Shell) loop(ctx context.Context) error {
 			return nil
 		case <-s.wake:
 			s.work()
-			for _, event := range s.posted() {
-				err = errors.Join(err, s.dispatch(ctx, event))
-			}
+			err = s.hear(ctx)
 		case result := <-results:
 			s.work()
 			err = s.take(ctx, result)
@@ -437,7 +444,10 @@ func (s *Shell) bounded(ctx context.Context) (context.Context, context.CancelFun
 // dispatch tells the core of an event and carries out what follows, until
 // nothing is left to do.
 func (s *Shell) dispatch(ctx context.Context, event Event) error {
-	queue := append([]Command(nil), s.core.Handle(event)...)
+	return s.carryOut(ctx, append([]Command(nil), s.core.Handle(event)...))
+}
+
+func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 	for len(queue) > 0 {
 		command := queue[0]
 		queue = queue[1:]
