@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/link"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
+)
+
+// Requests that an agent makes of its own accord are few; this is what they may
+// burst to when it starts.
+const (
+	requestsPerSecond = 5
+	requestsBurst     = 20
+)
+
+// runFromCluster serves one TradingAgent object until the context ends or the
+// object is gone.
+func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) error {
+	ctrllog.SetLogger(log)
+	config, err := clientcmd.BuildConfigFromFlags("", options.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("find the API server: %w", err)
+	}
+	config.QPS, config.Burst = requestsPerSecond, requestsBurst
+	holder := os.Getenv("POD_UID")
+	if holder == "" {
+		return errors.New("the environment has no POD_UID; in a pod it comes from the downward API")
+	}
+	uri, err := readURI(options.ledgerURIFile)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	identity := identityOf(options)
+	watcher, err := link.NewWatcher(ctx, config, identity)
+	if err != nil {
+		return err
+	}
+	writer, err := newStatusWriter(config)
+	if err != nil {
+		return err
+	}
+	log = log.WithValues("agent", identity.Namespace+"/"+identity.Name)
+	running := newProcess(holder, library(options.data), log)
+	if err := serve(ctx, group, options.listen, identity.Namespace, identity.Name, running, log); err != nil {
+		return err
+	}
+	group.Go(func() error { return watcher.Run(ctx) })
+	group.Go(func() error {
+		return link.NewReporter(writer, identity, options.reportInterval, log).Run(ctx, running.Status, running.changed)
+	})
+	group.Go(func() error { return running.trade(ctx, watcher, uri) })
+	if err := group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func newStatusWriter(config *rest.Config) (client.Client, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register the desk's kinds: %w", err)
+	}
+	writer, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("prepare to write status: %w", err)
+	}
+	return writer, nil
+}
+
+// trade waits for the manifests and the ledger, then trades and follows what the
+// manifests say.
+func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) error {
+	desk, err := p.awaitDesk(ctx, watcher)
+	if err != nil {
+		return err
+	}
+	book, err := p.openLedger(ctx, uri, desk.Agent.Generation)
+	if err != nil {
+		return err
+	}
+	defer book.Close()
+	// Waiting for the ledger may have taken long; what counts is what is true now.
+	if desk, err = p.awaitDesk(ctx, watcher); err != nil {
+		return err
+	}
+	shell, err := p.start(ctx, &desk, postgresBooks(book))
+	if err != nil {
+		return err
+	}
+	obey(shell, &desk)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return shell.Run(ctx) })
+	group.Go(func() error { return p.follow(ctx, watcher, shell) })
+	return group.Wait()
+}
+
+// awaitDesk waits until everything that the agent refers to exists. The operator
+// starts no agent before that, so it rarely waits.
+func (p *process) awaitDesk(ctx context.Context, watcher *link.Watcher) (link.Desk, error) {
+	if !watcher.WaitForSync(ctx) {
+		return link.Desk{}, context.Cause(ctx)
+	}
+	for {
+		desk, err := watcher.Desk(ctx)
+		if err != nil {
+			return link.Desk{}, err
+		}
+		// A policy may be missing: the agent then starts and only reduces.
+		if desk.Account != nil && len(desk.Pairs) == len(desk.Agent.Spec.AssetPairs) {
+			return desk, nil
+		}
+		p.wait(v1alpha1.ReasonReferenceNotReady, strings.Join(desk.Missing(), ", ")+" does not exist", desk.Agent.Generation)
+		select {
+		case <-ctx.Done():
+			return link.Desk{}, ctx.Err()
+		case <-watcher.Changes():
+		}
+	}
+}
+
+// follow hands every change of the manifests to the trader and every change of
+// the trader to the reporter.
+func (p *process) follow(ctx context.Context, watcher *link.Watcher, shell *trader.Shell) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-shell.Changed():
+			p.signal()
+		case <-watcher.Changes():
+			desk, err := watcher.Desk(ctx)
+			if err != nil {
+				return err
+			}
+			obey(shell, &desk)
+		}
+	}
+}
+
+// obey puts what the manifests say in force.
+func obey(shell *trader.Shell, desk *link.Desk) {
+	shell.Update(settingsOf(desk))
+	if !desk.Agent.DeletionTimestamp.IsZero() {
+		settings, _ := v1alpha1.Resolve(desk.Agent, desk.Policy)
+		shell.Delete(settings.DeletionPolicy == v1alpha1.DeletionFlatten)
+	}
+}

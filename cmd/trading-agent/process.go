@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/link"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
+)
+
+// Pauses between two attempts to reach the ledger when the process starts.
+const (
+	firstPause   = 200 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// process is one agent in this process, from the moment it can be asked how it
+// is; the trader inside it exists once the ledger has answered.
+type process struct {
+	holder  string
+	data    market.Library
+	log     logr.Logger
+	shell   atomic.Pointer[trader.Shell]
+	waiting atomic.Pointer[v1alpha1.TradingStatus]
+	changed chan struct{}
+}
+
+func newProcess(holder string, data market.Library, log logr.Logger) *process {
+	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1)}
+	p.wait(v1alpha1.ReasonRecovering, "the agent has started and reads its manifests", 0)
+	return p
+}
+
+// wait says what the process waits for before it can trade.
+func (p *process) wait(reason, message string, generation int64) {
+	p.waiting.Store(&v1alpha1.TradingStatus{
+		PodUID: p.holder, ObservedGeneration: generation, State: v1alpha1.TradingReduceOnly,
+		Reason: reason, Message: message, Loop: v1alpha1.LoopRecovering,
+	})
+	p.signal()
+}
+
+func (p *process) signal() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Status implements server.Agent.
+func (p *process) Status() v1alpha1.TradingStatus {
+	if shell := p.shell.Load(); shell != nil {
+		return shell.Status().API(p.holder)
+	}
+	return *p.waiting.Load()
+}
+
+// Alive implements server.Agent.
+func (p *process) Alive() error {
+	if shell := p.shell.Load(); shell != nil {
+		return shell.Alive()
+	}
+	return nil
+}
+
+// Ready implements server.Agent.
+func (p *process) Ready() error {
+	if shell := p.shell.Load(); shell != nil && shell.Status().Ready() {
+		return nil
+	}
+	status := p.Status()
+	return errors.New(status.Reason + ": " + status.Message)
+}
+
+// openLedger tries until the database answers with the schema that this binary
+// knows, because a restart of the process would help nobody.
+func (p *process) openLedger(ctx context.Context, uri string, generation int64) (*ledger.Postgres, error) {
+	pause := firstPause
+	for {
+		book, err := ledger.Open(ctx, uri)
+		if err == nil {
+			return book, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		p.log.Info("the ledger cannot be used yet", "reason", v1alpha1.ReasonLedgerUnavailable, "error", err.Error())
+		p.wait(v1alpha1.ReasonLedgerUnavailable, err.Error(), generation)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+			pause = min(2*pause, longestPause)
+		}
+	}
+}
+
+// books are where the agent's trading is recorded: its own ledger and the paper
+// venue's book.
+type books struct {
+	ledger ledger.Ledger
+	// paper makes the paper venue's book for one agent on one account.
+	paper func(account, agentUID string) paper.Book
+}
+
+func postgresBooks(book *ledger.Postgres) books {
+	return books{ledger: book, paper: func(account, agentUID string) paper.Book {
+		return paper.NewPostgresBook(book.Database(), account, agentUID)
+	}}
+}
+
+func memoryBooks() books {
+	return books{ledger: ledger.NewMemory(), paper: func(string, string) paper.Book { return paper.NewMemoryBook() }}
+}
+
+// start builds the trader; from here on the process speaks with its voice.
+func (p *process) start(ctx context.Context, desk *link.Desk, kept books) (*trader.Shell, error) {
+	config, err := trader.NewConfig(desk.Agent, desk.Policy, desk.Account, desk.Pairs, p.holder)
+	if err != nil {
+		return nil, err
+	}
+	config.Settings = settingsOf(desk)
+	account, err := trader.NewPaperAccount(config, desk.Account)
+	if err != nil {
+		return nil, err
+	}
+	venue, err := paper.New(kept.paper(config.Agent.Account, config.Agent.UID), account)
+	if err != nil {
+		return nil, err
+	}
+	instruments := map[string]market.Instrument{}
+	for _, instrument := range config.Agent.Instruments {
+		instruments[instrument.Pair] = instrument
+	}
+	shell, err := trader.NewShell(config, trader.Options{
+		Ledger: kept.ledger,
+		Venue:  venue,
+		Feed: func(resumeAfter map[string]time.Time) (market.Feed, error) {
+			return openFeed(ctx, desk, config, p.data, true, resumeAfter, p.log)
+		},
+		Settle: trader.DefaultSettle,
+		Log:    p.log,
+		OnFill: func(fill order.Fill) { p.logFill(instruments[fill.Pair], fill) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.shell.Store(shell)
+	return shell, nil
+}
+
+func (p *process) logFill(instrument market.Instrument, fill order.Fill) {
+	p.log.Info("filled", "pair", fill.Pair, "side", sideWord(fill.Side),
+		"quantity", instrument.QuantityDecimal(fill.Quantity).String(), "price", instrument.PriceDecimal(fill.Price).String(),
+		"fee", fill.Fee.String(), "order", fill.OrderID.String(), "marketTime", fill.MarketTime.UTC())
+}
+
+func sideWord(side order.Side) string {
+	if side == order.Buy {
+		return "Buy"
+	}
+	return "Sell"
+}
