@@ -40,8 +40,10 @@ var sessionSettings = map[string]string{
 // postgres://user:password@host:5432/database. Its errors say what is wrong
 // with the URI without repeating any part of it that may be secret.
 func Config(uri string) (*pgxpool.Config, error) {
-	config, err := pgxpool.ParseConfig(strings.TrimSpace(uri))
-	if err != nil {
+	uri = strings.TrimSpace(uri)
+	config, err := pgxpool.ParseConfig(uri)
+	// The driver would take an empty URI for the local default server.
+	if err != nil || uri == "" {
 		return nil, fmt.Errorf("the ledger's connection URI cannot be read: %s; it must look like postgres://user:password@host:5432/database", fault(uri))
 	}
 	for name, value := range sessionSettings {
@@ -62,16 +64,12 @@ func Config(uri string) (*pgxpool.Config, error) {
 // fault names what is wrong with a URI that cannot be parsed. The driver's own
 // words quote the URI and with it, at times, its password.
 func fault(uri string) string {
-	uri = strings.TrimSpace(uri)
 	if uri == "" {
 		return "it is empty"
 	}
 	parsed, err := url.Parse(uri)
 	if err != nil {
-		// Only the innermost fault is without the URI, and even that may quote
-		// a piece of it.
-		var inner *url.Error
-		if errors.As(err, &inner) && strings.Contains(inner.Err.Error(), "invalid port") {
+		if inner, ok := errors.AsType[*url.Error](err); ok && strings.Contains(inner.Err.Error(), "invalid port") {
 			return "its port is not a number, or its password holds a character that must be percent-encoded"
 		}
 		return "it is no URI, or its password holds a character that must be percent-encoded"

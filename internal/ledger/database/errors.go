@@ -105,7 +105,7 @@ func (h hider) clean(err error) error {
 	text := h.text(err.Error())
 	if unavailable(err) {
 		causes = append(causes, ErrUnavailable)
-		text = fmt.Sprintf("%v: %s", ErrUnavailable, text)
+		text = fmt.Sprintf("%v: %s", ErrUnavailable, oneLine(text))
 	} else if text == err.Error() {
 		return err
 	}
@@ -123,7 +123,7 @@ func (h hider) clean(err error) error {
 // outcomeUnknown is a commit whose fate could not be learnt.
 func (h hider) outcomeUnknown(err error) error {
 	return &failure{
-		text:   fmt.Sprintf("%v: ask again with the same key: %s", ErrOutcomeUnknown, h.text(err.Error())),
+		text:   fmt.Sprintf("%v: ask again with the same key: %s", ErrOutcomeUnknown, oneLine(h.text(err.Error()))),
 		causes: []error{ErrOutcomeUnknown, ErrUnavailable},
 	}
 }
@@ -137,3 +137,6 @@ func answered(err error) bool {
 	answer, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && answer.SeverityUnlocalized == "ERROR"
 }
+
+// oneLine folds the driver's account of several attempts.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
