@@ -71,6 +71,7 @@ func (v *agentValidator) around(ctx context.Context, agent *v1alpha1.TradingAgen
 
 func (s surroundings) judge(agent *v1alpha1.TradingAgent) field.ErrorList {
 	errs := v1alpha1.ValidateTradingAgent(agent)
+	errs = append(errs, v1alpha1.ValidateDistinctPairs(agent, s.pairs)...)
 	errs = append(errs, v1alpha1.ValidateMode(agent, s.account)...)
 	errs = append(errs, v1alpha1.ValidateTighter(agent.Spec.Limits, s.policy)...)
 	errs = append(errs, v1alpha1.ValidateCurrencies(agent, s.account, s.policy, s.pairs)...)

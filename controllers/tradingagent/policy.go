@@ -116,7 +116,8 @@ func referencesReady(s *scope) finding {
 }
 
 func specIsValid(s *scope) finding {
-	return judged(v1alpha1.ReasonInvalidSpec, v1alpha1.ValidateTradingAgent(s.agent))
+	errs := v1alpha1.ValidateTradingAgent(s.agent)
+	return judged(v1alpha1.ReasonInvalidSpec, append(errs, v1alpha1.ValidateDistinctPairs(s.agent, s.pairs)...))
 }
 
 func modeFitsAccount(s *scope) finding {

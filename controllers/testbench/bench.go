@@ -1,0 +1,232 @@
+// Package testbench runs the operator against a real API server for the tests of
+// its controllers and of its admission: as the ServiceAccount that it has in a
+// cluster, with a clock and a database that the test holds.
+package testbench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/three-rivers-tech/trading-operator/controllers"
+	"github.com/three-rivers-tech/trading-operator/controllers/admission"
+)
+
+// AgentImage that the operator on the bench starts agents with.
+const AgentImage = "registry.example/trading-agent:test"
+
+// operator is who the operator is in a cluster.
+const operator = "system:serviceaccount:trading-system:trading-operator"
+
+// Bench is an API server with the operator on it.
+type Bench struct {
+	// Client is an administrator's; it does not cache.
+	Client client.WithWatch
+	// Config is an administrator's.
+	Config *rest.Config
+	// Clock that the controllers go by.
+	Clock *clocktesting.FakePassiveClock
+	// Database that stands in for every ledger's.
+	Database *Database
+
+	environment *envtest.Environment
+	stop        context.CancelFunc
+	stopped     chan error
+
+	mu     sync.Mutex
+	writes []string
+}
+
+// Start starts an API server and the operator. With webhooks, the admission
+// webhook of config/webhook is installed and served.
+func Start(webhooks bool) (*Bench, error) {
+	b := &Bench{
+		Clock:    clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
+		Database: NewDatabase(),
+		stopped:  make(chan error, 1),
+	}
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run the tests by make test, or set it to what `go -C hack/cluster run . assets` prints")
+	}
+	// The data is thrown away, so it need not survive a power cut.
+	etcd := &envtest.Etcd{}
+	etcd.Configure().Set("unsafe-no-fsync", "true")
+	b.environment = &envtest.Environment{
+		CRDDirectoryPaths:     []string{path("config/crd/bases")},
+		ErrorIfCRDPathMissing: true,
+		ControlPlane:          envtest.ControlPlane{Etcd: etcd},
+	}
+	if webhooks {
+		b.environment.WebhookInstallOptions.Paths = []string{path("config/webhook/validating.yaml")}
+	}
+	var err error
+	if b.Config, err = b.environment.Start(); err != nil {
+		return nil, fmt.Errorf("start the API server: %w", err)
+	}
+	if err := b.startOperator(webhooks); err != nil {
+		return nil, errors.Join(err, b.Stop())
+	}
+	return b, nil
+}
+
+func (b *Bench) startOperator(webhooks bool) error {
+	scheme, err := controllers.NewScheme()
+	if err != nil {
+		return err
+	}
+	if b.Client, err = client.NewWithWatch(b.Config, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	if err := b.grant(); err != nil {
+		return fmt.Errorf("install the operator's rights: %w", err)
+	}
+	user, err := b.environment.AddUser(envtest.User{Name: operator}, &rest.Config{QPS: -1})
+	if err != nil {
+		return fmt.Errorf("add the operator's user: %w", err)
+	}
+	operatorConfig := user.Config()
+	operatorConfig.Wrap(b.recording)
+	hooks := b.environment.WebhookInstallOptions
+	mgr, err := ctrl.NewManager(operatorConfig, ctrl.Options{
+		Scheme:  scheme,
+		Cache:   controllers.CacheOptions(),
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		WebhookServer: webhook.NewServer(webhook.Options{
+			Host: hooks.LocalServingHost, Port: hooks.LocalServingPort, CertDir: hooks.LocalServingCertDir,
+		}),
+		Controller: config.Controller{SkipNameValidation: ptr.To(true), MaxConcurrentReconciles: 4},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stop = cancel
+	world := controllers.World{
+		AgentImage: AgentImage, Clock: b.Clock,
+		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
+	}
+	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {
+		return err
+	}
+	if webhooks {
+		if err := admission.SetupWithManager(mgr); err != nil {
+			return err
+		}
+	}
+	go func() { b.stopped <- mgr.Start(ctx) }()
+	if webhooks {
+		return waitFor(ctx, mgr.GetWebhookServer().StartedChecker())
+	}
+	return nil
+}
+
+func waitFor(ctx context.Context, check func(*http.Request) error) error {
+	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return check(nil) == nil, nil
+	})
+}
+
+// Stop ends the operator and the API server.
+func (b *Bench) Stop() error {
+	var err error
+	if b.stop != nil {
+		b.stop()
+		err = <-b.stopped
+	}
+	return errors.Join(err, b.environment.Stop())
+}
+
+// grant installs config/rbac as it is deployed.
+func (b *Bench) grant() error {
+	objects, err := Objects(path("config/manager/namespace.yaml"), path("config/rbac/service_account.yaml"),
+		path("config/rbac/role.yaml"), path("config/rbac/role_binding.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		if err := b.Client.Create(context.Background(), object); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Objects reads every object of some YAML files.
+func Objects(files ...string) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(string(content)), 4096)
+		for {
+			object := &unstructured.Unstructured{}
+			err := decoder.Decode(object)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", file, err)
+			}
+			if len(object.Object) > 0 {
+				objects = append(objects, object)
+			}
+		}
+	}
+	return objects, nil
+}
+
+// Writes are the operator's requests to the API server that may change
+// something, since the last call.
+func (b *Bench) Writes() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	writes := b.writes
+	b.writes = nil
+	return writes
+}
+
+// recording notes every request of the operator that is no read.
+func (b *Bench) recording(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		if request.Method != http.MethodGet {
+			b.mu.Lock()
+			b.writes = append(b.writes, request.Method+" "+request.URL.Path)
+			b.mu.Unlock()
+		}
+		return next.RoundTrip(request)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// path of a file of the repository.
+func path(relative string) string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "..", "..", relative)
+}
