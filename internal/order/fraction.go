@@ -34,6 +34,12 @@ func (f Fraction) Of(amount market.Money) market.Money {
 	return market.Money(scale(int64(amount), uint64(f), uint64(Whole)))
 }
 
+// Scale is the amount × numerator ÷ denominator, rounded half to even; the
+// denominator must be greater than zero. A result beyond the range saturates.
+func Scale(amount market.Money, numerator, denominator int64) market.Money {
+	return market.Money(scale(int64(amount), uint64(numerator), uint64(denominator)))
+}
+
 // OfPrice is the share of a price in whole ticks, rounded towards zero.
 func (f Fraction) OfPrice(price market.Price) market.Price {
 	high, low := bits.Mul64(magnitude(int64(price)), uint64(f))

@@ -4,6 +4,7 @@
 package risk
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
@@ -84,25 +85,35 @@ type State struct {
 	SentLastSecond int32
 }
 
-// Verdict is the gate's answer. The zero value allows.
-type Verdict struct {
-	failed [16]Reason
-	count  int
-}
+// Verdict is the gate's answer: a bit for each limit that failed, in the order
+// in which they lead. The zero value allows.
+type Verdict struct{ failed uint32 }
 
 // Allowed reports whether every limit held.
-func (v *Verdict) Allowed() bool { return v.count == 0 }
+func (v Verdict) Allowed() bool { return v.failed == 0 }
 
 // Reasons lists the limits that failed, the leading one first.
-func (v *Verdict) Reasons() []Reason { return v.failed[:v.count] }
+func (v Verdict) Reasons() []Reason {
+	var reasons []Reason
+	for i, reason := range leading {
+		if v.failed&(1<<i) != 0 {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
+}
 
 // Leading is the first limit that failed; empty if none did.
-func (v *Verdict) Leading() Reason { return v.failed[0] }
+func (v Verdict) Leading() Reason {
+	if v.failed == 0 {
+		return ""
+	}
+	return leading[bits.TrailingZeros32(v.failed)]
+}
 
-func (v *Verdict) deny(failed bool, reason Reason) {
+func (v *Verdict) deny(failed bool, bit int) {
 	if failed {
-		v.failed[v.count] = reason
-		v.count++
+		v.failed |= 1 << bit
 	}
 }
 
@@ -110,42 +121,42 @@ func (v *Verdict) deny(failed bool, reason Reason) {
 // allocate.
 func Check(limits *Limits, state *State, intent *order.Intent) Verdict {
 	var verdict Verdict
-	verdict.deny(state.Trading != Enabled && state.Trading != Reducing, TradingHalted)
+	verdict.deny(state.Trading != Enabled && state.Trading != Reducing, bitTradingHalted)
 	if malformed(state, intent) {
-		verdict.deny(true, InvalidOrder)
+		verdict.deny(true, bitInvalidOrder)
 		return verdict
 	}
 	reduces := Reduces(state, intent)
-	verdict.deny(intent.ReduceOnly && !reduces, InvalidOrder)
+	verdict.deny(intent.ReduceOnly && !reduces, bitInvalidOrder)
 	if state.Reference <= 0 {
-		verdict.deny(true, UnknownPrice)
+		verdict.deny(true, bitUnknownPrice)
 		return verdict
 	}
 	if !reduces {
-		verdict.deny(state.Trading != Enabled, ReduceOnly)
+		verdict.deny(state.Trading != Enabled, bitReduceOnly)
 		checkOpening(&verdict, limits, state, intent)
 	}
 	value := state.Instrument.Notional(max(intent.Limit, state.Reference), intent.Quantity)
-	verdict.deny(limits.MaxOrderNotional != Unlimited && value > limits.MaxOrderNotional, MaxOrderNotional)
+	verdict.deny(limits.MaxOrderNotional != Unlimited && value > limits.MaxOrderNotional, bitMaxOrderNotional)
 	least := state.Instrument.Notional(min(intent.Limit, state.Reference), intent.Quantity)
-	verdict.deny(!reduces && least < state.Instrument.MinNotional, MinNotional)
-	verdict.deny(beyondCollar(limits.PriceCollar, state.Reference, intent.Limit), PriceCollar)
-	verdict.deny(state.SentLastSecond >= limits.MaxPerSecond, OrderRate)
+	verdict.deny(!reduces && least < state.Instrument.MinNotional, bitMinNotional)
+	verdict.deny(beyondCollar(limits.PriceCollar, state.Reference, intent.Limit), bitPriceCollar)
+	verdict.deny(state.SentLastSecond >= limits.MaxPerSecond, bitOrderRate)
 	return verdict
 }
 
 // checkOpening holds an order against what binds only opening or enlarging.
 func checkOpening(verdict *Verdict, limits *Limits, state *State, intent *order.Intent) {
 	age := state.Now.Sub(state.ReferenceAt)
-	verdict.deny(state.ReferenceAt.IsZero() || age < 0 || age > limits.MaxDataAge, StaleData)
-	verdict.deny(!state.EquityKnown || state.Equity <= 0, UnknownEquity)
-	verdict.deny(state.Unresolved, UnresolvedOrders)
-	verdict.deny(DrawdownExceeded(limits, state), MaxDrawdown)
-	verdict.deny(DailyLossExceeded(limits, state), MaxDailyLoss)
-	verdict.deny(state.TradesToday >= limits.MaxTradesPerDay, MaxTradesPerDay)
-	verdict.deny(state.OtherPositions >= limits.MaxPositions, MaxPositions)
+	verdict.deny(state.ReferenceAt.IsZero() || age < 0 || age > limits.MaxDataAge, bitStaleData)
+	verdict.deny(!state.EquityKnown || state.Equity <= 0, bitUnknownEquity)
+	verdict.deny(state.Unresolved, bitUnresolvedOrders)
+	verdict.deny(DrawdownExceeded(limits, state), bitMaxDrawdown)
+	verdict.deny(DailyLossExceeded(limits, state), bitMaxDailyLoss)
+	verdict.deny(state.TradesToday >= limits.MaxTradesPerDay, bitMaxTradesPerDay)
+	verdict.deny(state.OtherPositions >= limits.MaxPositions, bitMaxPositions)
 	verdict.deny(limits.MaxPositionFraction != Unlimited &&
-		order.ExceedsShare(WorstPosition(state, intent), limits.MaxPositionFraction, state.Equity), MaxPosition)
+		order.ExceedsShare(WorstPosition(state, intent), limits.MaxPositionFraction, state.Equity), bitMaxPosition)
 }
 
 func malformed(state *State, intent *order.Intent) bool {

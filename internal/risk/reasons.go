@@ -24,6 +24,46 @@ const (
 	OrderRate        Reason = "OrderRate"
 )
 
+// The bits of a verdict, one for each reason.
+const (
+	bitTradingHalted = iota
+	bitInvalidOrder
+	bitUnknownPrice
+	bitReduceOnly
+	bitStaleData
+	bitUnknownEquity
+	bitUnresolvedOrders
+	bitMaxDrawdown
+	bitMaxDailyLoss
+	bitMaxTradesPerDay
+	bitMaxPositions
+	bitMaxPosition
+	bitMaxOrderNotional
+	bitMinNotional
+	bitPriceCollar
+	bitOrderRate
+)
+
+// leading holds the reasons by their bits.
+var leading = [...]Reason{
+	bitTradingHalted:    TradingHalted,
+	bitInvalidOrder:     InvalidOrder,
+	bitUnknownPrice:     UnknownPrice,
+	bitReduceOnly:       ReduceOnly,
+	bitStaleData:        StaleData,
+	bitUnknownEquity:    UnknownEquity,
+	bitUnresolvedOrders: UnresolvedOrders,
+	bitMaxDrawdown:      MaxDrawdown,
+	bitMaxDailyLoss:     MaxDailyLoss,
+	bitMaxTradesPerDay:  MaxTradesPerDay,
+	bitMaxPositions:     MaxPositions,
+	bitMaxPosition:      MaxPosition,
+	bitMaxOrderNotional: MaxOrderNotional,
+	bitMinNotional:      MinNotional,
+	bitPriceCollar:      PriceCollar,
+	bitOrderRate:        OrderRate,
+}
+
 // Explanation is what a reason means and what its reader can do.
 type Explanation struct {
 	Word    Reason
