@@ -61,7 +61,10 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 	}
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error {
-		return link.NewReporter(writer, identity, options.reportInterval, log).Run(ctx, running.Status, running.changed)
+		if !watcher.WaitForSync(ctx) {
+			return nil
+		}
+		return link.NewReporter(writer, watcher, identity, options.reportInterval, log).Run(ctx, running.Status, running.changed)
 	})
 	group.Go(func() error { return running.trade(ctx, watcher, uri) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {

@@ -52,7 +52,7 @@ func reasonsReference() []byte {
 	}
 	page.WriteString("\n## Limits of the risk gate\n\nWhy a decision became no order, or an agent only reduces.\n\n")
 	table(&page, []string{"reason", "what it means", "what to do"})
-	for _, reason := range risk.Reasons() {
+	for _, reason := range risk.Explanations() {
 		row(&page, "`"+string(reason.Word)+"`", reason.Meaning, reason.Cure)
 	}
 	return page.Bytes()

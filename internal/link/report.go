@@ -32,6 +32,9 @@ const (
 	minSpacing = time.Second
 	// jitterFraction spreads the agents of a desk over the interval.
 	jitterFraction = 0.1
+	// staleRetry is how soon a write is repeated that another writer of the
+	// object's status had overtaken.
+	staleRetry = 50 * time.Millisecond
 	// writeTimeout bounds one write; a later one says the same or more.
 	writeTimeout = 10 * time.Second
 )
@@ -40,17 +43,28 @@ const (
 // of its own: one hundredth of a per cent.
 var equityDeadBand = decimal.New(1, -4)
 
+// errStale means that the object has changed since it was read; it is read
+// again and the write is repeated.
+var errStale = errors.New("the object has changed since it was read")
+
+// Versioned tells which version of the agent's object is known, and fails with
+// ErrAgentGone when it is another object.
+type Versioned interface {
+	Version(ctx context.Context) (string, error)
+}
+
 // Reporter writes what the agent does into its object's status.trading.
 type Reporter struct {
 	client   client.Client
+	object   Versioned
 	identity Identity
 	interval time.Duration
 	log      logr.Logger
 }
 
 // NewReporter writes through the given client, figures at most once per interval.
-func NewReporter(writer client.Client, identity Identity, interval time.Duration, log logr.Logger) *Reporter {
-	return &Reporter{client: writer, identity: identity, interval: interval, log: log}
+func NewReporter(writer client.Client, object Versioned, identity Identity, interval time.Duration, log logr.Logger) *Reporter {
+	return &Reporter{client: writer, object: object, identity: identity, interval: interval, log: log}
 }
 
 // Run writes until the context ends. Status is asked for whenever changed
@@ -75,17 +89,16 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		pause := dueIn(&last, &current, now.Sub(written), r.interval)
 		if pause <= 0 {
 			err := r.write(ctx, current, now)
-			if errors.Is(err, ErrAgentGone) {
+			switch {
+			case err == nil:
+				last, written = current, now
+				pause = wait.Jitter(r.interval, jitterFraction)
+			case errors.Is(err, ErrAgentGone):
 				return err
-			}
-			if err != nil && ctx.Err() == nil {
+			case errors.Is(err, errStale):
+				pause = staleRetry
+			case ctx.Err() == nil:
 				r.log.Error(err, "status.trading could not be written; it is tried again")
-			} else {
-				last = current
-			}
-			written = now
-			pause = wait.Jitter(r.interval, jitterFraction)
-			if err != nil {
 				pause = minSpacing
 			}
 		}
@@ -147,9 +160,15 @@ func quantities(s *v1alpha1.TradingStatus) map[string]v1alpha1.SignedDecimal {
 	return held
 }
 
-// write applies status.trading under the agent's own field owner. The patch
-// carries the object's UID, so that it can never land on another of its name.
+// write applies status.trading under the agent's own field owner. It names the
+// version of the object that it was read at: the API server ignores a UID in a
+// write to the status, so this is what keeps the report from landing on another
+// object of the same name.
 func (r *Reporter) write(ctx context.Context, status v1alpha1.TradingStatus, now time.Time) error {
+	version, err := r.object.Version(ctx)
+	if err != nil {
+		return err
+	}
 	status.ReportedTime = new(metav1.NewTime(now))
 	configuration, err := applyConfiguration(&status)
 	if err != nil {
@@ -157,13 +176,15 @@ func (r *Reporter) write(ctx context.Context, status v1alpha1.TradingStatus, now
 	}
 	object := applyv1alpha1.TradingAgent(r.identity.Name, r.identity.Namespace).
 		WithUID(r.identity.UID).
+		WithResourceVersion(version).
 		WithStatus(applyv1alpha1.TradingAgentStatus().WithTrading(configuration))
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	err = r.client.Status().Apply(ctx, runtime.ApplyConfiguration(object), client.FieldOwner(FieldOwner), client.ForceOwnership)
 	switch {
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		return fmt.Errorf("%w: %w", ErrAgentGone, err)
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		// The watch tells whether the object has changed or gone.
+		return fmt.Errorf("%w: %w", errStale, err)
 	case err != nil:
 		return fmt.Errorf("write status.trading: %w", err)
 	}

@@ -93,18 +93,36 @@ func (w *Watcher) WaitForSync(ctx context.Context) bool { return w.cache.WaitFor
 // Changes signals that Desk may return something new.
 func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 
-// Desk is what the API server says now. It fails with ErrAgentGone.
-func (w *Watcher) Desk(ctx context.Context) (Desk, error) {
+// Version implements Versioned.
+func (w *Watcher) Version(ctx context.Context) (string, error) {
+	agent, err := w.agent(ctx)
+	if err != nil {
+		return "", err
+	}
+	return agent.ResourceVersion, nil
+}
+
+// agent is the object that this process serves. It fails with ErrAgentGone.
+func (w *Watcher) agent(ctx context.Context) (*v1alpha1.TradingAgent, error) {
 	agent := &v1alpha1.TradingAgent{}
 	err := w.cache.Get(ctx, types.NamespacedName{Namespace: w.identity.Namespace, Name: w.identity.Name}, agent)
 	if apierrors.IsNotFound(err) {
-		return Desk{}, fmt.Errorf("%w: %s/%s does not exist", ErrAgentGone, w.identity.Namespace, w.identity.Name)
+		return nil, fmt.Errorf("%w: %s/%s does not exist", ErrAgentGone, w.identity.Namespace, w.identity.Name)
 	}
 	if err != nil {
-		return Desk{}, fmt.Errorf("read the agent's manifest: %w", err)
+		return nil, fmt.Errorf("read the agent's manifest: %w", err)
 	}
 	if agent.UID != w.identity.UID {
-		return Desk{}, fmt.Errorf("%w: %s/%s is another object of that name", ErrAgentGone, w.identity.Namespace, w.identity.Name)
+		return nil, fmt.Errorf("%w: %s/%s is another object of that name", ErrAgentGone, w.identity.Namespace, w.identity.Name)
+	}
+	return agent, nil
+}
+
+// Desk is what the API server says now. It fails with ErrAgentGone.
+func (w *Watcher) Desk(ctx context.Context) (Desk, error) {
+	agent, err := w.agent(ctx)
+	if err != nil {
+		return Desk{}, err
 	}
 	var (
 		accounts v1alpha1.TradingAccountList
