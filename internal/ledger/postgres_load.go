@@ -16,7 +16,9 @@ import (
 // Load implements Ledger.
 func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 	var snapshot Snapshot
-	err := p.db.Read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	// With the lease locked nothing of the agent changes meanwhile, and a commit
+	// of its own that is still under way is waited for.
+	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if err := own(ctx, tx, lease); err != nil {
 			return err
 		}

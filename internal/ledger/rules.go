@@ -117,8 +117,11 @@ func checkedDecision(lease Lease, decision Decision, intents []order.Intent) (De
 	if decision.ConfidenceMicros < 0 || decision.ConfidenceMicros > 1_000_000 {
 		return Decision{}, fmt.Errorf("decision %d: confidence of %d millionths is not between 0 and 1", decision.Sequence, decision.ConfidenceMicros)
 	}
-	if decision.Action == "" || decision.Outcome == "" {
-		return Decision{}, fmt.Errorf("decision %d: action and outcome must not be empty", decision.Sequence)
+	if decision.Action != "Buy" && decision.Action != "Sell" && decision.Action != "Hold" {
+		return Decision{}, fmt.Errorf("decision %d: action %q is none of Buy, Sell and Hold", decision.Sequence, decision.Action)
+	}
+	if decision.Outcome == "" {
+		return Decision{}, fmt.Errorf("decision %d: its outcome must not be empty", decision.Sequence)
 	}
 	if _, err := lease.Agent.instrument(decision.Pair); err != nil {
 		return Decision{}, fmt.Errorf("decision %d: %w", decision.Sequence, err)

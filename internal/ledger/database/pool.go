@@ -47,7 +47,8 @@ func (p *Pool) Ping(ctx context.Context) error {
 // and when the reply to the commit was lost, which is how the outcome is learnt.
 //
 // If the outcome cannot be learnt the error is ErrOutcomeUnknown. After any other
-// error nothing has changed. A commit that has begun is waited for even if the
+// error nothing has changed, but for a first attempt whose commit went through
+// and whose repetition the function itself refused. A commit that has begun is waited for even if the
 // caller gives up.
 func (p *Pool) Write(ctx context.Context, write func(context.Context, pgx.Tx) error) error {
 	return p.transact(ctx, pgx.TxOptions{}, write)
