@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,9 +47,6 @@ often it is run; how fast it went is told on standard error.
 	flags.StringVar(&options.data, "data", "", "directory with recordings, beside the samples inside the binary")
 	flags.StringVarP(&options.output, "output", "o", "text", "text or json")
 	flags.BoolVarP(&options.verbose, "verbose", "v", false, "log what the reader met in the recordings")
-	if err := command.MarkFlagRequired("filename"); err != nil {
-		panic(err)
-	}
 	return command
 }
 
@@ -56,7 +54,10 @@ func runBacktests(ctx context.Context, options backtestOptions, output, progress
 	if options.output != "text" && options.output != "json" {
 		return fmt.Errorf("--output must be text or json, not %q", options.output)
 	}
-	manifests, err := link.LoadFiles(options.files)
+	if len(options.files) == 0 {
+		return errors.New("name the manifests with -f, such as -f config/samples/")
+	}
+	manifests, err := link.LoadFiles(ctx, options.files)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ PostgreSQL database:
 
 // runFromFiles runs every agent of the files, or the one that is named.
 func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) error {
-	manifests, err := link.LoadFiles(options.files)
+	manifests, err := link.LoadFiles(ctx, options.files)
 	if err != nil {
 		return err
 	}

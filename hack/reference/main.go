@@ -30,17 +30,17 @@ func main() {
 }
 
 func run(folder string) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
 	}
 	api, err := apiReference()
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, "api.md"), api, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "api.md"), api, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, "reasons.md"), reasonsReference(), 0o644)
+	return os.WriteFile(filepath.Join(folder, "reasons.md"), reasonsReference(), 0o600)
 }
 
 func reasonsReference() []byte {

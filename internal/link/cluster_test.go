@@ -62,11 +62,11 @@ func newClient(t *testing.T) client.Client {
 // applySamples puts a desk into the namespace "default" and returns its agent.
 func applySamples(t *testing.T, admin client.Client, name string) *v1alpha1.TradingAgent {
 	t.Helper()
-	manifests, err := LoadFiles([]string{samples})
+	manifests, err := LoadFiles(t.Context(), []string{samples})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var objects []client.Object
+	objects := make([]client.Object, 0, 8)
 	for i := range manifests.Accounts {
 		objects = append(objects, &manifests.Accounts[i])
 	}

@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,7 @@ type Manifests struct {
 // passed over, as kubectl would hand them to others. Every object of the desk is
 // judged by the schema that the API server uses; unknown fields are always
 // refused. All errors of all files come back together.
-func LoadFiles(paths []string) (Manifests, error) {
+func LoadFiles(ctx context.Context, paths []string) (Manifests, error) {
 	var manifests Manifests
 	var problems []error
 	files, err := expand(paths)
@@ -44,7 +45,7 @@ func LoadFiles(paths []string) (Manifests, error) {
 		if err != nil {
 			return Manifests{}, fmt.Errorf("read the manifests: %w", err)
 		}
-		problems = append(problems, manifests.add(file, text))
+		problems = append(problems, manifests.add(ctx, file, text))
 	}
 	problems = append(problems, manifests.validate())
 	if err := errors.Join(problems...); err != nil {
@@ -81,7 +82,7 @@ func expand(paths []string) ([]string, error) {
 }
 
 // add reads every document of one file.
-func (m *Manifests) add(file string, text []byte) error {
+func (m *Manifests) add(ctx context.Context, file string, text []byte) error {
 	var problems []error
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
 	for number := 1; ; number++ {
@@ -92,13 +93,13 @@ func (m *Manifests) add(file string, text []byte) error {
 		if err != nil {
 			return errors.Join(append(problems, fmt.Errorf("%s: document %d: %w", file, number, err))...)
 		}
-		if err := m.addDocument(document); err != nil {
+		if err := m.addDocument(ctx, document); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", file, err))
 		}
 	}
 }
 
-func (m *Manifests) addDocument(document []byte) error {
+func (m *Manifests) addDocument(ctx context.Context, document []byte) error {
 	var object map[string]any
 	if err := yaml.UnmarshalStrict(document, &object); err != nil {
 		return fmt.Errorf("not valid YAML: %w", err)
@@ -120,7 +121,7 @@ func (m *Manifests) addDocument(document []byte) error {
 	if !known {
 		return fmt.Errorf("%q is not a kind of %s", kind, v1alpha1.GroupVersion)
 	}
-	if errs := schema.check(object); len(errs) > 0 {
+	if errs := schema.check(ctx, object); len(errs) > 0 {
 		return fmt.Errorf("%s %s is invalid: %w", kind, nameOf(object), errs.ToAggregate())
 	}
 	switch kind {

@@ -9,7 +9,7 @@ import (
 const samples = "../../config/samples"
 
 func TestSamplesLoad(t *testing.T) {
-	manifests, err := LoadFiles([]string{samples})
+	manifests, err := LoadFiles(t.Context(), []string{samples})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestWrongFilesAreRefused(t *testing.T) {
 			if err := root.WriteFile(c.file, []byte(changed), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			manifests, err := LoadFiles([]string{folder})
+			manifests, err := LoadFiles(t.Context(), []string{folder})
 			for i := range manifests.Agents {
 				if err == nil {
 					_, err = manifests.Desk(&manifests.Agents[i])

@@ -77,7 +77,7 @@ func newKindSchema(definition []byte) (string, *kindSchema, error) {
 }
 
 // check returns everything that the API server would refuse in the object.
-func (s *kindSchema) check(object map[string]any) field.ErrorList {
+func (s *kindSchema) check(ctx context.Context, object map[string]any) field.ErrorList {
 	unknown := s.unknownFields(object)
 	errs := make(field.ErrorList, 0, len(unknown))
 	for _, path := range unknown {
@@ -89,7 +89,7 @@ func (s *kindSchema) check(object map[string]any) field.ErrorList {
 		// CEL rules assume a well-formed object; the API server skips them too.
 		return errs
 	}
-	ruleErrs, _ := s.rules.Validate(context.Background(), nil, s.structural, object, nil, celconfig.RuntimeCELCostBudget)
+	ruleErrs, _ := s.rules.Validate(ctx, nil, s.structural, object, nil, celconfig.RuntimeCELCostBudget)
 	return ruleErrs
 }
 
