@@ -26,6 +26,8 @@ type Config struct {
 	Hostname  string
 	Network   network.Plan
 	Processes []Process
+	// Supervisor is the hash of the supervisor's program; Start sets it.
+	Supervisor string
 	// Client is the certificate that https probes present; CA is what they trust.
 	Client Credentials
 }
@@ -117,9 +119,5 @@ func (l Layout) writeConfig(config Config) error {
 	if err != nil {
 		return err
 	}
-	temp := l.Config() + ".new"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, l.Config())
+	return replaceFile(l.Config(), data, 0o600)
 }

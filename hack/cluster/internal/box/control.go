@@ -16,7 +16,7 @@ import (
 )
 
 // handler serves the control socket: GET /processes and
-// POST /processes/{name}/signal?signal=SIGKILL.
+// POST /processes/{name}/signal?signal=SIGKILL, which answers with the pids.
 func (s *supervisor) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /processes", func(w http.ResponseWriter, _ *http.Request) {
@@ -34,9 +34,12 @@ func (s *supervisor) handler() http.Handler {
 			http.Error(w, fmt.Sprintf("unknown signal %q: use a name such as SIGKILL or SIGSTOP", r.FormValue("signal")), http.StatusBadRequest)
 			return
 		}
-		if err := s.signal(r.PathValue("name"), sig); err != nil {
+		pids, err := s.signal(r.PathValue("name"), sig)
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
+			return
 		}
+		_ = json.NewEncoder(w).Encode(pids) // the client is gone if this fails
 	})
 	return mux
 }
@@ -54,11 +57,19 @@ func Status(l Layout) ([]State, error) {
 	return states, nil
 }
 
-// Signal sends a signal to a process of the box. When the signal ends it, the
-// supervisor starts it again.
-func Signal(l Layout, name string, sig syscall.Signal) error {
-	_, err := call(l, http.MethodPost, "/processes/"+url.PathEscape(name)+"/signal?signal="+unix.SignalName(sig))
-	return err
+// Signal sends a signal to a daemon of the box or, for any other name, to every
+// process in it that runs a program of that name, and returns how many it
+// reached. The supervisor starts a daemon again, the kubelet a container.
+func Signal(l Layout, name string, sig syscall.Signal) (reached int, err error) {
+	body, err := call(l, http.MethodPost, "/processes/"+url.PathEscape(name)+"/signal?signal="+unix.SignalName(sig))
+	if err != nil {
+		return 0, err
+	}
+	var pids []int
+	if err := json.Unmarshal(body, &pids); err != nil {
+		return 0, fmt.Errorf("read the supervisor's answer: %w", err)
+	}
+	return len(pids), nil
 }
 
 func call(l Layout, method, path string) ([]byte, error) {

@@ -1,6 +1,7 @@
 package box
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,8 +20,14 @@ import (
 )
 
 // Start makes sure that a box with this configuration runs and reports whether
-// it started one. A box of another configuration is stopped first; its data stay.
+// it started one. A box of another configuration, or of another version of this
+// program, is stopped first; its data stay.
 func Start(l Layout, config Config) (started bool, err error) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return false, fmt.Errorf("read this executable: %w", err)
+	}
+	config.Supervisor = fmt.Sprintf("%x", sha256.Sum256(self))
 	if pid, ok := Running(l); ok {
 		if old, err := l.ReadConfig(); err == nil && reflect.DeepEqual(old, config) {
 			if _, err := Status(l); err == nil {
@@ -38,8 +45,9 @@ func Start(l Layout, config Config) (started bool, err error) {
 		return false, fmt.Errorf("store the configuration of the box: %w", err)
 	}
 	supervisor := l.Bin("supervisor")
-	if err := installSelf(supervisor); err != nil {
-		return false, err
+	// A copy, because `go run` deletes its executable.
+	if err := replaceFile(supervisor, self, 0o700); err != nil {
+		return false, fmt.Errorf("install the supervisor: %w", err)
 	}
 	return true, launch(l, config, supervisor)
 }
@@ -103,17 +111,13 @@ func launch(l Layout, config Config, supervisor string) error {
 	return fmt.Errorf("the supervisor did not come up, see %s", l.Log("supervisor"))
 }
 
-// installSelf copies this executable, because `go run` deletes it.
-func installSelf(target string) error {
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		return fmt.Errorf("read this executable: %w", err)
-	}
-	temp := target + ".new"
-	if err := os.WriteFile(temp, self, 0o700); err != nil {
+// replaceFile writes path in one step.
+func replaceFile(path string, data []byte, mode os.FileMode) error {
+	temp := path + ".new"
+	if err := os.WriteFile(temp, data, mode); err != nil {
 		return err
 	}
-	return os.Rename(temp, target)
+	return os.Rename(temp, path)
 }
 
 func record(l Layout, pid int) error {

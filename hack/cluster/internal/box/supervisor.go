@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -174,18 +176,51 @@ func (s *supervisor) set(name string, change func(*State)) {
 	change(s.states[name])
 }
 
-// signal sends sig to the named process; "" means a name the box does not run.
-func (s *supervisor) signal(name string, sig syscall.Signal) error {
+// signal sends sig to the daemon of that name, or else to every process in the
+// box, those of pods included, that runs a program of that name. It returns
+// their pids inside the box.
+func (s *supervisor) signal(name string, sig syscall.Signal) ([]int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st, ok := s.states[name]
-	if !ok {
-		return fmt.Errorf("no process %q in the box", name)
+	if st, ok := s.states[name]; ok {
+		if st.PID == 0 {
+			return nil, fmt.Errorf("%s is not running (%s)", name, st.Phase)
+		}
+		return []int{st.PID}, syscall.Kill(st.PID, sig)
 	}
-	if st.PID == 0 {
-		return fmt.Errorf("%s is not running (%s)", name, st.Phase)
+	pids, err := running("/proc", name)
+	if err != nil {
+		return nil, err
 	}
-	return syscall.Kill(st.PID, sig)
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("nothing in the cluster runs a program named %q", name)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return nil, fmt.Errorf("signal %s (pid %d): %w", name, pid, err)
+		}
+	}
+	return pids, nil
+}
+
+// running finds the processes below proc whose executable has that name.
+func running(proc, name string) ([]int, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		exe, err := os.Readlink(filepath.Join(proc, entry.Name(), "exe"))
+		if err == nil && filepath.Base(strings.TrimSuffix(exe, " (deleted)")) == name {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }
 
 // await returns when every probe has answered once.
@@ -271,7 +306,7 @@ func listen(path string) (net.Listener, error) {
 
 func describe(status syscall.WaitStatus) string {
 	if status.Signaled() {
-		return "killed by " + strings.ToLower(status.Signal().String())
+		return "killed by " + unix.SignalName(status.Signal())
 	}
 	return fmt.Sprintf("exit status %d", status.ExitStatus())
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/box"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/progress"
@@ -94,35 +93,6 @@ func (a *app) statusCommand() *cobra.Command {
 				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", s.Name, s.Phase, s.PID, s.Starts, progress.Short(time.Since(s.Since)), s.LastExit)
 			}
 			return w.Flush()
-		},
-	}
-}
-
-func (a *app) killCommand() *cobra.Command {
-	var name string
-	cmd := &cobra.Command{
-		Use:   "kill PROCESS",
-		Short: "Send a signal to a process of the cluster (etcd, kube-apiserver, kubelet, containerd, ...)",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			sig := unix.SignalNum(name)
-			if sig == 0 {
-				return fmt.Errorf("--signal %q: use a name such as SIGKILL, SIGTERM, SIGSTOP or SIGCONT", name)
-			}
-			return box.Signal(a.layout, args[0], sig)
-		},
-	}
-	cmd.Flags().StringVar(&name, "signal", "SIGKILL", "the signal's name")
-	return cmd
-}
-
-func (a *app) restartCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "restart PROCESS",
-		Short: "End a process of the cluster politely; the supervisor starts it again",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return box.Signal(a.layout, args[0], unix.SIGTERM)
 		},
 	}
 }

@@ -62,7 +62,7 @@ func Postgres(ctx context.Context, entry string) (Spec, error) {
 		Name:       Registry + "postgres",
 		Files:      files,
 		Entrypoint: []string{"/postgres-init"},
-		Env:        []string{"PATH=" + home + "/bin:/usr/bin:/bin", "PGBIN=" + home + "/bin", "PGDATA=/var/lib/postgresql/data", "LANG=C.UTF-8"},
+		Env:        []string{"PATH=" + home + "/bin:/usr/bin:/bin", "PGBIN=" + home + "/bin", "PGDATA=/var/lib/postgresql/data", "LANG=C.UTF-8", "PGHOST=/tmp"},
 	}, nil
 }
 

@@ -98,3 +98,24 @@ func TestFailedBuildShowsItsLogAndLeavesNoPart(t *testing.T) {
 		t.Error("the failed part is in the cache")
 	}
 }
+
+// The version in a part's name is a promise about its go.mod.
+func TestVersionsMatchTheModules(t *testing.T) {
+	modules := map[string]string{
+		"kubernetes":   "k8s.io/kubernetes",
+		"etcd":         "go.etcd.io/etcd/server/v3",
+		"containerd":   "github.com/containerd/containerd/v2",
+		"runc":         "github.com/opencontainers/runc",
+		"coredns":      "github.com/coredns/coredns",
+		"cert-manager": "github.com/cert-manager/cert-manager",
+	}
+	for _, p := range All {
+		mod, err := os.ReadFile(filepath.Join("..", "..", "parts", p.Name, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := modules[p.Name] + " v" + p.Version; !strings.Contains(string(mod), want) {
+			t.Errorf("parts/%s/go.mod does not require %s", p.Name, want)
+		}
+	}
+}

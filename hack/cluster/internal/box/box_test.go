@@ -1,0 +1,81 @@
+package box
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
+)
+
+func TestRunningFindsProgramsByTheirExecutable(t *testing.T) {
+	proc := t.TempDir()
+	for pid, exe := range map[int]string{
+		1: "/var/lib/trading-cluster/bin/supervisor", 20: "/trading-agent", 21: "/trading-agent (deleted)", 22: "/usr/bin/trading-agent-helper",
+	} {
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(exe, filepath.Join(dir, "exe")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(proc, "sys"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pids, err := running(proc, "trading-agent")
+	slices.Sort(pids)
+	if err != nil || !slices.Equal(pids, []int{20, 21}) {
+		t.Errorf("got %v, %v", pids, err)
+	}
+}
+
+func TestRecordTellsAProcessFromItsSuccessor(t *testing.T) {
+	l := Layout{Dir: t.TempDir()}
+	if _, ok := Running(l); ok {
+		t.Error("a box runs without a record")
+	}
+	if err := record(l, os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	if pid, ok := Running(l); !ok || pid != os.Getpid() {
+		t.Errorf("got %d, %v", pid, ok)
+	}
+	// The same pid, started at another time, is another process.
+	if err := os.WriteFile(l.Record(), []byte(strconv.Itoa(os.Getpid())+" 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := Running(l); ok {
+		t.Error("a process with a reused pid counts as the box")
+	}
+}
+
+func TestConfigSurvivesItsFile(t *testing.T) {
+	l := Layout{Dir: t.TempDir()}
+	plan, err := network.ChoosePlan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{Hostname: "desk", Network: plan, Processes: []Process{{Name: "etcd", Args: []string{"/bin/etcd", "-x"}, After: []string{"tcp://127.0.0.1:1"}}}}
+	if err := l.writeConfig(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.ReadConfig()
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; `up` would restart a box that has not changed", got, err)
+	}
+}
+
+func TestDescribeNamesTheSignal(t *testing.T) {
+	if got := describe(syscall.WaitStatus(9)); got != "killed by SIGKILL" {
+		t.Errorf("got %q", got)
+	}
+	if got := describe(syscall.WaitStatus(3 << 8)); got != "exit status 3" {
+		t.Errorf("got %q", got)
+	}
+}
