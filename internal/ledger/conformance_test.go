@@ -207,6 +207,17 @@ func TestMarks(t *testing.T) {
 		if diff := cmp.Diff(mark("BTC-USD", 2, "5"), s.Newest); diff != "" {
 			t.Errorf("the mark recorded last among the newest (-want +got):\n%s", diff)
 		}
+
+		// The newest equity stays known when its pair is given up.
+		want := s.Newest
+		want.Price = 0
+		s = load(t, b, acquire(t, b, trader("a", eth)))
+		if diff := cmp.Diff(want, s.Newest); diff != "" {
+			t.Errorf("the newest mark after its pair was given up (-want +got):\n%s", diff)
+		}
+		if _, ok := s.LastMark["BTC-USD"]; ok || len(s.LastMark) != 1 {
+			t.Errorf("last marks of pairs that are not traded: %v", s.LastMark)
+		}
 	})
 }
 

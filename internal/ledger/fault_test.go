@@ -114,11 +114,11 @@ type proxy struct {
 	// forwardThenCut lets the next commits pass and cuts the reply off;
 	// cutBefore keeps them from the server. Both count down.
 	forwardThenCut, cutBefore atomic.Int64
-	// closed refuses new connections.
-	closed atomic.Bool
-	wait   sync.WaitGroup
-	mu     sync.Mutex
-	conns  map[net.Conn]bool
+	// closed refuses new connections; mute keeps every reply back.
+	closed, mute atomic.Bool
+	wait         sync.WaitGroup
+	mu           sync.Mutex
+	conns        map[net.Conn]bool
 }
 
 func newProxy(t *testing.T, target string) *proxy {
@@ -203,6 +203,9 @@ func (p *proxy) replies(client, upstream net.Conn, cut *atomic.Bool) {
 		n, err := upstream.Read(buffer)
 		if err != nil || cut.Load() {
 			return
+		}
+		if p.mute.Load() {
+			continue
 		}
 		if _, err := client.Write(buffer[:n]); err != nil {
 			return
@@ -331,6 +334,30 @@ func TestFencedWhileAsking(t *testing.T) {
 		t.Errorf("%v, want ErrFenced", err)
 	}
 	bookFill(t, direct, current, fill)
+}
+
+// A server that accepts everything and answers nothing must not hold a trader
+// for longer than it is willing to wait.
+func TestServerIsMute(t *testing.T) {
+	uri := server.Database(t)
+	p := newProxy(t, server.Addr())
+	b := openAt(t, p.through(t, uri))
+	lease := acquire(t, b, trader("a", btc))
+	p.mute.Store(true)
+	hurried, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := b.SaveMark(hurried, lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 1})
+	if !errors.Is(err, ledger.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want ErrUnavailable and the caller's deadline", err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %s to give up after 100ms", took)
+	}
+	p.mute.Store(false)
+	if err := b.SaveMark(t.Context(), lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 1}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestLocksAndCancellation(t *testing.T) {

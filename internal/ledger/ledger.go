@@ -143,7 +143,9 @@ type Snapshot struct {
 	OpenOrders []Order
 	// LastMark by pair: where the feed goes on.
 	LastMark map[string]Mark
-	// Newest is the newest mark of all; zero if there is none.
+	// Newest is the newest mark of all, the one recorded last among those of one
+	// market time; zero if there is none. Its Price is zero if its pair is no
+	// longer traded.
 	Newest Mark
 	// TradesToday counts the opening intents of the UTC day of Newest.
 	TradesToday int32

@@ -111,6 +111,10 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 		OpenedAt:     map[string]time.Time{},
 		Adopted:      slices.Clone(agent.adopted),
 	}
+	// Without its tick a price means nothing.
+	if _, err := agent.instrument(agent.newest.Pair); err != nil {
+		snapshot.Newest.Price = 0
+	}
 	if !agent.newest.MarketTime.IsZero() {
 		snapshot.TradesToday = agent.opening[dayOf(agent.newest.MarketTime)]
 	}

@@ -88,11 +88,14 @@ func download() (string, error) {
 	}
 	// The library only unpacks while it starts a server, which it cannot do as
 	// root; what counts is what it has unpacked.
-	server := embedded.NewDatabase(embedded.DefaultConfig().BinariesPath(dir).Port(uint32(port)).
-		RuntimePath(filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-download", prefix, os.Getpid()))))
+	runtime := filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-download", prefix, os.Getpid()))
+	server := embedded.NewDatabase(embedded.DefaultConfig().BinariesPath(dir).Port(uint32(port)).RuntimePath(runtime))
 	startErr := server.Start()
 	if startErr == nil {
 		startErr = server.Stop()
+	}
+	if err := os.RemoveAll(runtime); err != nil {
+		return "", err
 	}
 	if _, err := majorOf(bin); err != nil {
 		return "", fmt.Errorf("there is no PostgreSQL %d or later in $PATH or /usr/lib/postgresql (install the package postgresql), and none could be downloaded: %w",
