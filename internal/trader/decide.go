@@ -69,42 +69,62 @@ func (c *Core) ruled(e Ruled) {
 		c.commit(pair, decision.Hold, 0, OutcomeModelFailed, reasoning(e.Ruling, e.Err.Error()), nil)
 		return
 	}
-	intent, outcome := c.propose(pair, e.Ruling)
-	var intents []order.Intent
-	var denied []risk.Reason
-	if outcome == OutcomeOrdered {
-		state := c.riskState(pair, nil)
-		if verdict := risk.Check(&c.settings.Limits, &state, &intent); verdict.Allowed() {
-			intents = []order.Intent{intent}
-		} else {
-			outcome, denied = string(verdict.Leading()), verdict.Reasons()
-		}
+	proposed, outcome := c.propose(pair, e.Ruling)
+	intents, denied := c.pass(pair, proposed)
+	if len(denied) > 0 {
+		outcome = string(denied[0])
 	}
 	c.commit(pair, e.Ruling.Action, e.Ruling.ConfidenceMicros, outcome, reasoning(e.Ruling, "", denied...), intents)
 }
 
-// propose is the order that a ruling asks for, before any limit but those that
-// bound its size.
-func (c *Core) propose(pair *pairState, ruling decision.Ruling) (order.Intent, string) {
+// pass holds the legs of a proposal against the gate, each with those before it
+// open. It returns the legs that pass, or why the first one does not.
+func (c *Core) pass(pair *pairState, proposed []order.Intent) ([]order.Intent, []risk.Reason) {
+	state := c.riskState(pair, nil)
+	for i := range proposed {
+		leg := &proposed[i]
+		verdict := risk.Check(&c.settings.Limits, &state, leg)
+		switch {
+		case !verdict.Allowed() && i == 0:
+			return nil, verdict.Reasons()
+		case !verdict.Allowed():
+			return proposed[:i], nil
+		case leg.Side == order.Buy:
+			state.OpenBuys += leg.Quantity
+		default:
+			state.OpenSells += leg.Quantity
+		}
+		state.SentLastSecond++
+	}
+	return proposed, nil
+}
+
+// propose is what a ruling asks for, before any limit but those that bound its
+// size.
+func (c *Core) propose(pair *pairState, ruling decision.Ruling) ([]order.Intent, string) {
 	side, held := ruling.Action.Side(), pair.position.Quantity
 	switch {
 	case ruling.Action == decision.Hold:
-		return order.Intent{}, OutcomeHold
+		return nil, OutcomeHold
 	case ruling.ConfidenceMicros*1000 < int64(c.config.MinConfidence):
-		return order.Intent{}, OutcomeLowConfidence
+		return nil, OutcomeLowConfidence
 	case held != 0 && sign(held) == int64(side):
-		return order.Intent{}, OutcomeAlreadyHeld
+		return nil, OutcomeAlreadyHeld
 	case held != 0:
-		return c.exitIntent(pair, OrderDecision), OutcomeOrdered
+		legs := c.exitLegs(pair, OrderDecision)
+		if len(legs) == 0 {
+			return nil, string(risk.MaxOrderNotional)
+		}
+		return legs, OutcomeOrdered
 	case side == order.Sell && !c.config.LongShort:
-		return order.Intent{}, OutcomeLongOnly
+		return nil, OutcomeLongOnly
 	}
 	limit := c.limitPrice(pair, side, c.collar()/2)
 	quantity := pair.instrument.QuantityFor(max(limit, pair.price), c.budget(side))
 	if quantity <= 0 {
-		return order.Intent{}, OutcomeTooSmall
+		return nil, OutcomeTooSmall
 	}
-	return c.intent(pair, side, quantity, limit, false, OrderDecision), OutcomeOrdered
+	return []order.Intent{c.intent(pair, side, quantity, limit, 0, OrderDecision)}, OutcomeOrdered
 }
 
 // budget is the value of an opening order: what may be lost at the stop decides,
@@ -138,30 +158,41 @@ func (c *Core) budget(side order.Side) market.Money {
 // exit leaves a position without a debate. If the gate denies it, nothing is
 // committed, and the next bar tries again.
 func (c *Core) exit(pair *pairState, why, sentence string) {
-	intent := c.exitIntent(pair, why)
-	state := c.riskState(pair, nil)
-	if verdict := risk.Check(&c.settings.Limits, &state, &intent); !verdict.Allowed() {
+	legs, denied := c.pass(pair, c.exitLegs(pair, why))
+	if len(denied) > 0 || len(legs) == 0 {
 		return
 	}
 	c.loop = RiskCheck
 	action := decision.Sell
-	if intent.Side == order.Buy {
+	if legs[0].Side == order.Buy {
 		action = decision.Buy
 	}
 	ruling := decision.Ruling{Action: action, ConfidenceMicros: 1_000_000, Judge: why, Reasons: []string{sentence}}
-	c.commit(pair, action, ruling.ConfidenceMicros, OutcomeOrdered, reasoning(ruling, ""), []order.Intent{intent})
+	c.commit(pair, action, ruling.ConfidenceMicros, OutcomeOrdered, reasoning(ruling, ""), legs)
 }
 
-// exitIntent closes as much of a position as one order may be worth; what is
-// left goes with the next.
-func (c *Core) exitIntent(pair *pairState, why string) order.Intent {
+// mostLegs is how many orders one decision may make. A position that is larger
+// than so many of the largest orders is left over several decisions.
+const mostLegs = 16
+
+// exitLegs closes a position, in as many orders as the largest one asks for.
+func (c *Core) exitLegs(pair *pairState, why string) []order.Intent {
 	side := order.Side(-sign(pair.position.Quantity))
 	limit := c.limitPrice(pair, side, c.collar())
-	quantity := market.Quantity(magnitude(pair.position.Quantity))
+	left := magnitude(pair.position.Quantity)
+	largest := left
 	if most := c.settings.Limits.MaxOrderNotional; most != risk.Unlimited {
-		quantity = min(quantity, pair.instrument.QuantityFor(max(limit, pair.price), most))
+		largest = min(largest, pair.instrument.QuantityFor(max(limit, pair.price), most))
 	}
-	return c.intent(pair, side, quantity, limit, true, why)
+	var legs []order.Intent
+	for left > 0 && largest > 0 && len(legs) < mostLegs {
+		quantity := min(left, largest)
+		left -= quantity
+		leg := c.intent(pair, side, quantity, limit, int32(len(legs)), why)
+		leg.ReduceOnly = true
+		legs = append(legs, leg)
+	}
+	return legs
 }
 
 // defaultCollar is how far from the newest price orders are limited where no
@@ -181,12 +212,12 @@ func (c *Core) limitPrice(pair *pairState, side order.Side, share order.Fraction
 	return max(pair.price+market.Price(side)*share.OfPrice(pair.price), 1)
 }
 
-func (c *Core) intent(pair *pairState, side order.Side, quantity market.Quantity, limit market.Price, reduceOnly bool, why string) order.Intent {
+func (c *Core) intent(pair *pairState, side order.Side, quantity market.Quantity, limit market.Price, leg int32, why string) order.Intent {
 	agent := &c.config.Agent
 	return order.Intent{
-		ID:      order.NewID(agent.Account, agent.UID, c.sequence+1, 0, 0),
-		Account: agent.Account, AgentUID: agent.UID, Sequence: c.sequence + 1,
-		Pair: pair.instrument.Pair, Side: side, Quantity: quantity, Limit: limit, ReduceOnly: reduceOnly,
+		ID:      order.NewID(agent.Account, agent.UID, c.sequence+1, leg, 0),
+		Account: agent.Account, AgentUID: agent.UID, Sequence: c.sequence + 1, Leg: leg,
+		Pair: pair.instrument.Pair, Side: side, Quantity: quantity, Limit: limit,
 		Reserved:   pair.instrument.Notional(max(limit, pair.price), quantity),
 		MarketTime: c.now, Reason: why,
 	}

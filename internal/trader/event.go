@@ -104,7 +104,8 @@ type (
 	// BeginSend records that an order is about to be sent; answered by
 	// SendBegun.
 	BeginSend struct{ ID uuid.UUID }
-	// Send places an order, once and never again; answered by News.
+	// Send places an order, once and never again; answered by News, or by
+	// SendBegun if the owner had something to say first.
 	Send struct{ Intent order.Intent }
 	// Cancel cancels an open order; answered by News if the order has ended.
 	Cancel struct{ ID uuid.UUID }

@@ -32,6 +32,9 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 	case BeginSend:
 		return s.beginSend(call, c.ID)
 	case Send:
+		if wishes := s.posted(); len(wishes) > 0 {
+			return append(wishes, SendBegun{c.Intent.ID}), nil
+		}
 		return []Event{s.send(call, c.Intent)}, nil
 	case Cancel:
 		return s.cancel(call, c.ID), nil

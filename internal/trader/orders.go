@@ -79,10 +79,11 @@ func (c *Core) hasOpen(pair string) bool {
 
 // sendBegun sends an order that the ledger knows to be on its way, unless
 // something has happened since it was decided: the gate is asked again with what
-// is known now, so that no order leaves after a halt.
+// is known now, so that no order leaves after a halt. It is told again when the
+// owner has been heard in between.
 func (c *Core) sendBegun(id uuid.UUID) {
 	o := c.order(id)
-	if o == nil || !c.recovered {
+	if o == nil || !c.recovered || (o.state != order.Intended && o.state != order.Sent) {
 		return
 	}
 	c.loop = Execution
@@ -91,12 +92,10 @@ func (c *Core) sendBegun(id uuid.UUID) {
 		c.conclude(o, order.Absent, "", string(verdict.Leading()))
 		return
 	}
-	next, err := order.Next(o.state, order.Send)
-	if err != nil {
-		return
+	if o.state == order.Intended {
+		o.state = order.Sent
+		c.sentAt = append(slices.DeleteFunc(c.sentAt, func(t time.Time) bool { return !within(t, c.now, time.Second) }), c.now)
 	}
-	o.state = next
-	c.sentAt = append(slices.DeleteFunc(c.sentAt, func(t time.Time) bool { return !within(t, c.now, time.Second) }), c.now)
 	c.emit(Send{o.Intent})
 }
 

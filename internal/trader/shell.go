@@ -459,8 +459,14 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 		if err != nil {
 			return err
 		}
+		// What follows from a command comes before what was waiting: an order is
+		// sent directly after the gate has let it pass.
+		var following []Command
 		for _, next := range events {
-			queue = append(queue, s.core.Handle(next)...)
+			following = append(following, s.core.Handle(next)...)
+		}
+		if len(following) > 0 {
+			queue = append(following, queue...)
 		}
 	}
 	return nil
