@@ -81,9 +81,10 @@ verify: ## Check that generated files, modules and formatting are as they should
 	hack/verify.sh
 
 .PHONY: lint
-lint: $(BIN)/lint ## Lint the code and the API.
-	$(BIN)/lint run ./...
-	$(BIN)/lint run --config .golangci.yml --path-mode=abs ./hack/cluster/... 2>/dev/null || (cd hack/cluster && $(BIN)/lint run -c $(CURDIR)/.golangci.yml ./...)
+lint: $(BIN)/lint ## Lint the code and the API, in every module.
+	@for module in . hack/cluster test/charts; do \
+		echo "lint $$module"; (cd $$module && $(BIN)/lint run --config $(CURDIR)/.golangci.yml ./...); \
+	done
 
 $(BIN)/controller-gen: hack/tools/go.mod
 	$(GO) -C hack/tools build -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
