@@ -69,7 +69,22 @@ func TestPositionsAndCost(t *testing.T) {
 			{order.Sell, 1, 1, "0", 0, "0", "10000", 0},
 			{order.Sell, 3, 1, "0", -3, "-0.000003", "10000.000003", 3},
 		},
-		"thirds of an odd cost, rounded half to even": {
+		"a share of the cost rounded up": {
+			{order.Buy, 3, 33, "0", 3, "0.000099", "9999.999901", 1},
+			{order.Buy, 4, 10, "0", 7, "0.000139", "9999.999861", 1},
+			{order.Sell, 4, 10, "0", 3, "0.00005957", "9999.999901", 1},
+		},
+		"half a unit goes down to the even": {
+			{order.Buy, 7, 1, "0", 7, "0.000007", "9999.999993", 1},
+			{order.Buy, 1, 2, "0", 8, "0.000009", "9999.999991", 1},
+			{order.Sell, 1, 1, "0", 7, "0.00000788", "9999.999992", 1},
+		},
+		"half a unit goes up to the even": {
+			{order.Sell, 7, 1, "0", -7, "-0.000007", "10000.000007", 1},
+			{order.Sell, 1, 2, "0", -8, "-0.000009", "10000.000009", 1},
+			{order.Buy, 3, 1, "0", -5, "-0.00000562", "10000.000006", 1},
+		},
+		"a share of the cost rounded down": {
 			{order.Buy, 3, 33, "0", 3, "0.000099", "9999.999901", 1},
 			{order.Buy, 4, 10, "0", 7, "0.000139", "9999.999861", 1},
 			{order.Sell, 2, 10, "0", 5, "0.00009929", "9999.999881", 1},
