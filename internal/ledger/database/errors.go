@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -138,5 +139,11 @@ func answered(err error) bool {
 	return ok && answer.SeverityUnlocalized == "ERROR"
 }
 
-// oneLine folds the driver's account of several attempts.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// fleeting is the near end of a connection, whose port is another each time.
+var fleeting = regexp.MustCompile(`\b(tcp|udp) \S+->`)
+
+// oneLine folds the driver's account of several attempts, and says the same for
+// the same fault each time: what is copied into a status must not flutter.
+func oneLine(text string) string {
+	return fleeting.ReplaceAllString(strings.Join(strings.Fields(text), " "), "$1 ")
+}
