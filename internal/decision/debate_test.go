@@ -230,3 +230,16 @@ func TestFrames(t *testing.T) {
 		}
 	})
 }
+
+func TestFigures(t *testing.T) {
+	for want, f := range map[string]figure{
+		"62.5": index(62_512_345), "0.0": index(99_999), "-7.1": index(-7_100_000), "0.123 %": share(1_239), "-12.005 %": share(-120_059), "": {},
+	} {
+		if got := string(f.append(nil)); got != want {
+			t.Errorf("%+v prints %q; want %q", f, got, want)
+		}
+	}
+	if got := string(appendRatio(nil, 1_050_000)); got != "1.05" {
+		t.Errorf("a ratio prints %q", got)
+	}
+}

@@ -2,8 +2,7 @@ package decision
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"strconv"
 )
 
 // trend follows: it is confident where the price already moves its way, the
@@ -18,18 +17,18 @@ func (t trend) Argue(_ context.Context, role Role, view View) (Argument, error) 
 	side, fast := role.side(), view.Fast
 	c := newCase(role, t.Name(), 250_000)
 	spread := side * (fast.PlusDI - fast.MinusDI)
-	c.weigh(spread, 25*microsPerUnit, 200_000, "directional movement leads by %s", points(spread))
+	c.weigh(spread, 25*microsPerUnit, 200_000, "Directional movement leads by ", index(spread), "")
 	if spread > 0 {
-		c.weigh(fast.ADX-15*microsPerUnit, 20*microsPerUnit, 200_000, "ADX is %s", points(fast.ADX))
+		c.weigh(fast.ADX-15*microsPerUnit, 20*microsPerUnit, 200_000, "ADX is ", index(fast.ADX), "")
 	}
 	histogram := side * fast.MACDHistogram
-	c.weigh(histogram, fast.ATR/4, 200_000, "MACD is %s of the price from its signal", percent(histogram))
+	c.weigh(histogram, fast.ATR/4, 200_000, "MACD is ", share(histogram), " of the price from its signal")
 	if view.SlowReady {
 		slow := side * view.Slow.MACD
-		c.weigh(slow, view.Slow.ATR, 150_000, "the longer frame's MACD is %s", percent(slow))
+		c.weigh(slow, view.Slow.ATR, 150_000, "The longer frame's MACD is ", share(slow), " of the price")
 	}
 	if strength := side*(fast.RSI-neutralRSIMicros) + neutralRSIMicros; strength > 78*microsPerUnit {
-		c.weigh(-1, 1, 150_000, "RSI of %s says that the move is exhausted", points(fast.RSI))
+		c.weigh(-1, 1, 150_000, "RSI of ", index(fast.RSI), " says that the move is exhausted")
 	}
 	return c.argument(), nil
 }
@@ -47,11 +46,11 @@ func (r reversion) Argue(_ context.Context, role Role, view View) (Argument, err
 	c := newCase(role, r.Name(), 200_000)
 	// Seen from the bull: a price near or below the lower band is cheap.
 	cheapness := side * (microsPerUnit/2 - fast.PercentB)
-	c.weigh(cheapness-300_000, 300_000, 250_000, "the close is at %s of the Bollinger band", percent(fast.PercentB))
+	c.weigh(cheapness-300_000, 300_000, 250_000, "The close is at ", share(fast.PercentB), " of the Bollinger band")
 	excess := side * (neutralRSIMicros - fast.RSI)
-	c.weigh(excess-10*microsPerUnit, 15*microsPerUnit, 300_000, "RSI is %s", points(fast.RSI))
+	c.weigh(excess-10*microsPerUnit, 15*microsPerUnit, 300_000, "RSI is ", index(fast.RSI), "")
 	if excess > 0 {
-		c.weigh(20*microsPerUnit-fast.ADX, 15*microsPerUnit, 150_000, "ADX is %s", points(fast.ADX))
+		c.weigh(20*microsPerUnit-fast.ADX, 15*microsPerUnit, 150_000, "ADX is ", index(fast.ADX), "")
 	}
 	if int64(view.Position) == -side {
 		r.leave(c, side, view)
@@ -64,11 +63,11 @@ func (r reversion) Argue(_ context.Context, role Role, view View) (Argument, err
 func (reversion) leave(c *advocate, side int64, view View) {
 	fast := view.Fast
 	if view.Gain > 3*fast.ATR {
-		c.weigh(1, 1, 200_000, "the position has gained %s, more than three average ranges", percent(view.Gain))
+		c.weigh(1, 1, 200_000, "The position has gained ", share(view.Gain), ", more than three average ranges")
 	}
 	turned := side*fast.MACDHistogram > 0 && side*(fast.PercentB-microsPerUnit/2) > 0
 	if turned {
-		c.weigh(1, 1, 600_000, "the price has crossed its average, and MACD its signal, against the position")
+		c.weigh(1, 1, 600_000, "The price has crossed its average, and MACD its signal, against the position", figure{}, "")
 	}
 }
 
@@ -85,18 +84,24 @@ func newCase(role Role, model string, base int64) *advocate {
 }
 
 // weigh adds the share of weight that evidence has of full, at most all of it
-// and at least all of it against.
-func (a *advocate) weigh(evidence, full, weight int64, format string, values ...any) {
+// and at least all of it against. The reason is the sentence around the figure.
+func (a *advocate) weigh(evidence, full, weight int64, before string, figure figure, after string) {
 	full = max(full, 1)
 	evidence = min(max(evidence, -full), full)
 	points := evidence * weight / full
 	a.confidence += points
-	word := "for"
+	text := make([]byte, 0, 96)
+	text = append(text, before...)
+	text = figure.append(text)
+	text = append(text, after...)
+	text = append(text, ": "...)
+	text = appendRatio(text, abs(points))
 	if points < 0 {
-		word = "against"
+		text = append(text, " against."...)
+	} else {
+		text = append(text, " for."...)
 	}
-	text := fmt.Sprintf(format, values...)
-	a.reasons = append(a.reasons, fmt.Sprintf("%s%s: %s %s.", strings.ToUpper(text[:1]), text[1:], ratio(abs(points)), word))
+	a.reasons = append(a.reasons, string(text))
 }
 
 func (a *advocate) argument() Argument {
@@ -104,21 +109,39 @@ func (a *advocate) argument() Argument {
 		ConfidenceMicros: min(max(a.confidence, 0), microsPerUnit)}
 }
 
-// points prints an index of 0 to 100.
-func points(micros int64) string {
-	return fmt.Sprintf("%s%d.%d", minus(micros), abs(micros)/microsPerUnit, abs(micros)%microsPerUnit/100_000)
+// figure is a number in millionths with the way to print it; the zero figure
+// prints nothing. Debates are held by the million in backtests, so none of this
+// goes through fmt.
+type figure struct {
+	micros int64
+	kind   byte
 }
 
-// percent prints a share.
-func percent(micros int64) string {
-	return fmt.Sprintf("%s%d.%03d %%", minus(micros), abs(micros)/10_000, abs(micros)%10_000/10)
-}
+// index is a figure of 0 to 100, share one of a whole, printed in per cent.
+func index(micros int64) figure { return figure{micros, 'i'} }
+func share(micros int64) figure { return figure{micros, '%'} }
 
-func minus(v int64) string {
-	if v < 0 {
-		return "-"
+func (f figure) append(text []byte) []byte {
+	if f.kind == 0 {
+		return text
 	}
-	return ""
+	if f.micros < 0 {
+		text = append(text, '-')
+	}
+	value := abs(f.micros)
+	if f.kind == 'i' {
+		text = strconv.AppendInt(text, value/microsPerUnit, 10)
+		return append(text, '.', byte('0'+value%microsPerUnit/100_000))
+	}
+	text = strconv.AppendInt(text, value/10_000, 10)
+	text = append(text, '.', byte('0'+value%10_000/1000), byte('0'+value%1000/100), byte('0'+value%100/10))
+	return append(text, " %"...)
+}
+
+// appendRatio prints a positive share with two digits.
+func appendRatio(text []byte, micros int64) []byte {
+	text = strconv.AppendInt(text, micros/microsPerUnit, 10)
+	return append(text, '.', byte('0'+micros%microsPerUnit/100_000), byte('0'+micros%100_000/10_000))
 }
 
 func abs(v int64) int64 {

@@ -1,9 +1,6 @@
 package decision
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // The judge's thresholds, in millionths. They are the rule that the desk has
 // always used.
@@ -32,23 +29,23 @@ func (q quorum) Rule(_ context.Context, bull, bear Argument, view View) (Ruling,
 	exit := (view.Position > 0 && action == Sell) || (view.Position < 0 && action == Buy)
 	lead := winner.ConfidenceMicros - loser.ConfidenceMicros
 	ruling.ConfidenceMicros = winner.ConfidenceMicros
-	figures := fmt.Sprintf("bull %s, bear %s", ratio(bull.ConfidenceMicros), ratio(bear.ConfidenceMicros))
+	say := func(sentence string) []string {
+		text := append(make([]byte, 0, 128), sentence...)
+		text = appendRatio(append(text, ": bull "...), bull.ConfidenceMicros)
+		text = appendRatio(append(text, ", bear "...), bear.ConfidenceMicros)
+		return []string{string(append(text, '.'))}
+	}
 	switch {
 	case winner.ConfidenceMicros >= convincing && lead >= clearLead:
 		ruling.Action = action
-		ruling.Reasons = []string{"One side convinces with a clear lead: " + figures + "."}
+		ruling.Reasons = say("One side convinces with a clear lead")
 	case exit && winner.ConfidenceMicros >= exitNeeds:
 		ruling.Action = action
-		ruling.Reasons = []string{"The case for leaving the position is strong enough: " + figures + "."}
+		ruling.Reasons = say("The case for leaving the position is strong enough")
 	case winner.ConfidenceMicros >= convincing:
-		ruling.Reasons = []string{"Both sides have a case and contradict each other: " + figures + "."}
+		ruling.Reasons = say("Both sides have a case and contradict each other")
 	default:
-		ruling.Reasons = []string{"Neither side convinces: " + figures + "."}
+		ruling.Reasons = say("Neither side convinces")
 	}
 	return ruling, nil
-}
-
-// ratio prints millionths with two digits.
-func ratio(micros int64) string {
-	return fmt.Sprintf("%d.%02d", micros/1_000_000, micros%1_000_000/10_000)
 }
