@@ -69,7 +69,7 @@ func (s *Shell) outcome(err error, success ...Event) ([]Event, error) {
 // fatal reports whether waiting cannot help.
 func fatal(err error) bool {
 	return errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrPairClaimed) ||
-		errors.Is(err, ledger.ErrPairHeld) || errors.Is(err, context.Canceled)
+		errors.Is(err, ledger.ErrPairHeld)
 }
 
 // errMismatch means that ledger and venue disagree.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
@@ -29,6 +29,9 @@ const (
 	DefaultSettle = 2 * requestExpiry
 	firstBackoff  = 100 * time.Millisecond
 	longestPause  = 5 * time.Second
+	// haltGrace is how long a call that is under way may hold up a halt. One
+	// that is broken off has an unknown outcome, which reconciliation resolves.
+	haltGrace = 500 * time.Millisecond
 	// mostMissed is how many bars are kept for matching while the paper venue's
 	// book cannot be reached.
 	mostMissed = 10_000
@@ -80,6 +83,8 @@ type Shell struct {
 	mu      sync.Mutex
 	pending []Event
 	wake    chan struct{}
+	// interrupt breaks off the call under way.
+	interrupt context.CancelFunc
 
 	status  atomic.Pointer[Status]
 	changed chan struct{}
@@ -108,7 +113,21 @@ func NewShell(config Config, options Options) (*Shell, error) {
 
 // Update puts new settings in force. It may be called from any goroutine and
 // does not wait.
-func (s *Shell) Update(settings Settings) { s.post(Updated{settings}) }
+func (s *Shell) Update(settings Settings) {
+	s.post(Updated{settings})
+	if settings.Trading == risk.Halted {
+		time.AfterFunc(haltGrace, s.breakOff)
+	}
+}
+
+// breakOff ends the call under way if the owner has not been heard yet.
+func (s *Shell) breakOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) > 0 && s.interrupt != nil {
+		s.interrupt()
+	}
+}
 
 // Delete ends the agent: with flatten it closes its positions first, otherwise
 // it only cancels its orders. Status.Finished tells when that is done. It may be
@@ -257,7 +276,21 @@ func (s *Shell) persist(ctx context.Context, try func() error) error {
 			if err := s.hear(ctx); err != nil {
 				return err
 			}
+			s.cancelAllIfHalted(ctx)
 		}
+	}
+}
+
+// cancelAllIfHalted obeys a halt while the ledger has not yet said what is open:
+// the venue knows.
+func (s *Shell) cancelAllIfHalted(ctx context.Context) {
+	if s.core.settings.Trading != risk.Halted {
+		return
+	}
+	call, cancel := s.bounded(ctx)
+	defer cancel()
+	if err := s.cancelOrphans(call, nil); err != nil {
+		s.options.Log.Info("open orders could not be cancelled", "reason", err.Error())
 	}
 }
 
@@ -268,177 +301,17 @@ func (s *Shell) pause() time.Duration {
 	return pause
 }
 
-type feedResult struct {
-	bar market.PairBar
-	err error
-}
-
-// loop takes bars, wishes of the owner and the time to try again, whichever
-// comes first.
-func (s *Shell) loop(ctx context.Context) error {
-	reading, stop := context.WithCancel(ctx)
-	results := make(chan feedResult)
-	var reader sync.WaitGroup
-	reader.Go(func() { s.read(reading, results) })
-	defer reader.Wait()
-	defer stop()
-	var retry <-chan time.Time
-	for {
-		if s.core.recovered {
-			retry = nil
-		} else if retry == nil {
-			retry = time.After(s.pause())
-		}
-		var err error
-		s.busySince.Store(0)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.wake:
-			s.work()
-			err = s.hear(ctx)
-		case result := <-results:
-			s.work()
-			err = s.take(ctx, result)
-		case <-retry:
-			s.work()
-			retry = nil
-			if err = s.reconcile(ctx); err == nil {
-				s.backoff = firstBackoff
-			} else if !fatal(err) {
-				s.options.Log.Info("still not ready to trade", "reason", err.Error())
-				s.core.Handle(impairedBy(err))
-				err = nil
-			}
-		}
-		s.publish()
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// work marks the beginning of a turn of the loop.
-func (s *Shell) work() { s.busySince.Store(time.Now().UnixNano()) }
-
-// read hands on what the feed delivers, and tries again when it fails.
-func (s *Shell) read(ctx context.Context, results chan<- feedResult) {
-	pause := firstBackoff
-	for ctx.Err() == nil {
-		bar, err := s.feed.Next(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		select {
-		case results <- feedResult{bar, err}:
-		case <-ctx.Done():
-			return
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return
-		case err == nil:
-			pause = firstBackoff
-		default:
-			select {
-			case <-time.After(pause):
-				pause = min(2*pause, longestPause)
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
-}
-
-func (s *Shell) take(ctx context.Context, result feedResult) error {
-	switch {
-	case errors.Is(result.err, io.EOF):
-		s.options.Log.Info("the market data is at its end")
-		return s.dispatch(ctx, DataEnded{})
-	case result.err != nil:
-		s.options.Log.Info("the market data fails", "reason", result.err.Error())
-		return s.dispatch(ctx, DataLost{"market data: " + result.err.Error()})
-	}
-	return s.step(ctx, result.bar)
-}
-
-func (s *Shell) runInline(ctx context.Context) error {
-	for {
-		bar, err := s.feed.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading the market data: %w", err)
-		}
-		if err := s.step(ctx, bar); err != nil {
-			return err
-		}
-		if !s.core.recovered {
-			return errors.New(s.core.impairment.Message)
-		}
-	}
-}
-
-// step deals with one bar: the venue fills what it fills, the ledger books it,
-// and the core decides.
-func (s *Shell) step(ctx context.Context, bar market.PairBar) error {
-	if err := s.match(ctx, bar); err != nil {
-		return err
-	}
-	if err := s.dispatch(ctx, Arrived{bar}); err != nil {
-		return err
-	}
-	if s.options.OnBar != nil {
-		s.options.OnBar(bar)
-	}
-	return nil
-}
-
-// match lets a venue that lives on the agent's own data fill orders, and books
-// new fills. Bars that it could not take are kept for later.
-func (s *Shell) match(ctx context.Context, bar market.PairBar) error {
-	taker, ok := s.options.Venue.(BarTaker)
-	if !s.core.recovered {
-		if ok {
-			s.miss(bar)
-		}
-		return nil
-	}
-	if ok {
-		call, cancel := s.bounded(ctx)
-		fills, err := taker.OnBar(call, bar)
-		cancel()
-		if err != nil {
-			s.miss(bar)
-			return s.dispatch(ctx, Impaired{ReasonVenueUnreachable, err.Error()})
-		}
-		if len(fills) == 0 {
-			return nil
-		}
-	}
-	for _, event := range s.newFills(ctx) {
-		if err := s.dispatch(ctx, event); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Shell) miss(bar market.PairBar) {
-	if len(s.missed) == mostMissed {
-		s.missed = s.missed[1:]
-	}
-	s.missed = append(s.missed, bar)
-}
-
 // bounded is a context for one call. It outlives the end of the shell's own
 // context, so that the command in hand is finished.
 func (s *Shell) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if s.options.inline {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	s.mu.Lock()
+	s.interrupt = cancel
+	s.mu.Unlock()
+	return call, cancel
 }
 
 // dispatch tells the core of an event and carries out what follows, until

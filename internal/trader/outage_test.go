@@ -1,0 +1,216 @@
+package trader
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
+)
+
+func TestLedgerOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, 2000, "AAA", "BBB")
+		before := d.until("trading", trading)
+		d.scribe.fail(ledger.ErrUnavailable)
+		d.until("that it is noticed", func(s *Status) bool { return s.Reason == ReasonLedgerUnavailable && s.State == risk.Reducing })
+		bar, decisions := d.shell.Status().LastBarTime, len(d.scribe.noted())
+		time.Sleep(time.Minute)
+		status := d.shell.Status()
+		if !status.LastBarTime.After(bar) || len(d.scribe.noted()) != decisions {
+			t.Errorf("during the outage: last bar %s after %s, %d decisions after %d", status.LastBarTime, bar, len(d.scribe.noted()), decisions)
+		}
+		d.scribe.fail(nil)
+		d.until("trading again", func(s *Status) bool { return isEnabled(s) && s.Fills > before.Fills && s.Ready() })
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A halt is obeyed within a second although the ledger does not answer.
+func TestHaltWhileTheLedgerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := runOn(t, 2000, func(account *paper.Config) { account.PartialFill = order.Whole }, "AAA", "BBB")
+		d.until("orders that are filled in part", func(s *Status) bool { return withOpen(s) && s.Fills > 5 })
+		d.scribe.hang()
+		time.Sleep(1500 * time.Millisecond)
+		if d.openAtVenue() == 0 {
+			t.Fatal("nothing is open, so nothing would be tested")
+		}
+		settings := d.shell.config.Settings
+		settings.Trading = risk.Halted
+		d.shell.Update(settings)
+		time.Sleep(time.Second)
+		if open := d.openAtVenue(); open > 0 || d.shell.Status().State != risk.Halted {
+			t.Errorf("a second after the halt %d orders are open, and the state is %+v", open, d.shell.Status())
+		}
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A process that starts halted and cannot reach its ledger cancels what its
+// predecessor left open.
+func TestHaltedStartWithoutLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := runOn(t, 2000, func(account *paper.Config) { account.PartialFill = order.Whole }, "AAA", "BBB")
+		d.until("open orders", func(s *Status) bool { return withOpen(s) && s.Fills > 5 })
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if d.openAtVenue() == 0 {
+			t.Fatal("nothing is open, so nothing would be tested")
+		}
+		d.scribe.fail(ledger.ErrUnavailable)
+		config := d.shell.config
+		config.Settings.Trading = risk.Halted
+		shell, err := NewShell(config, d.shell.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.shell = shell
+		ctx, cancel := context.WithCancel(t.Context())
+		d.cancel = cancel
+		go func() { d.ended <- shell.Run(ctx) }()
+		time.Sleep(time.Second)
+		if open := d.openAtVenue(); open > 0 {
+			t.Errorf("%d orders are open under the halt", open)
+		}
+		d.scribe.fail(nil)
+		d.until("that it agrees with its venue", func(s *Status) bool { return s.Ready() && isHalted(s) })
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFencedProcessEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, 2000, "AAA")
+		d.until("trading", trading)
+		if _, err := d.scribe.Acquire(t.Context(), d.shell.config.Agent); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-d.ended; !errors.Is(err, ledger.ErrFenced) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+// A venue that does not answer a placement: the exposure stays reserved, nothing
+// more is opened in the pair, and the venue's word resolves it.
+func TestUnknownOutcomeIsAskedFor(t *testing.T) {
+	config, account := setup(t, "AAA")
+	simulated, err := paper.New(paper.NewMemoryBook(), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := &silentVenue{Venue: simulated}
+	book := ledger.NewMemory()
+	shell, err := NewShell(config, Options{Ledger: book, Venue: silent, inline: true, Feed: func(map[string]time.Time) (market.Feed, error) {
+		return record(walk(11, 300, config.Agent.Instruments), nil, warmUp), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	shell.options.OnBar = func(market.PairBar) {
+		status := shell.core.Status()
+		if status.Unknown > 0 {
+			seen++
+			state := shell.core.riskState(&shell.core.pairs[0], nil)
+			if state.OpenBuyValue+state.OpenSellValue == 0 || !state.Unresolved {
+				t.Errorf("the exposure of an unknown order is not held: %+v", state)
+			}
+		}
+	}
+	if err := shell.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if seen == 0 || silent.twice || shell.core.Status().Fills == 0 {
+		t.Errorf("unknown outcomes at %d bars, placed twice %v, %d fills", seen, silent.twice, shell.core.Status().Fills)
+	}
+}
+
+// silentVenue takes every second order without an answer, and the others not at
+// all. Whoever asks is told the truth, on the second time of asking.
+type silentVenue struct {
+	*paper.Venue
+	placed map[uuid.UUID]bool
+	asked  map[uuid.UUID]int
+	twice  bool
+}
+
+func (s *silentVenue) Place(ctx context.Context, intent order.Intent) (venue.Order, error) {
+	if s.placed == nil {
+		s.placed, s.asked = map[uuid.UUID]bool{}, map[uuid.UUID]int{}
+	}
+	s.twice = s.twice || s.placed[intent.ID]
+	s.placed[intent.ID] = true
+	if len(s.placed)%2 == 0 {
+		return venue.Order{}, venue.ErrUnknownOutcome
+	}
+	_, err := s.Venue.Place(ctx, intent)
+	return venue.Order{}, errors.Join(venue.ErrUnknownOutcome, err)
+}
+
+func (s *silentVenue) Lookup(ctx context.Context, id uuid.UUID) (venue.Order, error) {
+	if s.asked[id]++; s.asked[id] < 2 {
+		return venue.Order{}, errLine
+	}
+	return s.Venue.Lookup(ctx, id)
+}
+
+// An order that a paused process sent after it was given up is cancelled.
+func TestOrphansAreCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config, account := setup(t, "AAA")
+		book := paper.NewMemoryBook()
+		simulated, err := paper.New(book, account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		orphan := order.Intent{ID: uuid.New(), Pair: "AAA-USD", Side: order.Buy, Quantity: 100, Limit: 5000, MarketTime: start}
+		if _, err := simulated.Place(t.Context(), orphan); err != nil {
+			t.Fatal(err)
+		}
+		shell, err := NewShell(config, Options{Ledger: ledger.NewMemory(), Venue: simulated, Feed: func(map[string]time.Time) (market.Feed, error) {
+			return record(walk(1, 100, config.Agent.Instruments), nil, warmUp), nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shell.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := simulated.Lookup(t.Context(), orphan.ID); err != nil || found.State != order.Cancelled {
+			t.Errorf("the orphan is %+v, %v", found, err)
+		}
+	})
+}
+
+// An order is not sent any more when its time is over, for instance because the
+// process was paused.
+func TestLateOrdersAreNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shell := &Shell{sendBy: map[uuid.UUID]time.Time{}}
+		id := uuid.New()
+		shell.sendBy[id] = time.Now().Add(requestExpiry)
+		time.Sleep(requestExpiry)
+		// Without a venue: sending it would panic.
+		if news, ok := shell.send(t.Context(), order.Intent{ID: id}).(News); !ok || news.Event != order.Absent {
+			t.Errorf("%+v", news)
+		}
+	})
+}
