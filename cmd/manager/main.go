@@ -28,6 +28,9 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 )
 
+// version of the program, set when it is built.
+var version = "dev"
+
 // leaseName is the Lease that replicas of the operator elect their leader by.
 const leaseName = "trading-operator"
 
@@ -61,6 +64,7 @@ func main() {
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	ctrl.Log.Info("the operator starts", "version", version, "agentImage", opts.agentImage)
 
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
 		ctrl.Log.Error(err, "the operator ends")

@@ -122,19 +122,19 @@ func (b *Bench) startOperator(webhooks bool) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	b.stop = cancel
 	world := controllers.World{
 		AgentImage: AgentImage, Clock: b.Clock,
 		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
 	}
-	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {
+	err = controllers.SetupWithManager(ctx, mgr, world)
+	if err == nil && webhooks {
+		err = admission.SetupWithManager(mgr)
+	}
+	if err != nil {
+		cancel()
 		return err
 	}
-	if webhooks {
-		if err := admission.SetupWithManager(mgr); err != nil {
-			return err
-		}
-	}
+	b.stop = cancel
 	go func() { b.stopped <- mgr.Start(ctx) }()
 	if webhooks {
 		return waitFor(ctx, mgr.GetWebhookServer().StartedChecker())
@@ -148,14 +148,20 @@ func waitFor(ctx context.Context, check func(*http.Request) error) error {
 	})
 }
 
+// StopOperator ends the operator, and with it the webhook, and lets the API
+// server go on.
+func (b *Bench) StopOperator() error {
+	if b.stop == nil {
+		return nil
+	}
+	b.stop()
+	b.stop = nil
+	return <-b.stopped
+}
+
 // Stop ends the operator and the API server.
 func (b *Bench) Stop() error {
-	var err error
-	if b.stop != nil {
-		b.stop()
-		err = <-b.stopped
-	}
-	return errors.Join(err, b.environment.Stop())
+	return errors.Join(b.StopOperator(), b.environment.Stop())
 }
 
 // grant installs config/rbac as it is deployed.
