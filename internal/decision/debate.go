@@ -133,6 +133,7 @@ func (a Action) Side() order.Side {
 		return order.Buy
 	case Sell:
 		return order.Sell
+	case Hold:
 	}
 	return 0
 }

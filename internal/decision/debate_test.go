@@ -186,9 +186,9 @@ func TestASilentModelEndsTheDebate(t *testing.T) {
 }
 
 func TestFrames(t *testing.T) {
-	minute := func(from int, open, high, low, close market.Price) market.Bar {
+	minute := func(from int, open, high, low, last market.Price) market.Bar {
 		at := start.Add(time.Duration(from) * time.Minute)
-		return market.Bar{Start: at, End: at.Add(time.Minute), Open: open, High: high, Low: low, Close: close, Volume: 1}
+		return market.Bar{Start: at, End: at.Add(time.Minute), Open: open, High: high, Low: low, Close: last, Volume: 1}
 	}
 	t.Run("bars are put together", func(t *testing.T) {
 		f := frame{length: 5 * time.Minute}

@@ -11,9 +11,7 @@ import (
 
 // Periods of the indicators, as their authors published them.
 const (
-	rsiPeriod        = 14
-	atrPeriod        = 14
-	adxPeriod        = 14
+	wilderPeriod     = 14
 	macdFast         = 12
 	macdSlow         = 26
 	macdSignal       = 9
@@ -55,7 +53,6 @@ type Pulse struct {
 	previous            market.Bar
 	gain, loss          float64
 	trueRange           float64
-	rangeADX            float64
 	plusMove, minusMove float64
 	adx                 float64
 	adxCount            int
@@ -82,10 +79,10 @@ func (p *Pulse) Add(bar market.Bar) {
 func (p *Pulse) addChange(bar market.Bar) {
 	n := p.bars - 1
 	change := float64(bar.Close - p.previous.Close)
-	p.gain = wilder(p.gain, max(change, 0), n, rsiPeriod)
-	p.loss = wilder(p.loss, max(-change, 0), n, rsiPeriod)
+	p.gain = wilder(p.gain, max(change, 0), n)
+	p.loss = wilder(p.loss, max(-change, 0), n)
 	span := float64(max(bar.High, p.previous.Close) - min(bar.Low, p.previous.Close))
-	p.trueRange = wilder(p.trueRange, span, n, atrPeriod)
+	p.trueRange = wilder(p.trueRange, span, n)
 	up, down := float64(bar.High-p.previous.High), float64(p.previous.Low-bar.Low)
 	plus, minus := 0.0, 0.0
 	if up > down && up > 0 {
@@ -93,12 +90,11 @@ func (p *Pulse) addChange(bar market.Bar) {
 	} else if down > up && down > 0 {
 		minus = down
 	}
-	p.rangeADX = wilder(p.rangeADX, span, n, adxPeriod)
-	p.plusMove = wilder(p.plusMove, plus, n, adxPeriod)
-	p.minusMove = wilder(p.minusMove, minus, n, adxPeriod)
-	if n >= adxPeriod {
+	p.plusMove = wilder(p.plusMove, plus, n)
+	p.minusMove = wilder(p.minusMove, minus, n)
+	if n >= wilderPeriod {
 		p.adxCount++
-		p.adx = wilder(p.adx, p.directional(), p.adxCount, adxPeriod)
+		p.adx = wilder(p.adx, p.directional(), p.adxCount)
 	}
 }
 
@@ -123,8 +119,8 @@ func (p *Pulse) Reading() Reading {
 		MACD:          micros(p.fast.value-p.slow.value, price),
 		MACDHistogram: micros(p.fast.value-p.slow.value-p.signal.value, price),
 		ADX:           micros(p.adx, 1),
-		PlusDI:        micros(float64(100*p.plusMove), p.rangeADX),
-		MinusDI:       micros(float64(100*p.minusMove), p.rangeADX),
+		PlusDI:        micros(float64(100*p.plusMove), p.trueRange),
+		MinusDI:       micros(float64(100*p.minusMove), p.trueRange),
 		ATR:           micros(p.trueRange, price),
 	}
 	reading.PercentB, reading.Bandwidth = p.bollinger()
@@ -175,10 +171,10 @@ func (a *average) add(value float64, period int) {
 	a.value += float64((value-a.value)*2) / float64(period+1)
 }
 
-// wilder is Wilder's smoothing: the mean of the first period values, then one
-// part in period of each new one.
-func wilder(before, value float64, n, period int) float64 {
-	return before + (value-before)/float64(min(n, period))
+// wilder is Wilder's smoothing: the mean of the first 14 values, then one part in
+// 14 of each new one; n counts the values from 1.
+func wilder(before, value float64, n int) float64 {
+	return before + (value-before)/float64(min(n, wilderPeriod))
 }
 
 // micros is numerator ÷ denominator in millionths; 0 if there is nothing to

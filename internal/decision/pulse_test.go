@@ -28,11 +28,11 @@ func TestRSIAsPublished(t *testing.T) {
 	var pulse Pulse
 	for i, price := range closes {
 		pulse.Add(closing(i, price))
-		if i < rsiPeriod {
+		if i < wilderPeriod {
 			continue
 		}
-		if got := float64(pulse.Reading().RSI) / microsPerUnit; math.Abs(got-published[i-rsiPeriod]) > 0.0051 {
-			t.Errorf("RSI after bar %d is %.4f; published is %.2f", i+1, got, published[i-rsiPeriod])
+		if got := float64(pulse.Reading().RSI) / microsPerUnit; math.Abs(got-published[i-wilderPeriod]) > 0.0051 {
+			t.Errorf("RSI after bar %d is %.4f; published is %.2f", i+1, got, published[i-wilderPeriod])
 		}
 	}
 }

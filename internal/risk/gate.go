@@ -111,7 +111,7 @@ func (v Verdict) Leading() Reason {
 	return leading[bits.TrailingZeros32(v.failed)]
 }
 
-func (v *Verdict) deny(failed bool, bit int) {
+func deny(v *Verdict, failed bool, bit int) {
 	if failed {
 		v.failed |= 1 << bit
 	}
@@ -121,41 +121,41 @@ func (v *Verdict) deny(failed bool, bit int) {
 // allocate.
 func Check(limits *Limits, state *State, intent *order.Intent) Verdict {
 	var verdict Verdict
-	verdict.deny(state.Trading != Enabled && state.Trading != Reducing, bitTradingHalted)
+	deny(&verdict, state.Trading != Enabled && state.Trading != Reducing, bitTradingHalted)
 	if malformed(state, intent) {
-		verdict.deny(true, bitInvalidOrder)
+		deny(&verdict, true, bitInvalidOrder)
 		return verdict
 	}
 	reduces := Reduces(state, intent)
-	verdict.deny(intent.ReduceOnly && !reduces, bitInvalidOrder)
+	deny(&verdict, intent.ReduceOnly && !reduces, bitInvalidOrder)
 	if state.Reference <= 0 {
-		verdict.deny(true, bitUnknownPrice)
+		deny(&verdict, true, bitUnknownPrice)
 		return verdict
 	}
 	if !reduces {
-		verdict.deny(state.Trading != Enabled, bitReduceOnly)
+		deny(&verdict, state.Trading != Enabled, bitReduceOnly)
 		checkOpening(&verdict, limits, state, intent)
 	}
 	value := state.Instrument.Notional(max(intent.Limit, state.Reference), intent.Quantity)
-	verdict.deny(limits.MaxOrderNotional != Unlimited && value > limits.MaxOrderNotional, bitMaxOrderNotional)
+	deny(&verdict, limits.MaxOrderNotional != Unlimited && value > limits.MaxOrderNotional, bitMaxOrderNotional)
 	least := state.Instrument.Notional(min(intent.Limit, state.Reference), intent.Quantity)
-	verdict.deny(!reduces && least < state.Instrument.MinNotional, bitMinNotional)
-	verdict.deny(beyondCollar(limits.PriceCollar, state.Reference, intent.Limit), bitPriceCollar)
-	verdict.deny(state.SentLastSecond >= limits.MaxPerSecond, bitOrderRate)
+	deny(&verdict, !reduces && least < state.Instrument.MinNotional, bitMinNotional)
+	deny(&verdict, beyondCollar(limits.PriceCollar, state.Reference, intent.Limit), bitPriceCollar)
+	deny(&verdict, state.SentLastSecond >= limits.MaxPerSecond, bitOrderRate)
 	return verdict
 }
 
 // checkOpening holds an order against what binds only opening or enlarging.
 func checkOpening(verdict *Verdict, limits *Limits, state *State, intent *order.Intent) {
 	age := state.Now.Sub(state.ReferenceAt)
-	verdict.deny(state.ReferenceAt.IsZero() || age < 0 || age > limits.MaxDataAge, bitStaleData)
-	verdict.deny(!state.EquityKnown || state.Equity <= 0, bitUnknownEquity)
-	verdict.deny(state.Unresolved, bitUnresolvedOrders)
-	verdict.deny(DrawdownExceeded(limits, state), bitMaxDrawdown)
-	verdict.deny(DailyLossExceeded(limits, state), bitMaxDailyLoss)
-	verdict.deny(state.TradesToday >= limits.MaxTradesPerDay, bitMaxTradesPerDay)
-	verdict.deny(state.OtherPositions >= limits.MaxPositions, bitMaxPositions)
-	verdict.deny(limits.MaxPositionFraction != Unlimited &&
+	deny(verdict, state.ReferenceAt.IsZero() || age < 0 || age > limits.MaxDataAge, bitStaleData)
+	deny(verdict, !state.EquityKnown || state.Equity <= 0, bitUnknownEquity)
+	deny(verdict, state.Unresolved, bitUnresolvedOrders)
+	deny(verdict, DrawdownExceeded(limits, state), bitMaxDrawdown)
+	deny(verdict, DailyLossExceeded(limits, state), bitMaxDailyLoss)
+	deny(verdict, state.TradesToday >= limits.MaxTradesPerDay, bitMaxTradesPerDay)
+	deny(verdict, state.OtherPositions >= limits.MaxPositions, bitMaxPositions)
+	deny(verdict, limits.MaxPositionFraction != Unlimited &&
 		order.ExceedsShare(WorstPosition(state, intent), limits.MaxPositionFraction, state.Equity), bitMaxPosition)
 }
 

@@ -15,11 +15,11 @@ import (
 )
 
 // unit of value in these tests: one lot at one tick is worth 0.01.
-func newInstrument(t testing.TB) *market.Instrument {
-	t.Helper()
+func newInstrument(tb testing.TB) *market.Instrument {
+	tb.Helper()
 	instrument, err := market.NewInstrument("BTC", "USD", decimal.RequireFromString("1"), decimal.RequireFromString("0.01"), decimal.RequireFromString("10"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &instrument
 }
@@ -30,13 +30,13 @@ var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // allowed is an order that every limit lets pass, with room on all sides: it
 // buys 1 BTC at 101 while the price is 100.
-func allowed(t testing.TB) (Limits, State, order.Intent) {
+func allowed(tb testing.TB) (Limits, State, order.Intent) {
 	limits := Limits{
 		MaxOrderNotional: 500 * usd, PriceCollar: 20_000_000, MaxPerSecond: 5, MaxPositionFraction: 250_000_000, MaxPositions: 2,
 		MaxTradesPerDay: 5, MaxDrawdown: 150_000_000, MaxDailyLoss: 20_000_000, MaxDataAge: 90 * time.Minute,
 	}
 	state := State{
-		Trading: Enabled, Now: noon, Instrument: newInstrument(t), Reference: 100, ReferenceAt: noon, EquityKnown: true,
+		Trading: Enabled, Now: noon, Instrument: newInstrument(tb), Reference: 100, ReferenceAt: noon, EquityKnown: true,
 		Equity: 10_000 * usd, PeakEquity: 10_000 * usd, DayStartEquity: 10_000 * usd,
 	}
 	return limits, state, order.Intent{Pair: "BTC-USD", Side: order.Buy, Quantity: 100, Limit: 101}

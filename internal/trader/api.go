@@ -80,6 +80,7 @@ func stateWord(state risk.TradingState) v1alpha1.TradingState {
 		return v1alpha1.TradingEnabled
 	case risk.Reducing:
 		return v1alpha1.TradingReduceOnly
+	case risk.Halted:
 	}
 	return v1alpha1.TradingHalted
 }

@@ -46,12 +46,12 @@ func TestBacktestDecidesLikeTheAgent(t *testing.T) {
 	}
 }
 
-func backtest(t testing.TB, bars int) *Result {
-	t.Helper()
-	config, account := setup(t, "AAA", "BBB")
-	result, err := Backtest(t.Context(), config, account, record(walk(5, bars, config.Agent.Instruments), nil, warmUp))
+func backtest(tb testing.TB, bars int) *Result {
+	tb.Helper()
+	config, account := setup(tb, "AAA", "BBB")
+	result, err := Backtest(tb.Context(), config, account, record(walk(5, bars, config.Agent.Instruments), nil, warmUp))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return result
 }

@@ -51,9 +51,9 @@ type (
 		VenueOrderID string
 		Reason       string
 	}
-	// FillSeen is a fill that the venue reports, FillBooked one that the ledger
-	// has; New is false if it had it before.
-	FillSeen   struct{ Fill order.Fill }
+	// FillSeen is a fill that the venue reports.
+	FillSeen struct{ Fill order.Fill }
+	// FillBooked is a fill that the ledger has; New is false if it had it before.
 	FillBooked struct {
 		Fill order.Fill
 		New  bool

@@ -113,9 +113,9 @@ func (s *Shell) send(ctx context.Context, intent order.Intent) Event {
 		defer cancel()
 	}
 	placed, err := s.options.Venue.Place(ctx, intent)
-	var rejected *venue.RejectedError
+	rejected, refused := errors.AsType[*venue.RejectedError](err)
 	switch {
-	case errors.As(err, &rejected):
+	case refused:
 		return News{ID: intent.ID, Event: order.Reject, Reason: rejected.Code}
 	case err != nil:
 		s.options.Log.Info("the outcome of an order is unknown", "order", intent.ID, "reason", err.Error())
@@ -133,6 +133,7 @@ func eventOf(state order.State) order.Event {
 		return order.Cancel
 	case order.Rejected:
 		return order.Reject
+	case order.Intended, order.Sent, order.Acked, order.Unknown:
 	}
 	return order.Ack
 }

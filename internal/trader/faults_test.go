@@ -216,13 +216,13 @@ func (w *world) process(ctx context.Context) (ended bool) {
 			break
 		}
 		w.turn(ctx, func() error { return w.shell.step(ctx, bar) })
-		time.Sleep(time.Second)
+		pass(time.Second)
 	}
 	for range 100 {
 		if w.shell.core.recovered && w.shell.core.Status().Unknown == 0 {
 			return true
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		w.turn(ctx, func() error { return w.shell.reconcile(ctx) })
 	}
 	w.t.Fatalf("after the faults the agent does not recover: %+v", w.shell.core.Status())

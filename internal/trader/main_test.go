@@ -23,11 +23,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var start = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
-func instrument(t testing.TB, base string) market.Instrument {
-	t.Helper()
+func instrument(tb testing.TB, base string) market.Instrument {
+	tb.Helper()
 	i, err := market.NewInstrument(base, "USD", decimal.RequireFromString("0.01"), decimal.RequireFromString("0.001"), decimal.RequireFromString("1"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return i
 }
@@ -40,16 +40,16 @@ func (coin) Name() string { return "test/coin" }
 
 func (coin) Rule(_ context.Context, bull, bear decision.Argument, view decision.View) (decision.Ruling, error) {
 	h := fnv.New32a()
-	fmt.Fprintf(h, "%s/%d", view.Pair, view.Fast.Close)
+	_, _ = fmt.Fprintf(h, "%s/%d", view.Pair, view.Fast.Close)
 	action := []decision.Action{decision.Buy, decision.Sell, decision.Hold}[h.Sum32()%3]
 	return decision.Ruling{Action: action, ConfidenceMicros: 900_000, Judge: "test/coin", Arguments: []decision.Argument{bull, bear}}, nil
 }
 
-func coinDebate(t testing.TB) decision.Debate {
-	t.Helper()
+func coinDebate(tb testing.TB) decision.Debate {
+	tb.Helper()
 	debate, err := decision.NewDebate("builtin/trend", "builtin/reversion", "builtin/quorum")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	debate.Judge = coin{}
 	return debate
@@ -58,19 +58,19 @@ func coinDebate(t testing.TB) decision.Debate {
 const balance = 10_000 * market.MoneyUnit
 
 // setup is an agent on one or more pairs that decides every minute.
-func setup(t testing.TB, pairs ...string) (Config, paper.Config) {
-	t.Helper()
+func setup(tb testing.TB, pairs ...string) (Config, paper.Config) {
+	tb.Helper()
 	config := Config{
 		Agent:    ledger.Agent{UID: "agent-uid", Namespace: "desk", Name: "coin", Account: "account-uid", Venue: paper.Name, Currency: "USD", Balance: balance, Holder: "pod-uid"},
 		Interval: time.Minute, MinConfidence: 700_000_000, LongShort: true, Risk: 10_000_000, Stop: 5_000_000,
-		Debate: coinDebate(t),
+		Debate: coinDebate(tb),
 		Settings: Settings{Trading: risk.Enabled, Generation: 1, Limits: risk.Limits{
 			MaxOrderNotional: 1500 * market.MoneyUnit, PriceCollar: 20_000_000, MaxPerSecond: 5, MaxPositionFraction: 250_000_000,
 			MaxPositions: 2, MaxTradesPerDay: 1000, MaxDrawdown: 500_000_000, MaxDailyLoss: risk.Unlimited, MaxDataAge: time.Hour,
 		}},
 	}
 	for _, pair := range pairs {
-		config.Agent.Instruments = append(config.Agent.Instruments, instrument(t, pair))
+		config.Agent.Instruments = append(config.Agent.Instruments, instrument(tb, pair))
 	}
 	return config, paper.Config{
 		Account: config.Agent.Account, Currency: "USD", Balance: balance, TakerFee: 600_000, MakerFee: 250_000, Spread: 500_000,
@@ -86,18 +86,18 @@ func walk(seed uint64, count int, instruments []market.Instrument) []market.Pair
 		prices[i] = 10_000
 	}
 	at := start
-	var bars []market.PairBar
+	bars := make([]market.PairBar, 0, count*len(instruments))
 	for range count {
 		if random.IntN(40) == 0 {
 			at = at.Add(time.Duration(random.IntN(600)) * time.Minute)
 		}
 		for i := range instruments {
 			open := prices[i]
-			close := max(open+market.Price(random.IntN(121)-60), 1000)
-			prices[i] = close
+			closing := max(open+market.Price(random.IntN(121)-60), 1000)
+			prices[i] = closing
 			bars = append(bars, market.PairBar{Pair: instruments[i].Pair, Bar: market.Bar{
-				Start: at, End: at.Add(time.Minute), Open: open, Close: close,
-				High: max(open, close) + market.Price(random.IntN(30)), Low: min(open, close) - market.Price(random.IntN(30)),
+				Start: at, End: at.Add(time.Minute), Open: open, Close: closing,
+				High: max(open, closing) + market.Price(random.IntN(30)), Low: min(open, closing) - market.Price(random.IntN(30)),
 			}})
 		}
 		at = at.Add(time.Minute)
@@ -138,3 +138,6 @@ func (r *recorded) Next(ctx context.Context) (market.PairBar, error) {
 	r.next++
 	return r.bars[r.next-1], nil
 }
+
+// pass lets time pass in a bubble, where it costs nothing.
+func pass(span time.Duration) { <-time.After(span) }

@@ -24,7 +24,7 @@ func TestLedgerOutage(t *testing.T) {
 		d.scribe.fail(ledger.ErrUnavailable)
 		d.until("that it is noticed", func(s *Status) bool { return s.Reason == ReasonLedgerUnavailable && s.State == risk.Reducing })
 		bar, decisions := d.shell.Status().LastBarTime, len(d.scribe.noted())
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		status := d.shell.Status()
 		if !status.LastBarTime.After(bar) || len(d.scribe.noted()) != decisions {
 			t.Errorf("during the outage: last bar %s after %s, %d decisions after %d", status.LastBarTime, bar, len(d.scribe.noted()), decisions)
@@ -43,14 +43,14 @@ func TestHaltWhileTheLedgerHangs(t *testing.T) {
 		d := runOn(t, 2000, func(account *paper.Config) { account.PartialFill = order.Whole }, "AAA", "BBB")
 		d.until("orders that are filled in part", func(s *Status) bool { return withOpen(s) && s.Fills > 5 })
 		d.scribe.hang()
-		time.Sleep(1500 * time.Millisecond)
+		pass(1500 * time.Millisecond)
 		if d.openAtVenue() == 0 {
 			t.Fatal("nothing is open, so nothing would be tested")
 		}
 		settings := d.shell.config.Settings
 		settings.Trading = risk.Halted
 		d.shell.Update(settings)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if open := d.openAtVenue(); open > 0 || d.shell.Status().State != risk.Halted {
 			t.Errorf("a second after the halt %d orders are open, and the state is %+v", open, d.shell.Status())
 		}
@@ -83,7 +83,7 @@ func TestHaltedStartWithoutLedger(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d.cancel = cancel
 		go func() { d.ended <- shell.Run(ctx) }()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if open := d.openAtVenue(); open > 0 {
 			t.Errorf("%d orders are open under the halt", open)
 		}
@@ -207,7 +207,7 @@ func TestLateOrdersAreNotSent(t *testing.T) {
 		shell := &Shell{sendBy: map[uuid.UUID]time.Time{}}
 		id := uuid.New()
 		shell.sendBy[id] = time.Now().Add(requestExpiry)
-		time.Sleep(requestExpiry)
+		pass(requestExpiry)
 		// Without a venue: sending it would panic.
 		if news, ok := shell.send(t.Context(), order.Intent{ID: id}).(News); !ok || news.Event != order.Absent {
 			t.Errorf("%+v", news)

@@ -14,7 +14,8 @@ import (
 func (r *Result) WriteText(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, values ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, values...))
+		// The writer keeps everything until Flush, which reports its errors.
+		_, _ = fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, values...))
 	}
 	line("Data", "%s", r.Data)
 	line("From", "%s", r.From.UTC().Format(time.RFC3339))

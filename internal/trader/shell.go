@@ -156,8 +156,9 @@ func (s *Shell) posted() []Event {
 // last of them: no order leaves on the strength of a wish that the next takes
 // back.
 func (s *Shell) hear(ctx context.Context) error {
-	var commands []Command
-	for _, event := range s.posted() {
+	events := s.posted()
+	commands := make([]Command, 0, len(events))
+	for _, event := range events {
 		commands = append(commands, s.core.Handle(event)...)
 	}
 	return s.carryOut(ctx, commands)

@@ -134,7 +134,7 @@ func (d *desk) until(what string, wanted func(*Status) bool) *Status {
 		if status := d.shell.Status(); wanted(status) {
 			return status
 		}
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 		synctest.Wait()
 	}
 	d.t.Fatalf("%s: not within an hour; the status is %+v", what, d.shell.Status())
@@ -174,7 +174,7 @@ func TestHaltCancelsAndEnableResumes(t *testing.T) {
 			t.Fatalf("directly after the halt: %+v, and %d orders at the venue", status, d.openAtVenue())
 		}
 		fills := d.shell.Status().Fills
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if status := d.shell.Status(); status.Fills != fills || !isHalted(status) || status.LastBarTime.Before(start) {
 			t.Errorf("a minute after the halt: %+v", status)
 		}
@@ -195,7 +195,7 @@ func TestReduceOnlyOnlyReduces(t *testing.T) {
 		settings.Trading = risk.Reducing
 		d.shell.Update(settings)
 		d.until("flat by the judge's own rulings", func(s *Status) bool { return len(s.Positions) == 0 && s.OpenOrders == 0 })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if status := d.shell.Status(); len(status.Positions) > 0 || status.Reason != ReasonReduceOnly || status.State != risk.Reducing {
 			t.Errorf("something was opened: %+v", status)
 		}
@@ -221,7 +221,7 @@ func TestDeletion(t *testing.T) {
 				t.Errorf("positions were not kept: %+v", status)
 			}
 			fills := status.Fills
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if status := d.shell.Status(); status.Fills != fills || !status.Finished {
 				t.Errorf("flatten %v: it went on: %+v", flatten, status)
 			}
@@ -260,11 +260,11 @@ func TestAliveNoticesAHang(t *testing.T) {
 			t.Error(err)
 		}
 		shell.work()
-		time.Sleep(longestWork)
+		pass(longestWork)
 		if err := shell.Alive(); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if err := shell.Alive(); err == nil {
 			t.Error("a hanging loop counts as alive")
 		}

@@ -23,11 +23,11 @@ var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // exact is an account without chance: no slippage, no partial fills. One lot at
 // one tick is worth 0.01.
-func exact(t testing.TB) Config {
-	t.Helper()
+func exact(tb testing.TB) Config {
+	tb.Helper()
 	instrument, err := market.NewInstrument("BTC", "USD", decimal.RequireFromString("1"), decimal.RequireFromString("0.01"), decimal.RequireFromString("10"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return Config{
 		Account: "account-uid", Currency: "USD", Balance: 10_000 * usd, TakerFee: 600_000, MakerFee: 250_000, Spread: 2_000_000,
@@ -35,11 +35,11 @@ func exact(t testing.TB) Config {
 	}
 }
 
-func open(t testing.TB, book Book, config Config) *Venue {
-	t.Helper()
+func open(tb testing.TB, book Book, config Config) *Venue {
+	tb.Helper()
 	v, err := New(book, config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }
@@ -49,24 +49,24 @@ func intent(n int, side order.Side, quantity market.Quantity, limit market.Price
 }
 
 // minute is the nth minute after noon.
-func minute(n int, open, high, low, close market.Price) market.PairBar {
+func minute(n int, first, high, low, last market.Price) market.PairBar {
 	at := noon.Add(time.Duration(n) * time.Minute)
-	return market.PairBar{Pair: "BTC-USD", Bar: market.Bar{Start: at, End: at.Add(time.Minute), Open: open, High: high, Low: low, Close: close}}
+	return market.PairBar{Pair: "BTC-USD", Bar: market.Bar{Start: at, End: at.Add(time.Minute), Open: first, High: high, Low: low, Close: last}}
 }
 
-func place(t testing.TB, v *Venue, i order.Intent) {
-	t.Helper()
-	placed, err := v.Place(t.Context(), i)
+func place(tb testing.TB, v *Venue, i order.Intent) {
+	tb.Helper()
+	placed, err := v.Place(tb.Context(), i)
 	if err != nil || placed.State != order.Acked || placed.ID != i.ID || placed.VenueOrderID == "" {
-		t.Fatalf("Place = %+v, %v", placed, err)
+		tb.Fatalf("Place = %+v, %v", placed, err)
 	}
 }
 
-func onBar(t testing.TB, v *Venue, bar market.PairBar) []order.Fill {
-	t.Helper()
-	fills, err := v.OnBar(t.Context(), bar)
+func onBar(tb testing.TB, v *Venue, bar market.PairBar) []order.Fill {
+	tb.Helper()
+	fills, err := v.OnBar(tb.Context(), bar)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return fills
 }
@@ -157,9 +157,8 @@ func TestRefusals(t *testing.T) {
 		place(t, v, intent(1, order.Buy, 50, 100))
 		onBar(t, v, minute(0, 100, 100, 100, 100))
 		_, err := v.Place(t.Context(), test.intent)
-		var rejected *venue.RejectedError
 		code := ""
-		if errors.As(err, &rejected) {
+		if rejected, ok := errors.AsType[*venue.RejectedError](err); ok {
 			code = rejected.Code
 		} else if err != nil {
 			t.Errorf("%s: %v", test.name, err)

@@ -40,6 +40,7 @@ func Fill(o paper.BookOrder, part int, quantity market.Quantity) order.Fill {
 
 // RunBook runs the suite. The function returns a new, empty book.
 func RunBook(t *testing.T, empty func(t *testing.T) paper.Book) {
+	t.Helper()
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, book paper.Book)
@@ -115,6 +116,7 @@ func expectFills(t *testing.T, book paper.Book, want ...order.Fill) {
 }
 
 func storesWhole(t *testing.T, book paper.Book) {
+	t.Helper()
 	o := Order(1)
 	accept(t, book, o)
 	expectOrder(t, book, o)
@@ -124,6 +126,7 @@ func storesWhole(t *testing.T, book paper.Book) {
 }
 
 func acceptsOnce(t *testing.T, book paper.Book) {
+	t.Helper()
 	o := Order(1)
 	accept(t, book, o)
 	other := o
@@ -136,6 +139,7 @@ func acceptsOnce(t *testing.T, book paper.Book) {
 }
 
 func findsNothing(t *testing.T, book paper.Book) {
+	t.Helper()
 	if _, found, err := book.Order(t.Context(), Order(1).ID); found || err != nil {
 		t.Fatalf("Order = %v, %v in an empty book", found, err)
 	}
@@ -144,6 +148,7 @@ func findsNothing(t *testing.T, book paper.Book) {
 }
 
 func opensInOrder(t *testing.T, book paper.Book) {
+	t.Helper()
 	// Accepted in the order 3, 1, 2: that counts, not the market time.
 	for _, n := range []int{3, 1, 2} {
 		accept(t, book, Order(n))
@@ -157,6 +162,7 @@ func opensInOrder(t *testing.T, book paper.Book) {
 }
 
 func executesOnce(t *testing.T, book paper.Book) {
+	t.Helper()
 	o := Order(1)
 	accept(t, book, o)
 	first := Fill(o, 1, 4_000_000_000)
@@ -177,6 +183,7 @@ func executesOnce(t *testing.T, book paper.Book) {
 }
 
 func staysFinal(t *testing.T, book paper.Book) {
+	t.Helper()
 	for n, state := range []order.State{order.Cancelled, order.Filled} {
 		o := Order(n)
 		accept(t, book, o)
@@ -192,6 +199,7 @@ func staysFinal(t *testing.T, book paper.Book) {
 }
 
 func pagesFills(t *testing.T, book paper.Book) {
+	t.Helper()
 	o := Order(1)
 	o.Quantity = 1000
 	accept(t, book, o)
@@ -214,6 +222,7 @@ func pagesFills(t *testing.T, book paper.Book) {
 }
 
 func refuses(t *testing.T, book paper.Book) {
+	t.Helper()
 	if err := book.Execute(t.Context(), Order(1), nil); err == nil {
 		t.Error("an order that was never accepted was executed")
 	}
