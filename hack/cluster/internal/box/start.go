@@ -216,7 +216,7 @@ func Sweep(l Layout) (removed []string, err error) {
 	if err := os.Remove(l.Record()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return removed, err
 	}
-	return removed, network.WaitGone(5 * time.Second)
+	return removed, network.Detach(2 * time.Second)
 }
 
 // Purge removes the state directory. It refuses while anything is mounted

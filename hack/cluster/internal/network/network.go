@@ -4,7 +4,6 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -94,11 +93,8 @@ func (p Plan) DNSService() netip.Addr {
 // Attach makes the veth pair, one end in the network namespace of process pid,
 // and routes pods and services through it.
 func Attach(p Plan, pid int) error {
-	// A link of a box that was killed a moment ago may still be on its way out.
-	if old, err := netlink.LinkByName(hostLink); err == nil {
-		if err := netlink.LinkDel(old); err != nil && !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("remove the old link %s: %w", hostLink, err)
-		}
+	if err := Detach(0); err != nil {
+		return err
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = hostLink
@@ -125,12 +121,25 @@ func Present() bool {
 	return err == nil
 }
 
-// WaitGone waits until the kernel has removed the link of a killed box.
-func WaitGone(wait time.Duration) error {
+// Detach makes sure that the link of a killed box is gone. Normally it goes with
+// the box's network namespace, but a connection that waits for the answer of a
+// pod that died with it can hold that for a while.
+func Detach(wait time.Duration) error {
 	for deadline := time.Now().Add(wait); Present(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("link %s is still there: remove it with `ip link del %s`", hostLink, hostLink)
+			return remove()
 		}
+	}
+	return nil
+}
+
+func remove() error {
+	link, err := netlink.LinkByName(hostLink)
+	if err != nil {
+		return nil //nolint:nilerr // gone meanwhile
+	}
+	if err := netlink.LinkDel(link); err != nil && Present() {
+		return fmt.Errorf("remove the link %s: %w", hostLink, err)
 	}
 	return nil
 }
@@ -149,8 +158,21 @@ func SetUpBox(p Plan) error {
 	if _, err := raise(boxLink, p.Box(), p.Link.Bits()); err != nil {
 		return err
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
-		return fmt.Errorf("forward packets inside the box: %w", err)
+	// The API server calls webhooks by service address. Without a default route the
+	// kernel would refuse that before kube-proxy's rules see the packet.
+	services := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(p.Services), Src: p.Box().AsSlice(), Scope: netlink.SCOPE_LINK}
+	if err := netlink.RouteReplace(services); err != nil {
+		return fmt.Errorf("route %s inside the box: %w", p.Services, err)
+	}
+	for name, value := range map[string]string{
+		"ip_forward": "1",
+		// Connections that a killed process leaves give up at once instead of
+		// keeping the namespace for minutes.
+		"tcp_orphan_retries": "1",
+	} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
+			return fmt.Errorf("set net.ipv4.%s inside the box: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -84,11 +84,11 @@ func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func
 	if p.Tags != "" {
 		args = append(args, "-tags", p.Tags)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = filepath.Join(s.Modules, p.Name)
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+map[bool]string{true: "1", false: "0"}[p.CGO])
-	// On Ctrl-C the terminal signals the whole group; go build then removes its work directory itself.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	total, err := s.count(ctx, p, pkg, detail)
+	if err != nil {
+		return err
+	}
+	cmd := s.goCommand(ctx, p, append(args, pkg)...)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -96,20 +96,44 @@ func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("run go build (is Go installed?): %w", err)
 	}
-	follow(io.TeeReader(pipe, log), detail)
+	follow(io.TeeReader(pipe, log), total, detail)
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("build %s of part %s: %w\n%s\nthe whole log: %s", pkg, p.Name, err, tail(logPath), logPath)
 	}
 	return nil
 }
 
+// goCommand runs go in the part's module.
+func (s Store) goCommand(ctx context.Context, p Part, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = filepath.Join(s.Modules, p.Name)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+map[bool]string{true: "1", false: "0"}[p.CGO])
+	// On Ctrl-C the terminal signals the whole group; go build then removes its work directory itself.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	return cmd
+}
+
+// count downloads what pkg needs and returns how many packages that is.
+func (s Store) count(ctx context.Context, p Part, pkg string, detail func(string)) (int, error) {
+	detail("downloading modules")
+	args := []string{"list", "-mod=readonly", "-deps"}
+	if p.Tags != "" {
+		args = append(args, "-tags", p.Tags)
+	}
+	cmd := s.goCommand(ctx, p, append(args, pkg)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("download the modules of part %s: %w\n%s", p.Name, err, stderr.String())
+	}
+	return bytes.Count(out, []byte("\n")), nil
+}
+
 // copyFiles takes the part's further files from the modules it is built from.
 func (s Store) copyFiles(ctx context.Context, p Part, dir string) error {
 	for name, from := range p.Files {
-		cmd := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", from[0])
-		cmd.Dir = filepath.Join(s.Modules, p.Name)
-		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-		module, err := cmd.Output()
+		module, err := s.goCommand(ctx, p, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", from[0]).Output()
 		if err != nil {
 			return fmt.Errorf("find module %s: %w", from[0], err)
 		}
@@ -133,18 +157,17 @@ func (s Store) copyFiles(ctx context.Context, p Part, dir string) error {
 	return nil
 }
 
-// follow counts what go build -v names: downloads first, then compiled packages.
-func follow(r io.Reader, detail func(string)) {
-	var downloads, packages int
+// follow counts the packages that go build -v names as it compiles them; those
+// in Go's cache are not named.
+func follow(r io.Reader, total int, detail func(string)) {
+	packages := 0
 	scanner := bufio.NewScanner(r)
 	for scanner.Scan() {
-		if strings.HasPrefix(scanner.Text(), "go: downloading") {
-			downloads++
-			detail(fmt.Sprintf("%d modules downloaded", downloads))
+		if strings.HasPrefix(scanner.Text(), "go: ") {
 			continue
 		}
 		packages++
-		detail(fmt.Sprintf("%d packages compiled", packages))
+		detail(fmt.Sprintf("%d of at most %d packages compiled", packages, total))
 	}
 	_, _ = io.Copy(io.Discard, r) // a line too long for the scanner must not block the build
 }

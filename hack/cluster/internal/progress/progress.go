@@ -138,6 +138,18 @@ func (l *Log) Printf(format string, args ...any) {
 	l.printLocked(fmt.Sprintf(format, args...))
 }
 
+// withoutAges drops the last column of kubectl's table, which changes every second.
+func withoutAges(table string) string {
+	var b strings.Builder
+	for line := range strings.Lines(table) {
+		if cut := strings.LastIndexByte(strings.TrimSpace(line), ' '); cut >= 0 {
+			line = line[:cut]
+		}
+		b.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return b.String()
+}
+
 // Filef writes to the log file only.
 func (l *Log) Filef(format string, args ...any) {
 	l.mu.Lock()
@@ -160,7 +172,7 @@ func (l *Log) printLocked(line string) {
 func (l *Log) Show(table string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if table == l.table {
+	if table == l.table || (!l.tty && withoutAges(table) == withoutAges(l.table)) {
 		return
 	}
 	if l.tty && l.table != "" && l.below == 0 {
