@@ -1,0 +1,103 @@
+package tradingagent
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestDesiredObjects(t *testing.T) {
+	s := whole()
+	objects := map[string]client.Object{
+		"pod.yaml":             desiredPod(s, "0123456789abcdef"),
+		"service_account.yaml": desiredServiceAccount(s.agent),
+		"role.yaml":            desiredRole(s.agent),
+		"role_binding.yaml":    desiredRoleBinding(s.agent),
+	}
+	for name, object := range objects {
+		t.Run(name, func(t *testing.T) {
+			got, err := yaml.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", name)
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("differs from %s; if that is meant, run go test -update\n%s", file, got)
+			}
+		})
+	}
+}
+
+func TestTemplateHash(t *testing.T) {
+	reference, err := templateHash(whole())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name     string
+		change   func(*scope)
+		restarts bool
+	}{
+		{"nothing", func(*scope) {}, false},
+		{"limits", func(s *scope) {
+			s.agent.Spec.Limits = &v1alpha1.Limits{Agent: &v1alpha1.AgentLimits{MaxTradesPerDay: ptr.To[int32](1)}}
+		}, false},
+		{"trading", func(s *scope) { s.agent.Spec.Trading = v1alpha1.TradingHalted }, false},
+		{"deletionPolicy", func(s *scope) { s.agent.Spec.DeletionPolicy = v1alpha1.DeletionKeep }, false},
+		{"riskPolicyRef", func(s *scope) { s.agent.Spec.RiskPolicyRef.Name = "other" }, false},
+		{"the policy's limits", func(s *scope) { s.policy.Spec.Order.MaxNotional = "1" }, false},
+		{"annotations", func(s *scope) { s.agent.Annotations = map[string]string{"a": "b"} }, false},
+		{"an alias of the pair", func(s *scope) { s.pairs[0].Spec.Aliases = []string{"FIBER"} }, false},
+		{"mode", func(s *scope) { s.agent.Spec.Mode = v1alpha1.ModeLive }, true},
+		{"assetPairs", func(s *scope) { s.agent.Spec.AssetPairs[0].Name = "eurusd" }, true},
+		{"decision", func(s *scope) { s.agent.Spec.Decision = &v1alpha1.DecisionSpec{IntervalSeconds: 60} }, true},
+		{"sizing", func(s *scope) { s.agent.Spec.Sizing = &v1alpha1.SizingSpec{RiskFraction: "0.02"} }, true},
+		{"marketData", func(s *scope) { s.agent.Spec.MarketData.Replay.Speed = 60 }, true},
+		{"image", func(s *scope) { s.image = "registry.example/trading-agent:2" }, true},
+		{"another account of that name", func(s *scope) { s.account.UID = "other" }, true},
+		{"the account's fees", func(s *scope) { s.account.Spec.Paper.TakerFeeFraction = "0.001" }, true},
+		{"another ledger of that name", func(s *scope) { s.ledger.UID = "other" }, true},
+		{"the ledger's secret", func(s *scope) { s.ledger.Spec.URISecretRef.Name = "other" }, true},
+		{"another pair of that name", func(s *scope) { s.pairs[0].UID = "other" }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := whole()
+			test.change(s)
+			hash, err := templateHash(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (hash != reference) != test.restarts {
+				t.Errorf("restarts: %v, want %v", hash != reference, test.restarts)
+			}
+		})
+	}
+}
+
+// Names of children must fit where the longest allowed agent name goes.
+func TestChildNameFits(t *testing.T) {
+	agent := whole().agent
+	agent.Name = string(bytes.Repeat([]byte("a"), 52))
+	if name := ChildName(agent); len(name) > 63 {
+		t.Errorf("%s has %d characters", name, len(name))
+	}
+}
