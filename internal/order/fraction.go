@@ -31,18 +31,18 @@ func FractionOf(value *big.Rat) (Fraction, error) {
 // Of is the share of an amount, rounded half to even to a unit of Money. The
 // fraction must not be negative; a result beyond the range saturates.
 func (f Fraction) Of(amount market.Money) market.Money {
-	return market.Money(scale(int64(amount), uint64(f), uint64(Whole)))
+	return market.Money(scale(int64(amount), uint64(f), uint64(Whole))) //nolint:gosec // a share is never negative, nor are these amounts
 }
 
 // Scale is the amount × numerator ÷ denominator, rounded half to even; the
 // denominator must be greater than zero. A result beyond the range saturates.
 func Scale(amount market.Money, numerator, denominator int64) market.Money {
-	return market.Money(scale(int64(amount), uint64(numerator), uint64(denominator)))
+	return market.Money(scale(int64(amount), uint64(numerator), uint64(denominator))) //nolint:gosec // a share is never negative, nor are these amounts
 }
 
 // OfPrice is the share of a price in whole ticks, rounded towards zero.
 func (f Fraction) OfPrice(price market.Price) market.Price {
-	high, low := bits.Mul64(magnitude(int64(price)), uint64(f))
+	high, low := bits.Mul64(magnitude(int64(price)), uint64(f)) //nolint:gosec // a share is never negative, nor are these amounts
 	if high >= uint64(Whole) {
 		return market.Price(sign(price) * maxInt64)
 	}
@@ -64,8 +64,8 @@ func ExceedsShare(part market.Money, share Fraction, whole market.Money) bool {
 
 // compareShare compares part with share × whole, both positive, in 128 bits.
 func compareShare(part market.Money, share Fraction, whole market.Money) int {
-	leftHigh, leftLow := bits.Mul64(uint64(part), uint64(Whole))
-	rightHigh, rightLow := bits.Mul64(uint64(whole), uint64(share))
+	leftHigh, leftLow := bits.Mul64(uint64(part), uint64(Whole))    //nolint:gosec // a share is never negative, nor are these amounts
+	rightHigh, rightLow := bits.Mul64(uint64(whole), uint64(share)) //nolint:gosec // a share is never negative, nor are these amounts
 	if leftHigh != rightHigh {
 		return cmp.Compare(leftHigh, rightHigh)
 	}
@@ -90,7 +90,7 @@ func scale(value int64, numerator, denominator uint64) int64 {
 
 func magnitude(value int64) uint64 {
 	if value < 0 {
-		return uint64(-(value + 1)) + 1
+		return uint64(-(value + 1)) + 1 //nolint:gosec // -(v+1) is never negative
 	}
 	return uint64(value)
 }

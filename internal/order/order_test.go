@@ -87,7 +87,7 @@ func TestIDsAreUnambiguous(t *testing.T) {
 	text := rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00")), 0, 4, -1)
 	rapid.Check(t, func(t *rapid.T) {
 		check(arguments{text.Draw(t, "account"), text.Draw(t, "agent"), int64(rapid.IntRange(0, 3).Draw(t, "sequence")),
-			int32(rapid.IntRange(0, 2).Draw(t, "leg")), int32(rapid.IntRange(0, 2).Draw(t, "replacement"))})
+			int32(rapid.IntRange(0, 2).Draw(t, "leg")), int32(rapid.IntRange(0, 2).Draw(t, "replacement"))}) //nolint:gosec // 0 to 2
 	})
 }
 

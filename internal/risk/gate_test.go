@@ -31,6 +31,7 @@ var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 // allowed is an order that every limit lets pass, with room on all sides: it
 // buys 1 BTC at 101 while the price is 100.
 func allowed(tb testing.TB) (Limits, State, order.Intent) {
+	tb.Helper()
 	limits := Limits{
 		MaxOrderNotional: 500 * usd, PriceCollar: 20_000_000, MaxPerSecond: 5, MaxPositionFraction: 250_000_000, MaxPositions: 2,
 		MaxTradesPerDay: 5, MaxDrawdown: 150_000_000, MaxDailyLoss: 20_000_000, MaxDataAge: 90 * time.Minute,
@@ -69,7 +70,7 @@ func TestBoundaries(t *testing.T) {
 			func(s situation, v int64) { s.limits.MaxOrderNotional = market.Money(v) }},
 		{PriceCollar, 101, 102, 103, false, false, true, func(s situation, v int64) { s.intent.Limit = market.Price(v) }},
 		{PriceCollar, 97, 98, 99, true, false, false, func(s situation, v int64) { s.intent.Limit = market.Price(v) }},
-		{OrderRate, 4, 5, 6, false, true, true, func(s situation, v int64) { s.state.SentLastSecond = int32(v) }},
+		{OrderRate, 4, 5, 6, false, true, true, func(s situation, v int64) { s.state.SentLastSecond = int32(v) }}, //nolint:gosec // single digits
 		// 101 more than what is held at 100 must not be worth more than a quarter of
 		// equity.
 		{MaxPosition, int64(404*usd) - 1, int64(404 * usd), int64(404*usd) + 1, true, false, false,
@@ -80,8 +81,8 @@ func TestBoundaries(t *testing.T) {
 		{MaxPosition, 2398, 2399, 2400, false, false, true, func(s situation, v int64) { s.state.Position = market.Quantity(v) }},
 		{MaxPosition, int64(2399*usd) - 1, int64(2399 * usd), int64(2399*usd) + 1, false, false, true,
 			func(s situation, v int64) { s.state.OpenBuyValue = market.Money(v) }},
-		{MaxPositions, 1, 2, 3, false, true, true, func(s situation, v int64) { s.state.OtherPositions = int32(v) }},
-		{MaxTradesPerDay, 4, 5, 6, false, true, true, func(s situation, v int64) { s.state.TradesToday = int32(v) }},
+		{MaxPositions, 1, 2, 3, false, true, true, func(s situation, v int64) { s.state.OtherPositions = int32(v) }}, //nolint:gosec // single digits
+		{MaxTradesPerDay, 4, 5, 6, false, true, true, func(s situation, v int64) { s.state.TradesToday = int32(v) }}, //nolint:gosec // single digits
 		{MaxDrawdown, int64(8500*usd) - 1, int64(8500 * usd), int64(8500*usd) + 1, true, false, false,
 			func(s situation, v int64) { s.state.Equity, s.limits.MaxDailyLoss = market.Money(v), Unlimited }},
 		{MaxDailyLoss, int64(9800*usd) - 1, int64(9800 * usd), int64(9800*usd) + 1, true, false, false,
@@ -201,7 +202,7 @@ func TestAllowedNeverExceeds(t *testing.T) {
 			Reference: market.Price(rapid.Int64Range(1, 300).Draw(t, "reference")), EquityKnown: true,
 			Equity: market.Money(rapid.Int64Range(1, 3000).Draw(t, "equity")) * usd, PeakEquity: market.Money(rapid.Int64Range(1, 4000).Draw(t, "peak")) * usd,
 			Position: market.Quantity(small.Draw(t, "position")), OpenBuys: market.Quantity(rapid.Int64Range(0, 50).Draw(t, "buys")),
-			OpenSells: market.Quantity(rapid.Int64Range(0, 50).Draw(t, "sells")), TradesToday: int32(rapid.IntRange(0, 5).Draw(t, "trades")),
+			OpenSells: market.Quantity(rapid.Int64Range(0, 50).Draw(t, "sells")), TradesToday: int32(rapid.IntRange(0, 5).Draw(t, "trades")), //nolint:gosec // single digits
 		}
 		state.OpenBuyValue = instrument.Notional(state.Reference, state.OpenBuys)
 		state.OpenSellValue = instrument.Notional(state.Reference, state.OpenSells)

@@ -33,7 +33,7 @@ func TestBacktestDecidesLikeTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	shell, err := NewShell(config, Options{Ledger: notes, Venue: simulated, inline: true, Feed: func(resume map[string]time.Time) (market.Feed, error) {
-		return record(walk(11, 200, config.Agent.Instruments), resume, warmUp), nil
+		return record(walk(11, 200, config.Agent.Instruments), resume), nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestBacktestDecidesLikeTheAgent(t *testing.T) {
 func backtest(tb testing.TB, bars int) *Result {
 	tb.Helper()
 	config, account := setup(tb, "AAA", "BBB")
-	result, err := Backtest(tb.Context(), config, account, record(walk(5, bars, config.Agent.Instruments), nil, warmUp))
+	result, err := Backtest(tb.Context(), config, account, record(walk(5, bars, config.Agent.Instruments), nil))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -88,12 +88,12 @@ func TestBacktestIsReproducible(t *testing.T) {
 
 func TestBacktestWithoutDataIsRefused(t *testing.T) {
 	config, account := setup(t, "AAA")
-	if _, err := Backtest(t.Context(), config, account, record(walk(5, warmUp, config.Agent.Instruments), nil, warmUp)); err == nil {
+	if _, err := Backtest(t.Context(), config, account, record(walk(5, warmUp, config.Agent.Instruments), nil)); err == nil {
 		t.Error("a recording that the warm-up uses up gave a result")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Backtest(ctx, config, account, record(walk(5, 200, config.Agent.Instruments), nil, warmUp)); !errors.Is(err, context.Canceled) {
+	if _, err := Backtest(ctx, config, account, record(walk(5, 200, config.Agent.Instruments), nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a backtest that was broken off gave %v", err)
 	}
 }
@@ -104,7 +104,7 @@ func BenchmarkBacktestBars(b *testing.B) {
 	b.ReportAllocs()
 	count := int64(0)
 	for b.Loop() {
-		result, err := Backtest(b.Context(), config, account, record(bars, nil, warmUp))
+		result, err := Backtest(b.Context(), config, account, record(bars, nil))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -81,22 +81,22 @@ func none[C Command](t *testing.T, commands []Command) {
 
 func fresh() ledger.Snapshot { return ledger.Snapshot{Cash: balance} }
 
-// rule lets the judge rule on the next bar and returns the commit.
-func (h *hand) rule(price market.Price, action decision.Action) Commit {
+// rule lets the judge rule on the next bar, at 10,000, and returns the commit.
+func (h *hand) rule(action decision.Action) Commit {
 	h.t.Helper()
-	asked := find[Deliberate](h.t, h.bar(price))
+	asked := find[Deliberate](h.t, h.bar(10_000))
 	return find[Commit](h.t, h.core.Handle(Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: action, ConfidenceMicros: 800_000}}))
 }
 
-// filled lets an order be committed, sent, acknowledged and filled at a price.
-func (h *hand) filled(commit Commit, price market.Price) {
+// filled lets an order be committed, sent, acknowledged and filled at 10,000.
+func (h *hand) filled(commit Commit) {
 	h.t.Helper()
 	h.core.Handle(Committed{})
 	for i, intent := range commit.Intents {
 		find[Send](h.t, h.core.Handle(SendBegun{intent.ID}))
 		h.core.Handle(News{ID: intent.ID, Event: order.Ack})
 		h.core.Handle(FillBooked{New: true, Fill: order.Fill{TradeID: intent.ID.String() + "-1", OrderID: intent.ID, Pair: intent.Pair, Side: intent.Side,
-			Quantity: intent.Quantity, Price: price, Venue: paper.Name}})
+			Quantity: intent.Quantity, Price: 10_000, Venue: paper.Name}})
 		if h.core.order(intent.ID) != nil {
 			h.t.Fatalf("order %d is still open", i)
 		}
@@ -119,7 +119,7 @@ func TestSizeFollowsRiskAndLimits(t *testing.T) {
 		}, 98_019},
 	} {
 		h := byHand(t, fresh(), test.change)
-		commit := h.rule(10_000, decision.Buy)
+		commit := h.rule(decision.Buy)
 		if len(commit.Intents) != 1 || commit.Intents[0].Quantity != test.quantity || commit.Intents[0].Limit != 10_100 || commit.Decision.Outcome != OutcomeOrdered {
 			t.Errorf("%s: %+v", test.name, commit)
 		}
@@ -128,11 +128,11 @@ func TestSizeFollowsRiskAndLimits(t *testing.T) {
 
 func TestOutcomes(t *testing.T) {
 	h := byHand(t, fresh(), func(c *Config) { c.LongShort = false })
-	if commit := h.rule(10_000, decision.Hold); commit.Decision.Outcome != OutcomeHold || len(commit.Intents) > 0 {
+	if commit := h.rule(decision.Hold); commit.Decision.Outcome != OutcomeHold || len(commit.Intents) > 0 {
 		t.Errorf("Hold: %+v", commit)
 	}
 	h.core.Handle(Committed{})
-	if commit := h.rule(10_000, decision.Sell); commit.Decision.Outcome != OutcomeLongOnly {
+	if commit := h.rule(decision.Sell); commit.Decision.Outcome != OutcomeLongOnly {
 		t.Errorf("selling what is not held: %+v", commit)
 	}
 	h.core.Handle(Committed{})
@@ -147,12 +147,12 @@ func TestOutcomes(t *testing.T) {
 		t.Errorf("a model that fails: %+v", commit)
 	}
 	h.core.Handle(Committed{})
-	h.filled(h.rule(10_000, decision.Buy), 10_000)
-	if commit := h.rule(10_000, decision.Buy); commit.Decision.Outcome != OutcomeAlreadyHeld {
+	h.filled(h.rule(decision.Buy))
+	if commit := h.rule(decision.Buy); commit.Decision.Outcome != OutcomeAlreadyHeld {
 		t.Errorf("buying what is held: %+v", commit)
 	}
 	h.core.Handle(Committed{})
-	commit := h.rule(10_000, decision.Sell)
+	commit := h.rule(decision.Sell)
 	if len(commit.Intents) != 1 || !commit.Intents[0].ReduceOnly || commit.Intents[0].Quantity != 14_851 {
 		t.Errorf("leaving: %+v", commit)
 	}
@@ -164,7 +164,7 @@ func TestOutcomes(t *testing.T) {
 // A denied proposal is recorded with the limit's own word, and nothing is sent.
 func TestDeniedProposals(t *testing.T) {
 	h := byHand(t, fresh(), func(c *Config) { c.Settings.Limits.MaxTradesPerDay = 0 })
-	commit := h.rule(10_000, decision.Buy)
+	commit := h.rule(decision.Buy)
 	if commit.Decision.Outcome != string(risk.MaxTradesPerDay) || len(commit.Intents) > 0 {
 		t.Errorf("%+v", commit)
 	}
@@ -200,7 +200,7 @@ func untilAsked(t *testing.T, h *hand) []Command {
 func TestStop(t *testing.T) {
 	for _, side := range []decision.Action{decision.Buy, decision.Sell} {
 		h := byHand(t, fresh(), nil)
-		h.filled(h.rule(10_000, side), 10_000)
+		h.filled(h.rule(side))
 		// The stop is 0.005 of the entry: 50 ticks are not more than that, 51 are.
 		at, beyond := market.Price(9_950), market.Price(9_949)
 		if side == decision.Sell {
@@ -228,11 +228,11 @@ func TestStop(t *testing.T) {
 // A position that has outgrown the largest order is left in several legs.
 func TestExitInLegs(t *testing.T) {
 	h := byHand(t, fresh(), nil)
-	h.filled(h.rule(10_000, decision.Buy), 10_000)
+	h.filled(h.rule(decision.Buy))
 	settings := h.core.settings
 	settings.Limits.MaxOrderNotional = 600 * market.MoneyUnit
 	h.core.Handle(Updated{settings})
-	commit := h.rule(10_000, decision.Sell)
+	commit := h.rule(decision.Sell)
 	var total market.Quantity
 	ids := map[string]bool{}
 	for i, leg := range commit.Intents {
@@ -245,7 +245,7 @@ func TestExitInLegs(t *testing.T) {
 	if total != 14_851 || len(ids) != 3 {
 		t.Errorf("%d legs of %d lots: %+v", len(ids), total, commit.Intents)
 	}
-	h.filled(commit, 10_000)
+	h.filled(commit)
 	if h.core.pairs[0].position.Quantity != 0 {
 		t.Errorf("left over: %+v", h.core.pairs[0].position)
 	}
@@ -254,7 +254,7 @@ func TestExitInLegs(t *testing.T) {
 // An order that the market has moved away from is cancelled.
 func TestRestingOrderIsCancelled(t *testing.T) {
 	h := byHand(t, fresh(), nil)
-	commit := h.rule(10_000, decision.Buy)
+	commit := h.rule(decision.Buy)
 	h.core.Handle(Committed{})
 	h.core.Handle(SendBegun{commit.Intents[0].ID})
 	h.core.Handle(News{ID: commit.Intents[0].ID, Event: order.Ack})
@@ -281,13 +281,13 @@ func TestCountsSurviveARestart(t *testing.T) {
 	if status.Peak != balance*2 || status.DayStartEquity != balance/2*3 || status.TradesToday != 4 || status.Decisions != 41 || status.Fills != 7 || !status.Ready() {
 		t.Errorf("%+v", status)
 	}
-	commit := h.rule(10_000, decision.Buy)
+	commit := h.rule(decision.Buy)
 	if commit.Decision.Sequence != 42 || len(commit.Intents) != 1 {
 		t.Fatalf("%+v", commit)
 	}
-	h.filled(commit, 10_000)
-	h.filled(h.rule(10_000, decision.Sell), 10_000)
-	if commit := h.rule(10_000, decision.Buy); commit.Decision.Outcome != string(risk.MaxTradesPerDay) {
+	h.filled(commit)
+	h.filled(h.rule(decision.Sell))
+	if commit := h.rule(decision.Buy); commit.Decision.Outcome != string(risk.MaxTradesPerDay) {
 		t.Errorf("a sixth trade of the day: %+v", commit)
 	}
 	h.core.Handle(Committed{})
@@ -323,7 +323,7 @@ func TestOutageOverMidnight(t *testing.T) {
 // What an interruption leaves in hand is not done later.
 func TestImpairedDropsWhatIsInHand(t *testing.T) {
 	h := byHand(t, fresh(), nil)
-	commit := h.rule(10_000, decision.Buy)
+	commit := h.rule(decision.Buy)
 	h.core.Handle(Impaired{ReasonLedgerUnavailable, "gone"})
 	if commands := h.core.Handle(Committed{}); len(commands) > 0 {
 		t.Errorf("%+v", commands)
@@ -332,14 +332,14 @@ func TestImpairedDropsWhatIsInHand(t *testing.T) {
 	if commands := h.core.Handle(SendBegun{commit.Intents[0].ID}); len(commands) > 0 {
 		t.Errorf("%+v", commands)
 	}
-	if again := h.rule(10_000, decision.Buy); again.Decision.Sequence != commit.Decision.Sequence {
+	if again := h.rule(decision.Buy); again.Decision.Sequence != commit.Decision.Sequence {
 		t.Errorf("the sequence went on to %d without a decision", again.Decision.Sequence)
 	}
 }
 
 func TestRefusedDecisionIsNotRepeated(t *testing.T) {
 	h := byHand(t, fresh(), nil)
-	commit := h.rule(10_000, decision.Buy)
+	commit := h.rule(decision.Buy)
 	if commands := h.core.Handle(Refused{ledger.ErrDecided}); len(commands) > 0 {
 		t.Errorf("%+v", commands)
 	}
@@ -368,7 +368,7 @@ func TestDataTroubleOnlyReduces(t *testing.T) {
 // Without bars, the market's clock alone makes prices stale and days end.
 func TestTicks(t *testing.T) {
 	h := byHand(t, fresh(), nil)
-	h.filled(h.rule(10_000, decision.Buy), 10_000)
+	h.filled(h.rule(decision.Buy))
 	now := h.core.now
 	h.core.Handle(Ticked{now.Add(-time.Minute)})
 	if !h.core.now.Equal(now) {

@@ -177,7 +177,7 @@ const mostLegs = 16
 
 // exitLegs closes a position, in as many orders as the largest one asks for.
 func (c *Core) exitLegs(pair *pairState, why string) []order.Intent {
-	side := order.Side(-sign(pair.position.Quantity))
+	side := order.Side(-sign(pair.position.Quantity)) //nolint:gosec // -1, 0 or 1
 	limit := c.limitPrice(pair, side, c.collar())
 	left := magnitude(pair.position.Quantity)
 	largest := left
@@ -188,7 +188,7 @@ func (c *Core) exitLegs(pair *pairState, why string) []order.Intent {
 	for left > 0 && largest > 0 && len(legs) < mostLegs {
 		quantity := min(left, largest)
 		left -= quantity
-		leg := c.intent(pair, side, quantity, limit, int32(len(legs)), why)
+		leg := c.intent(pair, side, quantity, limit, int32(len(legs)), why) //nolint:gosec // at most mostLegs
 		leg.ReduceOnly = true
 		legs = append(legs, leg)
 	}

@@ -70,19 +70,20 @@ func (w *world) strike(failure error, call func() error) error {
 	case failBefore:
 		return failure
 	case killBefore:
-		panic(killed{})
+		panic(killed{}) //nolint:forbidigo // only a panic ends a process of the test wherever it is
 	case halt:
 		w.halted = true
 		settings := w.config.Settings
 		settings.Trading = risk.Halted
 		w.shell.Update(settings)
 		return call()
+	case failAfter, killAfter:
 	}
 	if err := call(); err != nil {
 		return err
 	}
 	if kind == killAfter {
-		panic(killed{})
+		panic(killed{}) //nolint:forbidigo // only a panic ends a process of the test wherever it is
 	}
 	return failure
 }
@@ -187,7 +188,7 @@ func (w *world) process(ctx context.Context) (ended bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ok := r.(killed); !ok {
-				panic(r)
+				panic(r) //nolint:forbidigo // not the test's own
 			}
 			ended = false
 		}
@@ -202,7 +203,7 @@ func (w *world) process(ctx context.Context) (ended bool) {
 	}
 	w.shell, err = NewShell(config, Options{
 		Ledger: faultyLedger{w}, Venue: faultyVenue{w, simulated}, Settle: DefaultSettle,
-		Feed: func(resume map[string]time.Time) (market.Feed, error) { return record(w.bars, resume, warmUp), nil },
+		Feed: func(resume map[string]time.Time) (market.Feed, error) { return record(w.bars, resume), nil },
 	})
 	if err != nil {
 		w.t.Fatalf("%v", err)
@@ -236,8 +237,7 @@ func (w *world) turn(ctx context.Context, do func() error) {
 			return nil
 		}
 		return w.shell.reconcile(ctx)
-	}}
-	steps = append(steps, func() error { return w.shell.hear(ctx) })
+	}, func() error { return w.shell.hear(ctx) }}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			if fatal(err) {
@@ -248,9 +248,10 @@ func (w *world) turn(ctx context.Context, do func() error) {
 	}
 }
 
-func newWorld(t failer, tb testing.TB, seed uint64, bars int, pairs ...string) *world {
+func newWorld(tb testing.TB, t failer, seed uint64, bars int, pairs ...string) *world {
+	tb.Helper()
 	config, account := setup(tb, pairs...)
-	account.Seed = int64(seed)
+	account.Seed = int64(seed) //nolint:gosec // any seed will do
 	return &world{
 		t: t, config: config, account: account, ledger: ledger.NewMemory(), book: paper.NewMemoryBook(),
 		bars: walk(seed, bars, config.Agent.Instruments), placed: map[uuid.UUID]int{}, booked: map[string]order.Fill{},
@@ -324,7 +325,7 @@ func TestFaultsNeitherDoubleNorLose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		trades := 0
 		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
-			w := newWorld(rt, t, rapid.Uint64().Draw(rt, "seed"), 160, "AAA", "BBB")
+			w := newWorld(t, rt, rapid.Uint64().Draw(rt, "seed"), 160, "AAA", "BBB")
 			w.faults = map[int]fault{}
 			at := 0
 			for i := range rapid.IntRange(0, 12).Draw(rt, "faults") {

@@ -25,8 +25,11 @@ func (s *Shell) loop(ctx context.Context) error {
 	reader.Go(func() { s.read(reading, results) })
 	defer reader.Wait()
 	defer stop()
-	var retry <-chan time.Time
+	var retry, still <-chan time.Time
 	for {
+		if still == nil && s.core.ended && s.core.deleting != nil && !s.core.Finished() {
+			still = time.After(stillPace)
+		}
 		if s.core.recovered {
 			retry = nil
 		} else if retry == nil {
@@ -43,6 +46,10 @@ func (s *Shell) loop(ctx context.Context) error {
 		case result := <-results:
 			s.work()
 			err = s.take(ctx, result)
+		case <-still:
+			s.work()
+			still = nil
+			err = s.standStill(ctx)
 		case <-retry:
 			s.work()
 			retry = nil
@@ -103,6 +110,34 @@ func (s *Shell) take(ctx context.Context, result feedResult) error {
 		return s.dispatch(ctx, DataLost{"market data: " + result.err.Error()})
 	}
 	return s.step(ctx, result.bar)
+}
+
+const (
+	// stillPace and stillBar are how often a market that stands still is acted
+	// on, and how much of its time passes then.
+	stillPace = time.Second
+	stillBar  = time.Minute
+)
+
+// standStill lets an agent close its positions after the end of a recording: a
+// venue that lives on the agent's data goes on at the last prices, because there
+// will be no others.
+func (s *Shell) standStill(ctx context.Context) error {
+	from := s.core.now
+	if _, ok := s.options.Venue.(BarTaker); !ok || !s.core.recovered {
+		return nil
+	}
+	for i := range s.core.pairs {
+		pair := &s.core.pairs[i]
+		if pair.price <= 0 {
+			continue
+		}
+		bar := market.Bar{Start: from, End: from.Add(stillBar), Open: pair.price, High: pair.price, Low: pair.price, Close: pair.price}
+		if err := s.match(ctx, market.PairBar{Pair: pair.instrument.Pair, Bar: bar}); err != nil {
+			return err
+		}
+	}
+	return s.dispatch(ctx, Ticked{from.Add(stillBar)})
 }
 
 func (s *Shell) runInline(ctx context.Context) error {

@@ -80,7 +80,7 @@ func setup(tb testing.TB, pairs ...string) (Config, paper.Config) {
 
 // walk is a random walk of minute bars of every pair, merged.
 func walk(seed uint64, count int, instruments []market.Instrument) []market.PairBar {
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a random walk must be the same every time
 	prices := make([]market.Price, len(instruments))
 	for i := range prices {
 		prices[i] = 10_000
@@ -112,7 +112,7 @@ type recorded struct {
 	pace          time.Duration
 }
 
-func record(bars []market.PairBar, resume map[string]time.Time, warmUp int) *recorded {
+func record(bars []market.PairBar, resume map[string]time.Time) *recorded {
 	from := 0
 	for from < len(bars) && (from < warmUp || !bars[from].End.After(resume[bars[from].Pair])) {
 		from++

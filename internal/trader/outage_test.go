@@ -119,7 +119,7 @@ func TestUnknownOutcomeIsAskedFor(t *testing.T) {
 	silent := &silentVenue{Venue: simulated}
 	book := ledger.NewMemory()
 	shell, err := NewShell(config, Options{Ledger: book, Venue: silent, inline: true, Feed: func(map[string]time.Time) (market.Feed, error) {
-		return record(walk(11, 300, config.Agent.Instruments), nil, warmUp), nil
+		return record(walk(11, 300, config.Agent.Instruments), nil), nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestOrphansAreCancelled(t *testing.T) {
 			t.Fatal(err)
 		}
 		shell, err := NewShell(config, Options{Ledger: ledger.NewMemory(), Venue: simulated, Feed: func(map[string]time.Time) (market.Feed, error) {
-			return record(walk(1, 100, config.Agent.Instruments), nil, warmUp), nil
+			return record(walk(1, 100, config.Agent.Instruments), nil), nil
 		}})
 		if err != nil {
 			t.Fatal(err)

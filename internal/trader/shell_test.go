@@ -108,7 +108,7 @@ func runOn(t *testing.T, bars int, change func(*paper.Config), pairs ...string) 
 	}
 	d.shell, err = NewShell(config, Options{Ledger: d.scribe, Venue: d.venue, Settle: DefaultSettle,
 		Feed: func(resume map[string]time.Time) (market.Feed, error) {
-			feed := record(walk(11, bars, config.Agent.Instruments), resume, warmUp)
+			feed := record(walk(11, bars, config.Agent.Instruments), resume)
 			feed.pace = time.Second
 			return feed, nil
 		}})
@@ -198,6 +198,24 @@ func TestReduceOnlyOnlyReduces(t *testing.T) {
 		pass(time.Minute)
 		if status := d.shell.Status(); len(status.Positions) > 0 || status.Reason != ReasonReduceOnly || status.State != risk.Reducing {
 			t.Errorf("something was opened: %+v", status)
+		}
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A recording that is over must not keep an agent from closing its positions.
+func TestDeletionAfterTheEndOfTheData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, 120, "AAA", "BBB")
+		if status := d.until("the end of the data", replayed); len(status.Positions) == 0 {
+			t.Fatal("nothing is held, so nothing would be tested")
+		}
+		d.shell.Delete(true)
+		status := d.until("the end", func(s *Status) bool { return s.Finished })
+		if len(status.Positions) > 0 || d.openAtVenue() > 0 || status.Reason != ReasonFlat {
+			t.Errorf("%+v", status)
 		}
 		if err := d.stop(); err != nil {
 			t.Error(err)

@@ -53,7 +53,7 @@ func (c *Core) Status() Status {
 	status := Status{
 		Epoch: c.epoch, Generation: c.settings.Generation, Loop: c.loop,
 		Currency: c.config.Agent.Currency, Peak: c.peak, DayStartEquity: c.dayEquity, TradesToday: c.tradesToday,
-		Decisions: c.decisions, Fills: c.fills, OpenOrders: int32(len(c.open)),
+		Decisions: c.decisions, Fills: c.fills, OpenOrders: int32(len(c.open)), //nolint:gosec // a handful
 		LastDecision: c.lastDecision, LastBarTime: c.lastBar, Finished: c.Finished(),
 	}
 	if c.recovered || c.impairment.Reason == ReasonLedgerUnavailable {

@@ -41,10 +41,10 @@ func (v *Venue) match(o BookOrder, bar market.Bar) (order.Fill, bool) {
 		price, fee = o.Limit, v.config.MakerFee
 	}
 	quantity := o.Quantity - o.Filled
-	if done.parts == 0 && quantity > 1 && dice.below(uint64(order.Whole)) < uint64(v.config.PartialFill) {
+	if done.parts == 0 && quantity > 1 && dice.below(uint64(order.Whole)) < uint64(v.config.PartialFill) { //nolint:gosec // a share is never negative
 		// Between a fifth and four fifths fill first, the rest on a later bar.
 		percent := 20 + dice.below(61)
-		quantity = max(1, market.Quantity(mulDiv(uint64(quantity), percent, 100)))
+		quantity = max(1, market.Quantity(mulDiv(uint64(quantity), percent, 100))) //nolint:gosec // not more than the order's quantity
 	}
 	return order.Fill{
 		Venue: Name, Account: v.config.Account, TradeID: o.ID.String() + "-" + strconv.Itoa(done.parts+1),
@@ -72,7 +72,7 @@ func (v *Venue) taken(side order.Side, bar market.Bar, atOpen bool, dice *dice) 
 	}
 	quote := middle + market.Price(side)*half
 	most := uint64(max(v.config.Slippage.OfPrice(quote), 0))
-	return max(quote+market.Price(side)*market.Price(dice.below(most+1)), 1)
+	return max(quote+market.Price(side)*market.Price(dice.below(most+1)), 1) //nolint:gosec // below a price
 }
 
 // beyond reports whether a price is worse than the limit.
@@ -95,9 +95,9 @@ type dice struct{ state uint64 }
 func newDice(seed int64, id uuid.UUID, part int) dice {
 	hash := fnv.New64a()
 	var buffer [32]byte
-	binary.BigEndian.PutUint64(buffer[0:], uint64(seed))
+	binary.BigEndian.PutUint64(buffer[0:], uint64(seed)) //nolint:gosec // the bits are what counts
 	copy(buffer[8:], id[:])
-	binary.BigEndian.PutUint64(buffer[24:], uint64(part))
+	binary.BigEndian.PutUint64(buffer[24:], uint64(part)) //nolint:gosec // the bits are what counts
 	_, _ = hash.Write(buffer[:])
 	return dice{state: hash.Sum64()}
 }

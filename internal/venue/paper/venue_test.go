@@ -292,7 +292,8 @@ type scene struct {
 	bars    []market.PairBar
 }
 
-func drawScene(t *rapid.T, tb testing.TB) scene {
+func drawScene(tb testing.TB, t *rapid.T) scene {
+	tb.Helper()
 	s := scene{config: exact(tb)}
 	s.config.Slippage = order.Fraction(rapid.Int64Range(0, 5_000_000).Draw(t, "slippage"))
 	s.config.PartialFill = order.Fraction(rapid.SampledFrom([]int64{0, 500_000_000, int64(order.Whole)}).Draw(t, "partial"))
@@ -315,7 +316,8 @@ func drawScene(t *rapid.T, tb testing.TB) scene {
 
 // run plays the scene; with restarts the venue is opened anew before each bar,
 // and each bar comes twice.
-func (s *scene) run(t *rapid.T, tb testing.TB, restarts bool) map[string]order.Fill {
+func (s *scene) run(tb testing.TB, t *rapid.T, restarts bool) map[string]order.Fill {
+	tb.Helper()
 	book := NewMemoryBook()
 	v := open(tb, book, s.config)
 	for _, i := range s.intents {
@@ -350,9 +352,9 @@ func (s *scene) run(t *rapid.T, tb testing.TB, restarts bool) map[string]order.F
 func TestFillsAreWithinBounds(t *testing.T) {
 	parts := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		s := drawScene(rt, t)
-		fills := s.run(rt, t, false)
-		if again := s.run(rt, t, true); fmt.Sprint(again) != fmt.Sprint(fills) {
+		s := drawScene(t, rt)
+		fills := s.run(t, rt, false)
+		if again := s.run(t, rt, true); fmt.Sprint(again) != fmt.Sprint(fills) {
 			rt.Fatalf("restarts changed the fills:\n%v\n%v", fills, again)
 		}
 		quantity := map[uuid.UUID]market.Quantity{}
