@@ -57,6 +57,9 @@ func (o Outcome) Reason() string { return o.reason }
 // Message of the outcome, as it stands in the Ready condition.
 func (o Outcome) Message() string { return o.message }
 
+// After is when the object is looked at again; zero if a watch will tell.
+func (o Outcome) After() time.Duration { return o.after }
+
 // Stalled reports whether the user must act.
 func (o Outcome) Stalled() bool { return o.verdict == verdictStall }
 

@@ -175,7 +175,8 @@ func TestFinish(t *testing.T) {
 		{name: "a count is written without an event", change: func(p *v1alpha1.RiskPolicy) { p.Status.Agents = new(int32) }, outcome: Done("Ready", "well"), writes: 1, reason: "Ready"},
 		{name: "a change is written once and told once", change: nothing, outcome: Stall("InvalidSpec", "act"), writes: 1, told: 1, reason: "InvalidSpec"},
 		{name: "an error is written, told and retried", change: nothing, failure: broken, writes: 1, told: 1, fails: true, reason: "Retrying"},
-		{name: "a conflict says nothing about the object", change: nothing, failure: conflict, fails: true, reason: "Ready"},
+		{name: "a conflict says nothing about the object", change: nothing, failure: conflict, requeue: conflictPause, reason: "Ready"},
+		{name: "a write that was outrun is done again", change: nothing, outcome: Stall("InvalidSpec", "act"), writeFailure: conflict, writes: 1, requeue: conflictPause, reason: "InvalidSpec"},
 		{name: "a write that fails is retried and not told", change: nothing, outcome: Stall("InvalidSpec", "act").Again(time.Minute), writeFailure: broken, writes: 1, fails: true, reason: "InvalidSpec"},
 		{name: "an object that is gone is no error", change: nothing, outcome: Stall("InvalidSpec", "act"), writeFailure: gone, writes: 1, reason: "InvalidSpec"},
 	} {

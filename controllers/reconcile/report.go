@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -12,9 +13,13 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
+
+// conflictPause is what a cache needs to catch up with the API server.
+const conflictPause = 50 * time.Millisecond
 
 // Reporter ends every pass: it summarises, writes status once and only when it
 // differs, and tells of a change of Ready in an Event.
@@ -28,22 +33,36 @@ type Reporter struct {
 // read, after carries the new status. The returned result and error are what
 // Reconcile returns: never both.
 func (r *Reporter) Finish(ctx context.Context, before, after client.Object, outcome Outcome, err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return outrun(ctx, err), nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return ctrl.Result{}, err
+	}
 	if err != nil {
-		// A conflict or the operator's own end says nothing about the object.
-		if apierrors.IsConflict(err) || errors.Is(err, context.Canceled) {
-			return ctrl.Result{}, err
-		}
 		outcome = Wait(v1alpha1.ReasonRetrying, err.Error(), 0)
 	}
 	status := StatusOf(after)
 	status.Summarize(outcome, r.Clock.Now())
-	if writeErr := r.write(ctx, before, after); writeErr != nil {
+	writeErr := r.write(ctx, before, after)
+	if err == nil && apierrors.IsConflict(writeErr) {
+		return outrun(ctx, writeErr), nil
+	}
+	if writeErr != nil {
 		return ctrl.Result{}, errors.Join(err, writeErr)
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return outcome.result(), nil
+}
+
+// outrun ends a pass that began with an object which somebody else has changed
+// since. That says nothing about the object, and the change need not wake this
+// controller, so the pass is done again as soon as the cache has caught up.
+func outrun(ctx context.Context, err error) ctrl.Result {
+	log.FromContext(ctx).V(1).Info("the object was changed meanwhile", "conflict", err.Error())
+	return ctrl.Result{RequeueAfter: conflictPause}
 }
 
 func (r *Reporter) write(ctx context.Context, before, after client.Object) error {

@@ -44,7 +44,11 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) (outcome reconcile.Ou
 			return reconcile.Outcome{}, false, err
 		}
 		report(s)
-		return overdue(s, v1alpha1.ReasonTerminating, stillHeld(s)), false, nil
+		outcome := overdue(s, v1alpha1.ReasonTerminating, stillHeld(s))
+		if s.step == stepBackOff {
+			outcome = outcome.Again(revivePause(s, s.pod))
+		}
+		return outcome, false, nil
 	}
 	s.step = nextStep(s, "", false)
 	report(s)

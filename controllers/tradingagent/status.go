@@ -40,7 +40,10 @@ func report(s *scope) reconcile.Outcome {
 	case podAvailable.Reason == v1alpha1.ReasonImagePull:
 		return reconcile.Stall(podAvailable.Reason, podAvailable.Message)
 	case needsUser(s.trading()):
-		return reconcile.Stall(s.trading().Reason, s.trading().Message)
+		return reconcile.Stall(s.trading().Reason, messageOf(s.trading()))
+	case podAvailable.Reason == v1alpha1.ReasonPodStarting && s.trading() != nil && s.trading().State != v1alpha1.TradingEnabled:
+		// A process that runs and says why it is not ready says it best.
+		return reconcile.Wait(s.trading().Reason, messageOf(s.trading()), 0)
 	case podAvailable.Status != metav1.ConditionTrue:
 		return reconcile.Wait(podAvailable.Reason, podAvailable.Message, 0)
 	case venue.Status != metav1.ConditionTrue:
@@ -48,7 +51,7 @@ func report(s *scope) reconcile.Outcome {
 	case s.trading().ObservedGeneration != s.agent.Generation:
 		return reconcile.Wait(v1alpha1.ReasonSpecNotInForce, fmt.Sprintf("the agent's process acts on generation %d of the spec, the newest is %d", s.trading().ObservedGeneration, s.agent.Generation), 0)
 	}
-	return reconcile.Done(s.trading().Reason, s.trading().Message)
+	return reconcile.Done(s.trading().Reason, messageOf(s.trading()))
 }
 
 // needsUser reports whether the agent has met something that it cannot get out
@@ -56,6 +59,20 @@ func report(s *scope) reconcile.Outcome {
 func needsUser(trading *v1alpha1.TradingStatus) bool {
 	return trading != nil &&
 		(trading.Reason == v1alpha1.ReasonPositionMismatch || trading.Reason == v1alpha1.ReasonDataUnavailable)
+}
+
+// messageOf is what the agent says, or what its reason means where it says no
+// more.
+func messageOf(trading *v1alpha1.TradingStatus) string {
+	if trading.Message != "" {
+		return trading.Message
+	}
+	for _, reason := range v1alpha1.Reasons() {
+		if reason.Word == trading.Reason {
+			return reason.Meaning
+		}
+	}
+	return ""
 }
 
 // reportPod names the one pod that may speak for the agent. A pod that is ending
@@ -162,7 +179,7 @@ func reportTrading(s *scope) {
 	if trading.Epoch > 0 && trading.ReconciledEpoch == trading.Epoch {
 		status.Set(v1alpha1.ConditionVenueReconciled, metav1.ConditionTrue, v1alpha1.ReasonVenueReconciled, fmt.Sprintf("ledger and venue agree for epoch %d", trading.Epoch), s.now)
 	} else {
-		reason, message := trading.Reason, trading.Message
+		reason, message := trading.Reason, messageOf(trading)
 		if trading.State == v1alpha1.TradingEnabled {
 			reason, message = v1alpha1.ReasonVenueReconciling, "the agent is comparing its ledger with its venue"
 		}
@@ -172,5 +189,5 @@ func reportTrading(s *scope) {
 	if trading.State == v1alpha1.TradingEnabled {
 		enabled = metav1.ConditionTrue
 	}
-	status.Set(v1alpha1.ConditionTradingEnabled, enabled, trading.Reason, trading.Message, s.now)
+	status.Set(v1alpha1.ConditionTradingEnabled, enabled, trading.Reason, messageOf(trading), s.now)
 }

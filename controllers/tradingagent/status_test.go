@@ -63,6 +63,12 @@ func TestReport(t *testing.T) {
 			s.pod.Status.Conditions[0].Status = corev1.ConditionFalse
 			return s
 		}},
+		{name: "a process that runs says best why it is not ready", reason: v1alpha1.ReasonLedgerUnavailable, scope: func() *scope {
+			s := withTrading(whole())
+			s.pod.Status.Conditions[0].Status = corev1.ConditionFalse
+			s.agent.Status.Trading.State, s.agent.Status.Trading.Reason = v1alpha1.TradingReduceOnly, v1alpha1.ReasonLedgerUnavailable
+			return s
+		}},
 		{name: "a process that keeps failing", reason: v1alpha1.ReasonPodFailed, scope: func() *scope {
 			s := withPod(whole())
 			s.pod.Status.Conditions[0].Status = corev1.ConditionFalse
