@@ -201,7 +201,7 @@ func Sweep(l Layout) (removed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, pid := range cgroup.Processes(hierarchies, Group) {
+	for _, pid := range lingering(hierarchies, 2*time.Second) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err == nil {
 			removed = append(removed, fmt.Sprintf("stray process %d", pid))
 		}
@@ -217,6 +217,16 @@ func Sweep(l Layout) (removed []string, err error) {
 		return removed, err
 	}
 	return removed, network.Detach(2 * time.Second)
+}
+
+// lingering returns the processes in the box's cgroups that do not die by themselves within wait.
+func lingering(hierarchies []cgroup.Hierarchy, wait time.Duration) []int {
+	for deadline := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+		pids := cgroup.Processes(hierarchies, Group)
+		if len(pids) == 0 || time.Now().After(deadline) {
+			return pids
+		}
+	}
 }
 
 // Purge removes the state directory. It refuses while anything is mounted
