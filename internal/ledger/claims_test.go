@@ -126,7 +126,7 @@ func TestReleaseAndAdoption(t *testing.T) {
 				t.Errorf("the deleted agent still holds %d positions", left)
 			}
 		}
-		if s := load(t, b, acquire(t, b, trader("heir", btc))); s.Adopted != nil || s.Positions["BTC-USD"] != short {
+		if s := load(t, b, acquire(t, b, trader("heir", btc))); len(s.Adopted) != 1 || s.Positions["BTC-USD"] != short || s.Cash != money("10040") {
 			t.Errorf("the next epoch adopted again: %+v", s)
 		}
 		if _, err := b.Acquire(t.Context(), trader("old", btc)); !errors.Is(err, ledger.ErrPairClaimed) {

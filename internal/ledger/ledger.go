@@ -155,8 +155,9 @@ type Snapshot struct {
 	LastDecided map[string]time.Time
 	// OpenedAt is the market time at which the current position was opened, by pair.
 	OpenedAt map[string]time.Time
-	// Adopted lists the positions that this epoch took over from agents that
-	// are gone, by pair.
+	// Adopted lists the positions of its pairs that the agent has ever taken
+	// over from agents that are gone, the oldest first: with its own fills they
+	// explain its positions.
 	Adopted []Adoption
 }
 

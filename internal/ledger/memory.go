@@ -109,7 +109,6 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 		Newest:       agent.newest,
 		LastDecided:  map[string]time.Time{},
 		OpenedAt:     map[string]time.Time{},
-		Adopted:      slices.Clone(agent.adopted),
 	}
 	// Without its tick a price means nothing.
 	if _, err := agent.instrument(agent.newest.Pair); err != nil {
@@ -125,6 +124,11 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 			decision.Reasoning = bytes.Clone(agent.last.Reasoning)
 		}
 		snapshot.LastDecision = &decision
+	}
+	for _, adopted := range agent.adopted {
+		if _, err := agent.instrument(adopted.Pair); err == nil {
+			snapshot.Adopted = append(snapshot.Adopted, adopted)
+		}
 	}
 	for _, o := range agent.open {
 		snapshot.OpenOrders = append(snapshot.OpenOrders, o.Order)

@@ -30,7 +30,7 @@ func (m *Memory) Acquire(_ context.Context, agent Agent) (Lease, error) {
 		stored.cash[agent.Currency] = agent.Balance
 		m.agents[agent.UID] = stored
 	}
-	stored.Agent, stored.released, stored.adopted = agent, false, nil
+	stored.Agent, stored.released = agent, false
 	stored.epoch++
 	m.claim(stored)
 	return Lease{Agent: agent, Epoch: stored.epoch}, nil

@@ -171,7 +171,7 @@ func loadAdoptions(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) err
 		FROM trading.adoptions a
 		JOIN trading.agents f ON f.uid = a.from_agent_uid
 		JOIN trading.claims c ON c.agent_uid = a.agent_uid AND c.pair = a.pair
-		WHERE a.agent_uid = $1 AND a.epoch = $2 ORDER BY a.pair`, lease.Agent.UID, lease.Epoch)
+		WHERE a.agent_uid = $1 ORDER BY a.epoch, a.pair`, lease.Agent.UID)
 	if err != nil {
 		return err
 	}

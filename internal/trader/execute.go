@@ -12,6 +12,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
 
 // execute carries out one command and returns what came of it. It fails only on
@@ -242,12 +243,12 @@ func (s *Shell) reconcile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading what the ledger holds: %w", err)
 	}
+	held := s.adopted(snapshot)
 	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
 	s.cursor = ""
 	var seen int64
-	held := map[string]market.Quantity{}
 	book := func(fill order.Fill) error {
 		seen++
 		held[fill.Pair] += fill.Quantity * market.Quantity(fill.Side)
@@ -274,11 +275,26 @@ func (s *Shell) reconcile(ctx context.Context) error {
 	if snapshot, err = s.options.Ledger.Load(ctx, s.lease); err != nil {
 		return fmt.Errorf("loading what the ledger holds: %w", err)
 	}
-	if err := compare(held, snapshot); err != nil {
+	if err := compare(held, snapshot, s.config.Agent.Instruments); err != nil {
 		return err
 	}
 	s.options.Log.Info("ledger and venue agree", "epoch", s.lease.Epoch, "fills", snapshot.Fills, "openOrders", len(snapshot.OpenOrders))
 	return s.dispatch(ctx, Recovered{Epoch: s.lease.Epoch, Snapshot: snapshot})
+}
+
+// adopted tells the venue of the positions that the agent took over, and returns
+// them by pair.
+func (s *Shell) adopted(snapshot ledger.Snapshot) map[string]market.Quantity {
+	held := map[string]market.Quantity{}
+	openings := make([]paper.Opening, 0, len(snapshot.Adopted))
+	for _, a := range snapshot.Adopted {
+		held[a.Pair] += a.Quantity
+		openings = append(openings, paper.Opening{Pair: a.Pair, Quantity: a.Quantity, Cost: a.Cost})
+	}
+	if adopter, ok := s.options.Venue.(Adopter); ok && len(openings) > 0 {
+		adopter.Adopt(openings)
+	}
+	return held
 }
 
 // catchUp lets the venue take the bars that it has missed.
@@ -345,16 +361,13 @@ func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
 	return nil
 }
 
-// compare refuses to trade on positions that the venue's fills do not explain.
-func compare(held map[string]market.Quantity, snapshot ledger.Snapshot) error {
-	for pair, position := range snapshot.Positions {
-		if held[pair] != position.Quantity {
-			return fmt.Errorf("%s: the ledger holds %d lots and the venue %d: %w", pair, position.Quantity, held[pair], errMismatch)
-		}
-	}
-	for pair, quantity := range held {
-		if quantity != snapshot.Positions[pair].Quantity {
-			return fmt.Errorf("%s: the venue holds %d lots and the ledger %d: %w", pair, quantity, snapshot.Positions[pair].Quantity, errMismatch)
+// compare refuses to trade on positions that the venue's fills, and what was
+// taken over, do not explain.
+func compare(held map[string]market.Quantity, snapshot ledger.Snapshot, instruments []market.Instrument) error {
+	for i := range instruments {
+		pair := instruments[i].Pair
+		if booked := snapshot.Positions[pair].Quantity; held[pair] != booked {
+			return fmt.Errorf("%s: the ledger holds %d lots and the venue %d: %w", pair, booked, held[pair], errMismatch)
 		}
 	}
 	return nil

@@ -287,7 +287,7 @@ func (w *world) judge(ctx context.Context) {
 	if !maps.Equal(executed, w.booked) || snapshot.Fills != int64(len(executed)) {
 		w.t.Fatalf("the book has %d fills, the ledger booked %d and counts %d", len(executed), len(w.booked), snapshot.Fills)
 	}
-	if err := compare(held, snapshot); err != nil {
+	if err := compare(held, snapshot, w.config.Agent.Instruments); err != nil {
 		w.t.Fatalf("%v", err)
 	}
 	if cash != snapshot.Cash || cash != w.shell.core.cash {

@@ -16,6 +16,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
 
 const (
@@ -40,6 +41,11 @@ const (
 // BarTaker is a venue that fills orders against the agent's own market data.
 type BarTaker interface {
 	OnBar(ctx context.Context, bar market.PairBar) ([]order.Fill, error)
+}
+
+// Adopter is a venue that must be told of positions that the agent took over.
+type Adopter interface {
+	Adopt(openings []paper.Opening)
 }
 
 // Options connect a core to the world.

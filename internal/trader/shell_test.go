@@ -205,6 +205,49 @@ func TestReduceOnlyOnlyReduces(t *testing.T) {
 	})
 }
 
+// The next agent on the account takes over what a deleted one has kept, and can
+// close it.
+func TestKeptPositionsAreTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, 2000, "AAA", "BBB")
+		d.until("two positions", func(s *Status) bool { return holding(s) && len(s.Positions) == 2 })
+		d.shell.Delete(false)
+		kept := d.until("the end", func(s *Status) bool { return s.Finished })
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.scribe.Ledger.(*ledger.Memory).Release(t.Context(), d.shell.config.Agent.UID); err != nil {
+			t.Fatal(err)
+		}
+		config, account := setup(t, "AAA", "BBB")
+		config.Agent.UID, config.Settings.Trading = "heir-uid", risk.Reducing
+		d.book = paper.NewMemoryBook()
+		simulated, err := paper.New(d.book, account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := d.shell.options
+		options.Venue = simulated
+		if d.shell, err = NewShell(config, options); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		d.cancel = cancel
+		go func() { d.ended <- d.shell.Run(ctx) }()
+		status := d.until("agreement", func(s *Status) bool { return s.Ready() })
+		for i, position := range status.Positions {
+			if position.Position != kept.Positions[i].Position {
+				t.Errorf("taken over: %+v; kept: %+v", position, kept.Positions[i])
+			}
+		}
+		d.shell.Delete(true)
+		d.until("flat", func(s *Status) bool { return s.Finished && s.Reason == ReasonFlat && s.Fills > 1 })
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A recording that is over must not keep an agent from closing its positions.
 func TestDeletionAfterTheEndOfTheData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

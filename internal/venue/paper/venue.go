@@ -55,6 +55,7 @@ type Venue struct {
 	book        Book
 	config      Config
 	instruments map[string]market.Instrument
+	openings    []Opening
 	// What the book's fills come to. It is read again whenever a write to the
 	// book may have failed half-way.
 	loaded    bool
@@ -75,7 +76,7 @@ var _ venue.Venue = (*Venue)(nil)
 
 // New opens the venue on its book.
 func New(book Book, config Config) (*Venue, error) {
-	v := &Venue{book: book, config: config, instruments: map[string]market.Instrument{}}
+	v := &Venue{book: book, config: config, instruments: map[string]market.Instrument{}, prices: map[string]market.Price{}}
 	for _, instrument := range config.Instruments {
 		if instrument.Quote != config.Currency {
 			return nil, fmt.Errorf("paper account in %s cannot trade %s, which is quoted in %s; choose a pair quoted in %s",
@@ -86,12 +87,27 @@ func New(book Book, config Config) (*Venue, error) {
 	return v, nil
 }
 
+// Opening is a position that the account did not buy here: its agent took it
+// over, at its cost, from one that is gone. Each agent has a book of its own, so
+// the venue has to be told.
+type Opening struct {
+	Pair     string
+	Quantity market.Quantity
+	Cost     market.Money
+}
+
+// Adopt sets the positions that fills come on top of.
+func (v *Venue) Adopt(openings []Opening) { v.openings, v.loaded = openings, false }
+
 // load brings cash and positions up to the book's newest fill.
 func (v *Venue) load(ctx context.Context) error {
 	if !v.loaded {
 		v.cursor, v.cash = "", v.config.Balance
-		v.positions, v.prices = map[string]market.Quantity{}, map[string]market.Price{}
-		v.executed = map[uuid.UUID]execution{}
+		v.positions, v.executed = map[string]market.Quantity{}, map[uuid.UUID]execution{}
+		for _, opening := range v.openings {
+			v.positions[opening.Pair] += opening.Quantity
+			v.cash -= opening.Cost
+		}
 	}
 	for {
 		fills, cursor, err := v.book.Fills(ctx, v.cursor)
