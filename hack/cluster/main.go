@@ -18,15 +18,20 @@ func main() {
 	if len(os.Args) == 3 {
 		enterBox(os.Args[1], os.Args[2])
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := cli.New().ExecuteContext(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = errors.New("interrupted: `up` continues from here, `down` removes what there is")
-		}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "\nerror:", err)
 		os.Exit(1)
 	}
+}
+
+func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := cli.New().ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted: `up` continues from here, `down` removes what there is")
+	}
+	return err
 }
 
 // enterBox is how this program starts again inside the cluster's namespaces.

@@ -58,7 +58,7 @@ func Render(data any) ([]byte, error) {
 
 // Join joins manifests into one.
 func Join(docs ...[]byte) []byte {
-	var texts []string
+	texts := make([]string, 0, len(docs))
 	for _, d := range docs {
 		texts = append(texts, strings.TrimSpace(string(d)))
 	}

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ const secrets = "/run/secrets/postgres"
 func main() {
 	bin, data := os.Getenv("PGBIN"), os.Getenv("PGDATA")
 	if bin == "" || data == "" {
-		fail(fmt.Errorf("PGBIN and PGDATA must be set"))
+		fail(errors.New("PGBIN and PGDATA must be set"))
 	}
 	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); os.IsNotExist(err) {
 		if err := create(bin, data); err != nil {
@@ -45,7 +46,7 @@ func create(bin, data string) error {
 		return err
 	}
 	if strings.ContainsAny(string(password), "'\\\n") {
-		return fmt.Errorf("agent-password must not contain quotes, backslashes or line breaks")
+		return errors.New("agent-password must not contain quotes, backslashes or line breaks")
 	}
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata="+temp, "--username=postgres",
 		"--pwfile="+filepath.Join(secrets, "postgres-password"), "--auth=scram-sha-256",

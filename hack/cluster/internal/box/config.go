@@ -16,33 +16,38 @@ import (
 const (
 	// Group is the cluster's cgroup in every hierarchy of the host.
 	Group = "trading-cluster"
-	// InitCommand and RunCommand are the hidden arguments with which the binary enters the box.
+	// InitCommand is the hidden argument with which the binary enters the box.
 	InitCommand = "box-init"
-	RunCommand  = "box-run"
+	// RunCommand is that of the second half, after joining the cgroups.
+	RunCommand = "box-run"
 )
 
 // Config is everything the box needs to know; it is stored in its state directory.
 type Config struct {
-	Hostname  string
-	Network   network.Plan
-	Processes []Process
+	Hostname  string       `json:"hostname"`
+	Network   network.Plan `json:"network"`
+	Processes []Process    `json:"processes"`
 	// Supervisor is the hash of the supervisor's program; Start sets it.
-	Supervisor string
+	Supervisor string `json:"supervisor"`
 	// Client is the certificate that https probes present; CA is what they trust.
-	Client Credentials
+	Client Credentials `json:"client"`
 }
 
 // Credentials are paths of PEM files.
-type Credentials struct{ CA, Cert, Key string }
+type Credentials struct {
+	CA   string `json:"ca"`
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+}
 
 // Process is one supervised daemon.
 type Process struct {
-	Name string
-	Args []string // Args[0] is the absolute path of the program
-	Env  []string
+	Name string   `json:"name"`
+	Args []string `json:"args"` // Args[0] is the absolute path of the program
+	Env  []string `json:"env,omitempty"`
 	// After lists what must answer before each start:
 	// tcp://host:port, unix:///path or https://host:port/path.
-	After []string
+	After []string `json:"after,omitempty"`
 }
 
 // Layout names the files of a state directory.

@@ -45,8 +45,8 @@ func (s *supervisor) handler() http.Handler {
 }
 
 // Status asks the supervisor for its processes.
-func Status(l Layout) ([]State, error) {
-	body, err := call(l, http.MethodGet, "/processes")
+func Status(ctx context.Context, l Layout) ([]State, error) {
+	body, err := call(ctx, l, http.MethodGet, "/processes")
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func Status(l Layout) ([]State, error) {
 // Signal sends a signal to a daemon of the box or, for any other name, to every
 // process in it that runs a program of that name, and returns how many it
 // reached. The supervisor starts a daemon again, the kubelet a container.
-func Signal(l Layout, name string, sig syscall.Signal) (reached int, err error) {
-	body, err := call(l, http.MethodPost, "/processes/"+url.PathEscape(name)+"/signal?signal="+unix.SignalName(sig))
+func Signal(ctx context.Context, l Layout, name string, sig syscall.Signal) (reached int, err error) {
+	body, err := call(ctx, l, http.MethodPost, "/processes/"+url.PathEscape(name)+"/signal?signal="+unix.SignalName(sig))
 	if err != nil {
 		return 0, err
 	}
@@ -72,8 +72,8 @@ func Signal(l Layout, name string, sig syscall.Signal) (reached int, err error) 
 	return len(pids), nil
 }
 
-func call(l Layout, method, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func call(ctx context.Context, l Layout, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

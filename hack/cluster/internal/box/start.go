@@ -1,6 +1,8 @@
 package box
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,12 +19,17 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/cgroup"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
+
+const pollEvery = 10 * time.Millisecond
+
+var errEnded = errors.New("it has ended")
 
 // Start makes sure that a box with this configuration runs and reports whether
 // it started one. A box of another configuration, or of another version of this
 // program, is stopped first; its data stay.
-func Start(l Layout, config Config) (started bool, err error) {
+func Start(ctx context.Context, l Layout, config Config) (started bool, err error) {
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		return false, fmt.Errorf("read this executable: %w", err)
@@ -30,15 +37,15 @@ func Start(l Layout, config Config) (started bool, err error) {
 	config.Supervisor = fmt.Sprintf("%x", sha256.Sum256(self))
 	if pid, ok := Running(l); ok {
 		if old, err := l.ReadConfig(); err == nil && reflect.DeepEqual(old, config) {
-			if _, err := Status(l); err == nil {
+			if _, err := Status(ctx, l); err == nil {
 				return false, nil
 			}
 		}
-		if err := kill(pid); err != nil {
+		if err := kill(ctx, pid); err != nil {
 			return false, err
 		}
 	}
-	if _, err := Sweep(l); err != nil {
+	if _, err := Sweep(ctx, l); err != nil {
 		return false, err
 	}
 	if err := l.writeConfig(config); err != nil {
@@ -49,13 +56,13 @@ func Start(l Layout, config Config) (started bool, err error) {
 	if err := replaceFile(supervisor, self, 0o700); err != nil {
 		return false, fmt.Errorf("install the supervisor: %w", err)
 	}
-	return true, launch(l, config, supervisor)
+	return true, launch(ctx, l, config, supervisor)
 }
 
 // launch clones the supervisor into its namespaces, links it to the host's
 // network, records it, and only then lets it go on: a child whose parent dies
 // before reads the end of the pipe and leaves.
-func launch(l Layout, config Config, supervisor string) error {
+func launch(ctx context.Context, l Layout, config Config, supervisor string) error {
 	wait, goAhead, err := os.Pipe()
 	if err != nil {
 		return err
@@ -99,16 +106,17 @@ func launch(l Layout, config Config, supervisor string) error {
 	if _, err := goAhead.Write([]byte{1}); err != nil {
 		return abandon(fmt.Errorf("let the supervisor go on: %w", err))
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if _, err := Status(l); err == nil {
-			return nil
-		}
-		if _, ok := Running(l); !ok {
-			break
-		}
+	var up, alive bool
+	err = poll.Until(ctx, pollEvery, 10*time.Second, func() bool {
+		_, err := Status(ctx, l)
+		up = err == nil
+		_, alive = Running(l)
+		return up || !alive
+	})
+	if err != nil || !up {
+		return fmt.Errorf("the supervisor did not come up, see %s: %w", l.Log("supervisor"), cmp.Or(err, errEnded))
 	}
-	_, _ = process.Wait()
-	return fmt.Errorf("the supervisor did not come up, see %s", l.Log("supervisor"))
+	return nil
 }
 
 // replaceFile writes path in one step.
@@ -165,7 +173,7 @@ func startTime(pid int) (string, error) {
 }
 
 // kill ends the box and waits until its supervisor, and with it everything inside, is gone.
-func kill(pid int) error {
+func kill(ctx context.Context, pid int) error {
 	started, err := startTime(pid)
 	if err != nil {
 		return nil //nolint:nilerr // gone already
@@ -173,40 +181,40 @@ func kill(pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("kill the supervisor (pid %d): %w", pid, err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if now, err := startTime(pid); err != nil || now != started {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the supervisor (pid %d) does not die: a process in it hangs in the kernel, see dmesg", pid)
-		}
+	err = poll.Until(ctx, pollEvery, 30*time.Second, func() bool {
+		now, err := startTime(pid)
+		return err != nil || now != started
+	})
+	if err != nil {
+		return fmt.Errorf("the supervisor (pid %d) does not die, a process in it may hang in the kernel, see dmesg: %w", pid, err)
 	}
+	return nil
 }
 
 // Stop kills the box and removes its cgroups, and says what it removed.
-func Stop(l Layout) (removed []string, err error) {
+func Stop(ctx context.Context, l Layout) (removed []string, err error) {
 	if pid, ok := Running(l); ok {
-		if err := kill(pid); err != nil {
+		if err := kill(ctx, pid); err != nil {
 			return nil, err
 		}
 		removed = append(removed, fmt.Sprintf("supervisor (pid %d) with all its processes, mounts, interfaces and packet filter rules", pid))
 	}
-	swept, err := Sweep(l)
+	swept, err := Sweep(ctx, l)
 	return append(removed, swept...), err
 }
 
 // Sweep removes what a dead box left: strays in its cgroups, the cgroups, the link.
-func Sweep(l Layout) (removed []string, err error) {
+func Sweep(ctx context.Context, l Layout) (removed []string, err error) {
 	hierarchies, err := cgroup.Hierarchies()
 	if err != nil {
 		return nil, err
 	}
-	for _, pid := range lingering(hierarchies, 2*time.Second) {
+	for _, pid := range lingering(ctx, hierarchies) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err == nil {
 			removed = append(removed, fmt.Sprintf("stray process %d", pid))
 		}
 	}
-	groups, err := cgroup.Remove(hierarchies, Group, 10*time.Second)
+	groups, err := cgroup.Remove(ctx, hierarchies, Group, 10*time.Second)
 	if len(groups) > 0 {
 		removed = append(removed, fmt.Sprintf("%d cgroups below %s/*/%s", len(groups), cgroup.Root, Group))
 	}
@@ -216,17 +224,17 @@ func Sweep(l Layout) (removed []string, err error) {
 	if err := os.Remove(l.Record()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return removed, err
 	}
-	return removed, network.Detach(2 * time.Second)
+	return removed, network.Detach(ctx, 2*time.Second)
 }
 
-// lingering returns the processes in the box's cgroups that do not die by themselves within wait.
-func lingering(hierarchies []cgroup.Hierarchy, wait time.Duration) []int {
-	for deadline := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
-		pids := cgroup.Processes(hierarchies, Group)
-		if len(pids) == 0 || time.Now().After(deadline) {
-			return pids
-		}
-	}
+// lingering returns the processes in the box's cgroups that do not die by
+// themselves within two seconds.
+func lingering(ctx context.Context, hierarchies []cgroup.Hierarchy) (pids []int) {
+	_ = poll.Until(ctx, pollEvery, 2*time.Second, func() bool {
+		pids = cgroup.Processes(hierarchies, Group)
+		return len(pids) == 0
+	}) // what is left when the time is over is the answer
+	return pids
 }
 
 // Purge removes the state directory. It refuses while anything is mounted

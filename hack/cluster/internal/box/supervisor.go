@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
 
 const (
@@ -95,7 +97,7 @@ func (s *supervisor) keep(process Process) {
 		}
 		fmt.Fprintf(os.Stderr, "%s %s ended: %v; again in %s\n", time.Now().Format(time.RFC3339), process.Name, err, backoff)
 		s.set(process.Name, func(st *State) { st.Phase, st.PID, st.LastExit = "BackOff", 0, err.Error() })
-		time.Sleep(backoff)
+		<-time.After(backoff)
 		backoff = min(2*backoff, maxBackoff)
 	}
 }
@@ -226,9 +228,7 @@ func running(proc, name string) ([]int, error) {
 // await returns when every probe has answered once.
 func (s *supervisor) await(probes []string) {
 	for _, probe := range probes {
-		for s.answer(probe) != nil {
-			time.Sleep(probeEvery)
-		}
+		_ = poll.Until(context.Background(), probeEvery, 0, func() bool { return s.answer(probe) == nil }) // for as long as it takes
 	}
 }
 
@@ -301,7 +301,7 @@ func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	return net.Listen("unix", path)
+	return new(net.ListenConfig).Listen(context.Background(), "unix", path)
 }
 
 func describe(status syscall.WaitStatus) string {

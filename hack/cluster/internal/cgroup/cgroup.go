@@ -5,6 +5,7 @@ package cgroup
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
 
 // Root is where every hierarchy is mounted, on the host and in the box.
@@ -194,21 +197,19 @@ func Processes(hierarchies []Hierarchy, group string) []int {
 
 // Remove removes group and all below it in every hierarchy and returns the
 // directories removed. Processes must be gone or dying: it retries until wait is over.
-func Remove(hierarchies []Hierarchy, group string, wait time.Duration) ([]string, error) {
-	deadline := time.Now().Add(wait)
+func Remove(ctx context.Context, hierarchies []Hierarchy, group string, wait time.Duration) ([]string, error) {
 	var removed []string
 	for _, h := range hierarchies {
 		top := filepath.Join(h.Mount, group)
-		for {
-			gone, err := removeTree(top)
+		var last error
+		err := poll.Until(ctx, 20*time.Millisecond, wait, func() bool {
+			var gone []string
+			gone, last = removeTree(top)
 			removed = append(removed, gone...)
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				return removed, fmt.Errorf("cgroup %s is still in use: %w", top, err)
-			}
-			time.Sleep(20 * time.Millisecond)
+			return last == nil
+		})
+		if err != nil {
+			return removed, fmt.Errorf("remove cgroup %s: %w", top, errors.Join(err, last))
 		}
 	}
 	return removed, nil

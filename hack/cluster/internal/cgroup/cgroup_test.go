@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const hybrid = `28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -47,7 +48,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestRemoveOfAbsentGroupIsQuiet(t *testing.T) {
-	removed, err := Remove([]Hierarchy{{Mount: t.TempDir()}}, "absent", 0)
+	removed, err := Remove(t.Context(), []Hierarchy{{Mount: t.TempDir()}}, "absent", time.Second)
 	if err != nil || len(removed) > 0 {
 		t.Errorf("got %v, %v", removed, err)
 	}

@@ -89,12 +89,12 @@ func (a *app) kubectl() kube.Kubectl {
 
 // exclusive keeps two up or down from working at once. The kernel releases an
 // abstract socket with the process, so there is no lock file to go stale.
-func exclusive() (func(), error) {
-	listener, err := net.Listen("unix", "@trading-cluster")
+func exclusive(ctx context.Context) (func(), error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", "@trading-cluster")
 	if err != nil {
 		return nil, errors.New("another up or down is at work on this machine: wait for it or interrupt it")
 	}
-	return func() { listener.Close() }, nil
+	return func() { _ = listener.Close() }, nil
 }
 
 func needRoot() error {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,12 +31,12 @@ func (a *app) downCommand() *cobra.Command {
 			if err := needRoot(); err != nil {
 				return err
 			}
-			unlock, err := exclusive()
+			unlock, err := exclusive(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer unlock()
-			return a.down()
+			return a.down(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&cluster, "cluster", "local", "local or kind")
@@ -43,8 +44,8 @@ func (a *app) downCommand() *cobra.Command {
 }
 
 // down removes the box, what it left, and the state; it can run at any time.
-func (a *app) down() error {
-	removed, err := box.Stop(a.layout)
+func (a *app) down(ctx context.Context) error {
+	removed, err := box.Stop(ctx, a.layout)
 	for _, what := range removed {
 		a.log.Printf("  removed %s", what)
 	}
@@ -82,8 +83,8 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show the cluster's processes",
-		RunE: func(*cobra.Command, []string) error {
-			states, err := box.Status(a.layout)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			states, err := box.Status(cmd.Context(), a.layout)
 			if err != nil {
 				return err
 			}

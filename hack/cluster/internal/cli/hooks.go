@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"syscall"
 
@@ -19,12 +20,12 @@ func (a *app) killCommand() *cobra.Command {
 			"  cluster kill trading-agent\n" +
 			"  cluster kill kube-apiserver --signal SIGSTOP",
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			sig := unix.SignalNum(name)
 			if sig == 0 {
 				return fmt.Errorf("--signal %q: use a name such as SIGKILL, SIGTERM, SIGSTOP or SIGCONT", name)
 			}
-			return a.signal(args[0], sig)
+			return a.signal(cmd.Context(), args[0], sig)
 		},
 	}
 	cmd.Flags().StringVar(&name, "signal", "SIGKILL", "the signal's name")
@@ -36,14 +37,14 @@ func (a *app) restartCommand() *cobra.Command {
 		Use:   "restart PROGRAM",
 		Short: "End a daemon of the cluster politely; the supervisor starts it again",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.signal(args[0], unix.SIGTERM)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.signal(cmd.Context(), args[0], unix.SIGTERM)
 		},
 	}
 }
 
-func (a *app) signal(program string, sig syscall.Signal) error {
-	reached, err := box.Signal(a.layout, program, sig)
+func (a *app) signal(ctx context.Context, program string, sig syscall.Signal) error {
+	reached, err := box.Signal(ctx, a.layout, program, sig)
 	if err == nil {
 		fmt.Printf("%s: %s to %d processes\n", program, unix.SignalName(sig), reached)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/node"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
 
 // ownImages are the project's programs by the name of their image.
@@ -78,17 +80,14 @@ func (a *app) load(ctx context.Context, img *image.Image) error {
 }
 
 func (a *app) waitContainerd(ctx context.Context) error {
-	deadline := time.Now().Add(time.Minute)
-	for {
-		_, err := a.ctr(ctx, nil, "version")
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("containerd does not answer, see %s: %w", a.layout.Log("containerd"), err)
-		}
-		time.Sleep(100 * time.Millisecond)
+	var last error
+	if err := poll.Until(ctx, 100*time.Millisecond, time.Minute, func() bool {
+		_, last = a.ctr(ctx, nil, "version")
+		return last == nil
+	}); err != nil {
+		return fmt.Errorf("containerd does not answer, see %s: %w", a.layout.Log("containerd"), errors.Join(err, last))
 	}
+	return nil
 }
 
 func (a *app) ctr(ctx context.Context, in io.Reader, args ...string) (string, error) {

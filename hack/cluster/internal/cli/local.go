@@ -109,7 +109,7 @@ func (c *localCluster) start(ctx context.Context) error {
 		if err := relink(c.layout.Bin("kubectl"), c.local("kubectl")); err != nil {
 			return err
 		}
-		_, err = box.Start(c.layout, config)
+		_, err = box.Start(ctx, c.layout, config)
 		return err
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/manifests"
 )
 
@@ -34,17 +35,14 @@ func applyWorkload(ctx context.Context, k kube.Kubectl, namespace, resource stri
 }
 
 func (a *app) waitAPI(ctx context.Context) error {
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		_, err := a.kubectl().Output(ctx, "get", "--raw", "/readyz")
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the API server is not ready, see %s: %w", a.layout.Log("kube-apiserver"), err)
-		}
-		time.Sleep(100 * time.Millisecond)
+	var last error
+	if err := poll.Until(ctx, 100*time.Millisecond, 2*time.Minute, func() bool {
+		_, last = a.kubectl().Output(ctx, "get", "--raw", "/readyz")
+		return last == nil
+	}); err != nil {
+		return fmt.Errorf("the API server is not ready, see %s: %w", a.layout.Log("kube-apiserver"), errors.Join(err, last))
 	}
+	return nil
 }
 
 // installPrograms links the cached programs into the state directory, where

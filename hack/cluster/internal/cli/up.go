@@ -69,7 +69,7 @@ func (a *app) upLocal(ctx context.Context, o options) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	unlock, err := exclusive()
+	unlock, err := exclusive(ctx)
 	if err != nil {
 		return err
 	}

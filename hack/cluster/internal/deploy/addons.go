@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/manifests"
 )
 
@@ -70,7 +71,9 @@ func readCredentials(secret string) (manifests.Credentials, error) {
 	if strings.TrimSpace(secret) == "" {
 		return manifests.Credentials{PostgresPassword: password(), AgentPassword: password()}, nil
 	}
-	var object struct{ Data map[string][]byte }
+	var object struct {
+		Data map[string][]byte `json:"data"`
+	}
 	if err := json.Unmarshal([]byte(secret), &object); err != nil {
 		return manifests.Credentials{}, fmt.Errorf("read secret desk/postgres: %w", err)
 	}
@@ -171,15 +174,14 @@ patches:
 // Samples applies config/samples. The webhook may need a moment until its
 // certificate authority is known to the API server and its address is routed.
 func (o Operator) Samples(ctx context.Context, k kube.Kubectl) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the operator's webhook does not answer"))
-	defer cancel()
-	for {
-		_, err := k.Output(ctx, "apply", "--server-side", "--force-conflicts", "--field-manager=trading-cluster", "-k", filepath.Join(o.Root, "config", "samples"))
-		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "failed calling webhook") {
-			return err
-		}
-		time.Sleep(200 * time.Millisecond)
+	var last error
+	if err := poll.Until(ctx, 200*time.Millisecond, time.Minute, func() bool {
+		_, last = k.Output(ctx, "apply", "--server-side", "--force-conflicts", "--field-manager=trading-cluster", "-k", filepath.Join(o.Root, "config", "samples"))
+		return last == nil || !strings.Contains(last.Error(), "failed calling webhook")
+	}); err != nil {
+		return fmt.Errorf("the operator's webhook does not answer: %w", errors.Join(err, last))
 	}
+	return last
 }
 
 // Diagnose collects what a person would look at first: pods, events, last log lines.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -16,16 +17,25 @@ import (
 // kinds is what a person looks at while the desk comes up.
 const kinds = "tradingagents,riskpolicies,assetpairs,tradingaccounts,ledgers"
 
-type condition struct{ Type, Status, Reason, Message string }
+type condition struct {
+	Type    string `json:"type"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
 
 // agent is what the watch reads of a TradingAgent.
 type agent struct {
-	Kind     string
-	Metadata struct{ Name, Namespace string }
-	Status   struct {
-		Conditions []condition
-		Trading    struct{ Decisions json.Number }
-	}
+	Metadata struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+	} `json:"metadata"`
+	Status struct {
+		Conditions []condition `json:"conditions"`
+		Trading    struct {
+			Decisions json.Number `json:"decisions"`
+		} `json:"trading"`
+	} `json:"status"`
 }
 
 // trades reports whether the agent is ready and has decided at least once.
@@ -47,13 +57,17 @@ func (a agent) String() string {
 
 // parseAgents reads a list of objects and keeps the TradingAgents.
 func parseAgents(list string) ([]agent, error) {
-	var objects struct{ Items []json.RawMessage }
+	var objects struct {
+		Items []json.RawMessage `json:"items"`
+	}
 	if err := json.Unmarshal([]byte(list), &objects); err != nil {
 		return nil, fmt.Errorf("read the objects of config/samples: %w", err)
 	}
 	var agents []agent
 	for _, raw := range objects.Items {
-		var kind struct{ Kind string }
+		var kind struct {
+			Kind string `json:"kind"`
+		}
 		if err := json.Unmarshal(raw, &kind); err != nil {
 			return nil, err
 		}
@@ -94,7 +108,7 @@ func (o Operator) Watch(ctx context.Context, k kube.Kubectl, timeout time.Durati
 		case done:
 			return nil
 		case len(agents) == 0:
-			return fmt.Errorf("config/samples holds no TradingAgent")
+			return errors.New("config/samples holds no TradingAgent")
 		case time.Now().After(deadline):
 			return o.notTrading(ctx, k, agents, timeout)
 		}

@@ -135,11 +135,11 @@ func libraries(ctx context.Context, binaries []string) ([]File, error) {
 	}
 	var files []File
 	for _, path := range paths {
-		real, err := filepath.EvalSymlinks(path)
+		target, err := filepath.EvalSymlinks(path)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, File{Path: path, Mode: 0o755, Source: real})
+		files = append(files, File{Path: path, Mode: 0o755, Source: target})
 	}
 	return files, nil
 }

@@ -4,6 +4,7 @@
 package network
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
 
 const (
@@ -21,10 +24,10 @@ const (
 
 // Plan is one /16 divided into the link between host and box, the pods and the services.
 type Plan struct {
-	Block    netip.Prefix // all of it
-	Link     netip.Prefix // host .1, box .2
-	Pods     netip.Prefix
-	Services netip.Prefix
+	Block    netip.Prefix `json:"block"` // all of it
+	Link     netip.Prefix `json:"link"`  // host .1, box .2
+	Pods     netip.Prefix `json:"pods"`
+	Services netip.Prefix `json:"services"`
 }
 
 // candidates for Block, tried in this order.
@@ -93,7 +96,7 @@ func (p Plan) DNSService() netip.Addr {
 // Attach makes the veth pair, one end in the network namespace of process pid,
 // and routes pods and services through it.
 func Attach(p Plan, pid int) error {
-	if err := Detach(0); err != nil {
+	if err := remove(); err != nil {
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -124,11 +127,9 @@ func Present() bool {
 // Detach makes sure that the link of a killed box is gone. Normally it goes with
 // the box's network namespace, but a connection that waits for the answer of a
 // pod that died with it can hold that for a while.
-func Detach(wait time.Duration) error {
-	for deadline := time.Now().Add(wait); Present(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return remove()
-		}
+func Detach(ctx context.Context, wait time.Duration) error {
+	if err := poll.Until(ctx, 20*time.Millisecond, wait, func() bool { return !Present() }); err != nil {
+		return remove()
 	}
 	return nil
 }

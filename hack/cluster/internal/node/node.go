@@ -7,6 +7,7 @@ import (
 	"embed"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"text/template"
 	"time"
@@ -70,7 +71,9 @@ func Prepare(o Options) (box.Config, []byte, error) {
 }
 
 // Server is the API server's URL, from the host and from the box.
-func Server(plan network.Plan) string { return fmt.Sprintf("https://%s:6443", plan.Box()) }
+func Server(plan network.Plan) string {
+	return "https://" + netip.AddrPortFrom(plan.Box(), 6443).String()
+}
 
 func certificates(o Options) (*pki.Authority, error) {
 	now := time.Now()

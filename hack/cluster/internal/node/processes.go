@@ -1,8 +1,6 @@
 package node
 
 import (
-	"fmt"
-
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/box"
 )
 
@@ -49,7 +47,7 @@ func processes(o Options) []box.Process {
 		{Name: "containerd", Env: []string{"PATH=" + l.Bin("") + ":/usr/sbin:/usr/bin:/sbin:/bin"}, Args: []string{
 			l.Bin("containerd"), "--config", l.Etc("containerd.toml"),
 		}},
-		{Name: "kubelet", After: []string{ready, fmt.Sprintf("unix://%s", l.Run("containerd.sock"))}, Args: []string{
+		{Name: "kubelet", After: []string{ready, "unix://" + l.Run("containerd.sock")}, Args: []string{
 			l.Bin("kubelet"), "--config=" + l.Etc("kubelet.yaml"), "--kubeconfig=" + l.Etc("kubelet.kubeconfig"),
 			"--hostname-override=" + Name, "--node-ip=" + o.Network.Box().String(),
 		}},

@@ -1,6 +1,7 @@
 package parts
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,9 +53,7 @@ func TestKeyFollowsContentAndFlags(t *testing.T) {
 		t.Error("a changed build tag keeps the key")
 	}
 	withTest := map[string]string{"x_test.go": "package main\n"}
-	for k, v := range helloFiles {
-		withTest[k] = v
-	}
+	maps.Copy(withTest, helloFiles)
 	if key(t, hello, module(t, withTest)) != base {
 		t.Error("a test file changes the key")
 	}
