@@ -46,7 +46,7 @@ var _ = Describe("An AssetPair", func() {
 		older := d.pair("a-older", "GBP", "USD")
 		d.create(older)
 		eventuallyReady(d, older, metav1.ConditionTrue, v1alpha1.ReasonReady)
-		younger := d.pair("b-younger", "CHF", "USD", "GBPUSD")
+		younger := d.pair("b-younger", "CHF", "JPY", "GBPUSD")
 		d.create(younger)
 		eventuallyReady(d, younger, metav1.ConditionFalse, v1alpha1.ReasonAliasCollision)
 		Expect(reconcile.StatusOf(younger).Get(v1alpha1.ConditionStalled)).NotTo(BeNil())
@@ -105,7 +105,7 @@ func (d *desk) eventReasons() []string {
 	GinkgoHelper()
 	var list eventsv1.EventList
 	Expect(bench.Client.List(d.ctx, &list, client.InNamespace(d.namespace))).To(Succeed())
-	var reasons []string
+	reasons := make([]string, 0, len(list.Items))
 	for _, event := range list.Items {
 		reasons = append(reasons, event.Reason)
 	}

@@ -20,10 +20,10 @@ var _ = Describe("Deleting a TradingAgent", func() {
 	BeforeEach(func(ctx SpecContext) { d = newDesk(ctx) })
 
 	It("takes no time if it never had a pod", func() {
-		d.create(d.agent("eur", "EUR/USD"))
-		d.eventuallyAgent("eur", metav1.ConditionFalse, v1alpha1.ReasonAccountNotFound)
-		Expect(bench.Client.Delete(d.ctx, d.agent("eur"))).To(Succeed())
-		d.eventuallyGone("eur")
+		d.create(d.agent("idle", "EUR/USD"))
+		d.eventuallyAgent("idle", metav1.ConditionFalse, v1alpha1.ReasonAccountNotFound)
+		Expect(bench.Client.Delete(d.ctx, d.agent("idle"))).To(Succeed())
+		d.eventuallyGone("idle")
 	})
 
 	It("takes no time if its process never started", func() {

@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -99,7 +99,7 @@ func (d *desk) policy() *v1alpha1.RiskPolicy {
 	return &v1alpha1.RiskPolicy{ObjectMeta: d.meta("careful"), Spec: v1alpha1.RiskPolicySpec{
 		Currency: "USD",
 		Order:    v1alpha1.OrderLimits{MaxNotional: "1000"},
-		Agent:    v1alpha1.AgentLimits{MaxTradesPerDay: ptr.To[int32](5)},
+		Agent:    v1alpha1.AgentLimits{MaxTradesPerDay: new(int32(5))},
 	}}
 }
 
@@ -163,22 +163,20 @@ func (d *desk) touch(name string) {
 		if agent.Annotations == nil {
 			agent.Annotations = map[string]string{}
 		}
-		agent.Annotations["touched"] = fmt.Sprint(time.Now().UnixNano())
+		agent.Annotations["touched"] = strconv.FormatInt(time.Now().UnixNano(), 10)
 	})
 }
 
 // eventually waits until an agent is as wanted, and checks the invariants of
 // every object then.
-func (d *desk) eventually(name string, wanted func(Gomega, *v1alpha1.TradingAgent)) *v1alpha1.TradingAgent {
+func (d *desk) eventually(name string, wanted func(Gomega, *v1alpha1.TradingAgent)) {
 	GinkgoHelper()
-	var agent *v1alpha1.TradingAgent
 	Eventually(func(g Gomega) {
-		agent = &v1alpha1.TradingAgent{}
+		agent := &v1alpha1.TradingAgent{}
 		g.Expect(bench.Client.Get(d.ctx, client.ObjectKey{Namespace: d.namespace, Name: name}, agent)).To(Succeed())
 		wanted(g, agent)
 	}).WithTimeout(patience).WithPolling(interval).Should(Succeed())
 	d.checkInvariants()
-	return agent
 }
 
 // eventuallyReady waits until an object's Ready condition has a status and a

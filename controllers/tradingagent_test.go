@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -87,14 +86,14 @@ var _ = Describe("A TradingAgent", func() {
 	})
 
 	It("waits for what it refers to, stalls after a minute, and goes on when it appears", func() {
-		d.create(d.secret(), d.ledger(), d.policy(), d.pair("eur-usd", "EUR", "USD"), d.agent("eur", "eurusd"))
-		d.eventuallyAgent("eur", metav1.ConditionFalse, v1alpha1.ReasonAccountNotFound)
-		Expect(conditionOf(d.readAgent("eur"), v1alpha1.ConditionStalled)).To(BeNil())
-		Expect(d.readAgent("eur").Finalizers).To(BeEmpty(), "an agent that never had a pod goes without ceremony")
+		d.create(d.secret(), d.ledger(), d.policy(), d.pair("eur-usd", "EUR", "USD"), d.agent("early", "eurusd"))
+		d.eventuallyAgent("early", metav1.ConditionFalse, v1alpha1.ReasonAccountNotFound)
+		Expect(conditionOf(d.readAgent("early"), v1alpha1.ConditionStalled)).To(BeNil())
+		Expect(d.readAgent("early").Finalizers).To(BeEmpty(), "an agent that never had a pod goes without ceremony")
 
 		bench.Clock.SetTime(bench.Clock.Now().Add(61 * time.Second))
-		d.touch("eur")
-		d.eventually("eur", func(g Gomega, agent *v1alpha1.TradingAgent) {
+		d.touch("early")
+		d.eventually("early", func(g Gomega, agent *v1alpha1.TradingAgent) {
 			g.Expect(conditionOf(agent, v1alpha1.ConditionStalled)).NotTo(BeNil())
 		})
 		var pods corev1.PodList
@@ -102,7 +101,7 @@ var _ = Describe("A TradingAgent", func() {
 		Expect(pods.Items).To(BeEmpty())
 
 		d.create(d.account())
-		d.bringUp("eur")
+		d.bringUp("early")
 	})
 
 	It("names each missing reference", func() {
@@ -132,9 +131,9 @@ var _ = Describe("A TradingAgent", func() {
 
 	It("never touches a pod of somebody else", func() {
 		foreign := &corev1.Pod{ObjectMeta: d.meta("eur-trader"), Spec: corev1.PodSpec{
-			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 			Containers: []corev1.Container{{Name: "c", Image: "i", SecurityContext: &corev1.SecurityContext{
-				AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			}}},
 		}}
 		d.create(foreign)

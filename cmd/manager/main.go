@@ -14,7 +14,6 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -131,7 +130,7 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 			MaxConcurrentReconciles: opts.concurrency,
 			ReconciliationTimeout:   reconciliationTimeout,
 			// A replica that waits for the lead has its caches warm.
-			EnableWarmup: ptr.To(true),
+			EnableWarmup: new(true),
 		},
 	})
 }

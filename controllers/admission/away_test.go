@@ -8,7 +8,6 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -29,7 +28,7 @@ func agent(name string) *v1alpha1.TradingAgent {
 		MarketData:    v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: "sample/eurusd-1h"}},
 		Limits: &v1alpha1.Limits{
 			Order: &v1alpha1.OrderLimits{MaxNotional: "100"},
-			Agent: &v1alpha1.AgentLimits{MaxTradesPerDay: ptr.To[int32](3), MaxDrawdownFraction: "0.1"},
+			Agent: &v1alpha1.AgentLimits{MaxTradesPerDay: new(int32(3)), MaxDrawdownFraction: "0.1"},
 		},
 	}}
 }
@@ -38,7 +37,7 @@ func policy(name string) *v1alpha1.RiskPolicy {
 	return &v1alpha1.RiskPolicy{ObjectMeta: meta(name), Spec: v1alpha1.RiskPolicySpec{
 		Currency: "USD",
 		Order:    v1alpha1.OrderLimits{MaxNotional: "1000"},
-		Agent:    v1alpha1.AgentLimits{MaxTradesPerDay: ptr.To[int32](5)},
+		Agent:    v1alpha1.AgentLimits{MaxTradesPerDay: new(int32(5))},
 	}}
 }
 
@@ -120,9 +119,9 @@ func away(c client.Client) []step {
 		{"halt the agent", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Trading = v1alpha1.TradingHalted })},
 		{"tighten a limit", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "50" })},
 		{"tighten a fraction", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxDrawdownFraction = "0.05" })},
-		{"tighten a count", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = ptr.To[int32](0) })},
+		{"tighten a count", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(0)) })},
 		{"loosen a limit", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "50.01" })},
-		{"loosen a count", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = ptr.To[int32](1) })},
+		{"loosen a count", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(1)) })},
 		{"tighten one limit and loosen another", true, change(func(a *v1alpha1.TradingAgent) {
 			a.Spec.Limits.Order.MaxNotional = "1"
 			a.Spec.Limits.Agent.MaxDrawdownFraction = "0.06"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -69,11 +70,12 @@ func (v *ledgerValidator) ValidateCreate(ctx context.Context, ledger *v1alpha1.L
 	ref, secret := ledger.Spec.URISecretRef, &corev1.Secret{}
 	// Secrets are never read through the cache, which would hold them all.
 	err := v.live.Get(ctx, client.ObjectKey{Namespace: ledger.Namespace, Name: ref.Name}, secret)
-	if client.IgnoreNotFound(err) != nil {
+	exists := !apierrors.IsNotFound(err)
+	if err != nil && exists {
 		return nil, fmt.Errorf("read Secret %q: %w", ref.Name, err)
 	}
 	path := field.NewPath("spec", "uriSecretRef")
-	if err != nil {
+	if !exists {
 		return warnings{missing(path.Child("name"), "Secret %q does not exist; agents start when it does", ref.Name)}, nil
 	}
 	if len(secret.Data[ref.Key]) == 0 {

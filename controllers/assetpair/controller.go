@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,7 +41,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, pair, reconcile.Outcome{}, err)
 	}
-	pair.Status.Agents = ptr.To(countTrading(agents, pairs, pair.Name))
+	pair.Status.Agents = new(countTrading(agents, pairs, pair.Name))
 	pair.Status.Canonical = pair.Canonical()
 	return r.Reporter.Finish(ctx, before, pair, r.judge(pair, pairs), nil)
 }

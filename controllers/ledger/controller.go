@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -59,7 +58,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, object, reconcile.Outcome{}, err)
 	}
-	object.Status.Accounts = ptr.To(int32(len(accounts)))
+	object.Status.Accounts = reconcile.Count(len(accounts))
 	uri, err := r.uri(ctx, object)
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, object, reconcile.Outcome{}, err)

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/utils/ptr"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
@@ -64,7 +63,7 @@ func report(object *v1alpha1.Ledger, found finding, now time.Time) reconcile.Out
 		return outcome
 	}
 	object.Status.ServerVersion = found.server.ServerVersion
-	object.Status.SchemaVersion = ptr.To(found.server.SchemaVersion)
+	object.Status.SchemaVersion = new(found.server.SchemaVersion)
 	if reason, message := schemaFault(found); reason != "" {
 		status.Set(v1alpha1.ConditionMigrated, metav1.ConditionFalse, reason, message, now)
 		return reconcile.Stall(reason, message).Again(next)

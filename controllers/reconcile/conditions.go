@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,8 +17,8 @@ type Status struct {
 	generation         int64
 }
 
-// StatusOf returns the shared part of an object's status. It panics on a kind
-// that is not the desk's, which no input can bring about.
+// StatusOf returns the shared part of an object's status. That of a kind which
+// is not the desk's is empty.
 func StatusOf(object client.Object) Status {
 	status := Status{generation: object.GetGeneration()}
 	switch o := object.(type) {
@@ -34,7 +33,7 @@ func StatusOf(object client.Object) Status {
 	case *v1alpha1.Ledger:
 		status.Conditions, status.ObservedGeneration = &o.Status.Conditions, &o.Status.ObservedGeneration
 	default:
-		panic(fmt.Sprintf("no status is known of %T", object))
+		status.Conditions, status.ObservedGeneration = new([]metav1.Condition), new(int64)
 	}
 	return status
 }
@@ -80,6 +79,7 @@ func (s Status) Summarize(outcome Outcome, now time.Time) {
 		return
 	case verdictStall:
 		during, not = not, during
+	case verdictWait:
 	}
 	s.Set(v1alpha1.ConditionReady, ready, outcome.reason, outcome.message, now)
 	s.Set(during, metav1.ConditionTrue, outcome.reason, outcome.message, now)

@@ -126,9 +126,18 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// finished is what came of a pass.
+type finished struct {
+	writes, told int
+	after        *v1alpha1.RiskPolicy
+	requeue      time.Duration
+	err          error
+}
+
 // finishing runs Finish against a client that counts its writes.
-func finishing(t *testing.T, change func(*v1alpha1.RiskPolicy), outcome Outcome, failure error, writeFailure error) (writes, told int, err error, after *v1alpha1.RiskPolicy, requeue time.Duration) {
+func finishing(t *testing.T, change func(*v1alpha1.RiskPolicy), outcome Outcome, failure, writeFailure error) finished {
 	t.Helper()
+	var writes int
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -149,10 +158,10 @@ func finishing(t *testing.T, change func(*v1alpha1.RiskPolicy), outcome Outcome,
 	}
 	recorder := events.NewFakeRecorder(10)
 	reporter := &Reporter{Client: c, Recorder: recorder, Clock: clocktesting.NewFakePassiveClock(now.Add(time.Hour))}
-	after = policy.DeepCopy()
+	after := policy.DeepCopy()
 	change(after)
 	result, err := reporter.Finish(t.Context(), policy, after, outcome, failure)
-	return writes, len(recorder.Events), err, after, result.RequeueAfter
+	return finished{writes, len(recorder.Events), after, result.RequeueAfter, err}
 }
 
 func TestFinish(t *testing.T) {
@@ -181,14 +190,14 @@ func TestFinish(t *testing.T) {
 		{name: "an object that is gone is no error", change: nothing, outcome: Stall("InvalidSpec", "act"), writeFailure: gone, writes: 1, reason: "InvalidSpec"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			writes, told, err, after, requeue := finishing(t, test.change, test.outcome, test.failure, test.writeFailure)
-			if writes != test.writes || told != test.told || (err != nil) != test.fails || requeue != test.requeue {
-				t.Errorf("got %d writes, %d events, error %v, requeue %v", writes, told, err, requeue)
+			got := finishing(t, test.change, test.outcome, test.failure, test.writeFailure)
+			if got.writes != test.writes || got.told != test.told || (got.err != nil) != test.fails || got.requeue != test.requeue {
+				t.Errorf("got %+v", got)
 			}
-			if err != nil && requeue != 0 {
+			if got.err != nil && got.requeue != 0 {
 				t.Error("an error and a requeue time at once")
 			}
-			if reason := StatusOf(after).Get(v1alpha1.ConditionReady).Reason; reason != test.reason {
+			if reason := StatusOf(got.after).Get(v1alpha1.ConditionReady).Reason; reason != test.reason {
 				t.Errorf("Ready has reason %s, want %s", reason, test.reason)
 			}
 		})

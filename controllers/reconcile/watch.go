@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"math"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -69,6 +70,14 @@ func AgentsBy(ctx context.Context, reader client.Reader, namespace, field, value
 		return nil, fmt.Errorf("list agents by %s=%s: %w", field, value, err)
 	}
 	return agents.Items, nil
+}
+
+// Count is a number of objects as status shows it.
+func Count(objects int) *int32 {
+	if objects < 0 || objects > math.MaxInt32 {
+		return new(int32(math.MaxInt32))
+	}
+	return new(int32(objects))
 }
 
 // AccountsOf lists the accounts that are booked in a ledger.

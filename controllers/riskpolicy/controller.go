@@ -5,7 +5,6 @@ package riskpolicy
 import (
 	"context"
 
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,7 +32,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	before := policy.DeepCopy()
 	agents, err := reconcile.AgentsBy(ctx, r.Client, policy.Namespace, reconcile.IndexPolicy, policy.Name)
 	if err == nil {
-		policy.Status.Agents = ptr.To(int32(len(agents)))
+		policy.Status.Agents = reconcile.Count(len(agents))
 	}
 	errs := v1alpha1.ValidateRiskPolicy(policy)
 	outcome := reconcile.Judge(policy, v1alpha1.ReasonInvalidSpec, errs, r.Clock.Now())

@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -116,7 +115,7 @@ func (b *Bench) startOperator(webhooks bool) error {
 		WebhookServer: webhook.NewServer(webhook.Options{
 			Host: hooks.LocalServingHost, Port: hooks.LocalServingPort, CertDir: hooks.LocalServingCertDir,
 		}),
-		Controller: config.Controller{SkipNameValidation: ptr.To(true), MaxConcurrentReconciles: 4},
+		Controller: config.Controller{SkipNameValidation: new(true), MaxConcurrentReconciles: 4},
 	})
 	if err != nil {
 		return err
@@ -183,7 +182,7 @@ func (b *Bench) grant() error {
 func Objects(files ...string) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	for _, file := range files {
-		content, err := os.ReadFile(file)
+		content, err := fs.ReadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file))
 		if err != nil {
 			return nil, err
 		}
@@ -231,8 +230,15 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
-// path of a file of the repository.
+// path of a file of the repository, from wherever below its root a test runs.
 func path(relative string) string {
-	_, here, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(here), "..", "..", relative)
+	root := "."
+	for range 8 {
+		found := filepath.Join(root, relative)
+		if _, err := os.Stat(found); err == nil {
+			return found
+		}
+		root = filepath.Join(root, "..")
+	}
+	return relative
 }

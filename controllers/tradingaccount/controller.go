@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,7 +37,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, account, reconcile.Outcome{}, err)
 	}
-	account.Status.Agents = ptr.To(int32(len(agents)))
+	account.Status.Agents = reconcile.Count(len(agents))
 
 	ledger := &v1alpha1.Ledger{}
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: account.Spec.LedgerRef.Name}, ledger)

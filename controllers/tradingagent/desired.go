@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -50,7 +49,7 @@ func desiredServiceAccount(agent *v1alpha1.TradingAgent) *corev1.ServiceAccount 
 	return &corev1.ServiceAccount{
 		ObjectMeta: childMeta(agent),
 		// Only the agent's own pod, which asks for it, is given a token.
-		AutomountServiceAccountToken: ptr.To(false),
+		AutomountServiceAccountToken: new(false),
 	}
 }
 
@@ -105,15 +104,15 @@ func desiredPod(s *scope, hash string) *corev1.Pod {
 		ObjectMeta: meta,
 		Spec: corev1.PodSpec{
 			ServiceAccountName:            ChildName(s.agent),
-			AutomountServiceAccountToken:  ptr.To(true),
-			EnableServiceLinks:            ptr.To(false),
+			AutomountServiceAccountToken:  new(true),
+			EnableServiceLinks:            new(false),
 			RestartPolicy:                 corev1.RestartPolicyAlways,
-			TerminationGracePeriodSeconds: ptr.To(stopSeconds),
+			TerminationGracePeriodSeconds: new(stopSeconds),
 			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot:   ptr.To(true),
-				RunAsUser:      ptr.To(agentUser),
-				RunAsGroup:     ptr.To(agentUser),
-				FSGroup:        ptr.To(agentUser),
+				RunAsNonRoot:   new(true),
+				RunAsUser:      new(agentUser),
+				RunAsGroup:     new(agentUser),
+				FSGroup:        new(agentUser),
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{desiredContainer(s)},
@@ -158,8 +157,8 @@ func desiredContainer(s *scope) corev1.Container {
 			{Name: "tmp", MountPath: "/tmp"},
 		},
 		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false),
-			ReadOnlyRootFilesystem:   ptr.To(true),
+			AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem:   new(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
 	}
@@ -170,12 +169,12 @@ func desiredVolumes(ledger *v1alpha1.Ledger) []corev1.Volume {
 		Name: "ledger",
 		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 			SecretName:  ledger.Spec.URISecretRef.Name,
-			DefaultMode: ptr.To[int32](0o440),
+			DefaultMode: new(int32(0o440)),
 			Items:       []corev1.KeyToPath{{Key: ledger.Spec.URISecretRef.Key, Path: ledgerFile}},
 		}},
 	}, {
 		Name:         "tmp",
-		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("64Mi"))}},
+		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(resource.MustParse("64Mi"))}},
 	}}
 }
 
@@ -198,21 +197,22 @@ func probe(path string, periodSeconds, failures int32) *corev1.Probe {
 // template is all that an agent's process reads once, at its start. Limits,
 // trading, deletionPolicy and the policy's name are not in it, because the agent
 // watches those; nor is the operator's version, so that upgrading the operator
-// restarts nobody.
+// restarts nobody. A field that is added here must be left out while it is
+// empty, or every agent restarts for it.
 type template struct {
-	Image      string
-	Mode       v1alpha1.Mode
-	AccountRef v1alpha1.ObjectReference
-	AssetPairs []v1alpha1.AssetPairSelector
-	Decision   *v1alpha1.DecisionSpec
-	Sizing     *v1alpha1.SizingSpec
-	MarketData v1alpha1.MarketDataSpec
+	Image      string                       `json:"image"`
+	Mode       v1alpha1.Mode                `json:"mode"`
+	AccountRef v1alpha1.ObjectReference     `json:"accountRef"`
+	AssetPairs []v1alpha1.AssetPairSelector `json:"assetPairs"`
+	Decision   *v1alpha1.DecisionSpec       `json:"decision"`
+	Sizing     *v1alpha1.SizingSpec         `json:"sizing"`
+	MarketData v1alpha1.MarketDataSpec      `json:"marketData"`
 	// The UIDs tell an object from another that came later under its name.
-	AccountUID types.UID
-	Paper      *v1alpha1.PaperAccountSpec
-	LedgerUID  types.UID
-	LedgerURI  v1alpha1.SecretKeyReference
-	PairUIDs   []types.UID
+	AccountUID types.UID                   `json:"accountUID"`
+	Paper      *v1alpha1.PaperAccountSpec  `json:"paper"`
+	LedgerUID  types.UID                   `json:"ledgerUID"`
+	LedgerURI  v1alpha1.SecretKeyReference `json:"ledgerURI"`
+	PairUIDs   []types.UID                 `json:"pairUIDs"`
 }
 
 // templateHash of the agent's pod. Every reference must be resolved.

@@ -3,11 +3,11 @@ package tradingagent
 import (
 	"bytes"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -32,11 +32,11 @@ func TestDesiredObjects(t *testing.T) {
 			}
 			file := filepath.Join("testdata", name)
 			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
+				if err := os.WriteFile(file, got, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(file)
+			want, err := fs.ReadFile(os.DirFS("testdata"), name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestTemplateHash(t *testing.T) {
 	}{
 		{"nothing", func(*scope) {}, false},
 		{"limits", func(s *scope) {
-			s.agent.Spec.Limits = &v1alpha1.Limits{Agent: &v1alpha1.AgentLimits{MaxTradesPerDay: ptr.To[int32](1)}}
+			s.agent.Spec.Limits = &v1alpha1.Limits{Agent: &v1alpha1.AgentLimits{MaxTradesPerDay: new(int32(1))}}
 		}, false},
 		{"trading", func(s *scope) { s.agent.Spec.Trading = v1alpha1.TradingHalted }, false},
 		{"deletionPolicy", func(s *scope) { s.agent.Spec.DeletionPolicy = v1alpha1.DeletionKeep }, false},

@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -102,6 +101,7 @@ func (r *Reconciler) apply(ctx context.Context, s *scope, mayStart bool) error {
 		}
 	case stepReplace, stepRevive:
 		return r.endPod(ctx, s.pod)
+	case stepKeep, stepBackOff, stepAwaitEnd, stepForeign:
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func setLabel(labels map[string]string, label, value string) map[string]string {
 // needs. It is never forced: on a node that is out of reach the old process may
 // still trade.
 func (r *Reconciler) endPod(ctx context.Context, pod *corev1.Pod) error {
-	err := r.Client.Delete(ctx, pod, client.Preconditions{UID: ptr.To(pod.UID), ResourceVersion: ptr.To(pod.ResourceVersion)})
+	err := r.Client.Delete(ctx, pod, client.Preconditions{UID: new(pod.UID), ResourceVersion: new(pod.ResourceVersion)})
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete Pod %s: %w", pod.Name, err)
 	}

@@ -94,8 +94,9 @@ func ledgerSecretExists(s *scope) finding {
 }
 
 func referencesReady(s *scope) finding {
-	objects := []client.Object{s.ledger, s.account, s.policy}
-	for _, pair := range s.tradedPairs() {
+	traded := s.tradedPairs()
+	objects := append(make([]client.Object, 0, 3+len(traded)), s.ledger, s.account, s.policy)
+	for _, pair := range traded {
 		objects = append(objects, pair)
 	}
 	kinds := []string{"Ledger", "TradingAccount", "RiskPolicy", "AssetPair"}

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
@@ -83,7 +82,7 @@ func TestNextStep(t *testing.T) {
 		{"a pod with the newest template", true, true, nil, stepKeep},
 		{"a pod with an older template", true, true, func(s *scope) { s.pod.Annotations[templateHashAnnotation] = "old" }, stepReplace},
 		{"no replacement while a reference is missing", true, false, func(s *scope) { s.pod.Annotations[templateHashAnnotation] = "old" }, stepKeep},
-		{"a pod that ends", true, true, func(s *scope) { s.pod.DeletionTimestamp = ptr.To(metav1.NewTime(now)) }, stepAwaitEnd},
+		{"a pod that ends", true, true, func(s *scope) { s.pod.DeletionTimestamp = new(metav1.NewTime(now)) }, stepAwaitEnd},
 		{"somebody else's pod", true, true, func(s *scope) { s.pod.OwnerReferences[0].UID = "another" }, stepForeign},
 		{"a pod of a namesake that came before", true, false, func(s *scope) { s.pod.OwnerReferences[0].UID = "earlier" }, stepForeign},
 		{"a pod that has just failed", true, true, func(s *scope) { ended(s, 9*time.Second) }, stepBackOff},

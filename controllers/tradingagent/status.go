@@ -123,6 +123,7 @@ func podAvailability(s *scope) (metav1.ConditionStatus, string, string) {
 		return metav1.ConditionFalse, v1alpha1.ReasonPodReplacing, fmt.Sprintf("Pod %q is ending; the next one starts when it is gone", name)
 	case stepRevive, stepBackOff:
 		return metav1.ConditionFalse, v1alpha1.ReasonPodFailed, fmt.Sprintf("Pod %q has ended (%s) and will be replaced%s", name, s.pod.Status.Phase, because(s.pod.Status.Reason))
+	case stepKeep:
 	}
 	if s.pod == nil {
 		return metav1.ConditionFalse, v1alpha1.ReasonPodStarting, "the pod starts when the spec is accepted and every reference is Ready"

@@ -5,6 +5,7 @@ package charts_test
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -139,7 +140,7 @@ func renderKustomize(t *testing.T) map[string]map[string]any {
 // collect adds every object of a YAML stream.
 func collect(t *testing.T, objects map[string]map[string]any, stream string) {
 	t.Helper()
-	for _, document := range strings.Split("\n"+stream, "\n---") {
+	for _, document := range strings.SplitSeq("\n"+stream, "\n---") {
 		var object map[string]any
 		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
 			t.Fatalf("%v in:\n%s", err, document)
@@ -178,7 +179,7 @@ func TestChartCarriesTheGeneratedCRDs(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		original, err := os.ReadFile(file)
+		original, err := fs.ReadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,8 +4,8 @@
 package invalid_test
 
 import (
-	"bufio"
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,16 +66,14 @@ func TestWrongManifests(t *testing.T) {
 // "# warned: words".
 func expectation(t *testing.T, file string) (verdict, words string) {
 	t.Helper()
-	content, err := os.Open(file)
+	content, err := fs.ReadFile(os.DirFS("."), file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer content.Close()
-	scanner := bufio.NewScanner(content)
-	scanner.Scan()
-	verdict, words, ok := strings.Cut(strings.TrimPrefix(scanner.Text(), "# "), ": ")
+	first, _, _ := strings.Cut(string(content), "\n")
+	verdict, words, ok := strings.Cut(strings.TrimPrefix(first, "# "), ": ")
 	if !ok || words == "" || verdict != "refused" && verdict != "warned" {
-		t.Fatalf("%s must begin with \"# refused: words of the answer\" or \"# warned: words\", not %q", file, scanner.Text())
+		t.Fatalf("%s must begin with \"# refused: words of the answer\" or \"# warned: words\", not %q", file, first)
 	}
 	return verdict, words
 }

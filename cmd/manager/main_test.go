@@ -1,0 +1,18 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRunNamesWhatIsMissing(t *testing.T) {
+	err := run(t.Context(), options{})
+	if err == nil || !strings.Contains(err.Error(), "AGENT_IMAGE") {
+		t.Errorf("got %v, want an error that names AGENT_IMAGE", err)
+	}
+	t.Setenv("KUBECONFIG", t.TempDir()+"/missing")
+	err = run(t.Context(), options{agentImage: "registry.example/agent:1"})
+	if err == nil || !strings.Contains(err.Error(), "KUBECONFIG") {
+		t.Errorf("got %v, want an error that names KUBECONFIG", err)
+	}
+}
