@@ -105,6 +105,20 @@ var _ = Describe("Deleting a TradingAgent", func() {
 		d.eventuallyGone("eur")
 	})
 
+	It("names the way out where its namespace is being deleted", func() {
+		pod := d.trader("eur")
+		d.report("eur", pod, holding)
+		Expect(bench.Client.Delete(d.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: d.namespace}})).To(Succeed())
+		Expect(bench.Client.Delete(d.ctx, d.agent("eur"))).To(Succeed())
+		d.kill(pod)
+		d.eventuallyAgent("eur", metav1.ConditionFalse, v1alpha1.ReasonChildRefused)
+		bench.Clock.SetTime(d.readAgent("eur").DeletionTimestamp.Add(5*time.Minute + time.Second))
+		d.touch("eur")
+		d.eventuallyAgent("eur", metav1.ConditionFalse, v1alpha1.ReasonDeletionBlocked)
+		change(d, d.readAgent("eur"), func(agent *v1alpha1.TradingAgent) { agent.Annotations[v1alpha1.AbandonAnnotation] = "true" })
+		d.eventuallyGone("eur")
+	})
+
 	It("is not hurried by a foreground deletion", func() {
 		pod := d.trader("eur")
 		d.report("eur", pod, holding)

@@ -40,15 +40,9 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) (outcome reconcile.Ou
 		// Only the agent's process can lay down its work, so it is kept running,
 		// and started once more if it was lost.
 		mayStart := check(s, references).ok() && check(s, rules).ok()
-		if err := r.keepForRemoval(ctx, s, mayStart); err != nil {
-			return reconcile.Outcome{}, false, err
-		}
+		err := r.keepForRemoval(ctx, s, mayStart)
 		report(s)
-		outcome := overdue(s, v1alpha1.ReasonTerminating, stillHeld(s))
-		if s.step == stepBackOff {
-			outcome = outcome.Again(revivePause(s, s.pod))
-		}
-		return outcome, false, nil
+		return waitForStop(s, err)
 	}
 	s.step = nextStep(s, "", false)
 	report(s)
@@ -71,6 +65,24 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) (outcome reconcile.Ou
 		return controllerutil.RemoveFinalizer(agent, v1alpha1.AgentFinalizer)
 	})
 	return reconcile.Outcome{}, err == nil, err
+}
+
+// waitForStop says what an agent that must still lay down its work waits for.
+// err is why its process could not be seen to.
+func waitForStop(s *scope, err error) (outcome reconcile.Outcome, gone bool, _ error) {
+	told, isTold := refused(err)
+	switch {
+	case isTold:
+		// In a namespace that is being deleted, for one, no pod can start.
+		outcome = overdue(s, told.Reason(), stillHeld(s)+", and its process cannot start: "+told.Message()).Again(refusedPause)
+	case err != nil:
+		return reconcile.Outcome{}, false, err
+	case s.step == stepBackOff:
+		outcome = overdue(s, v1alpha1.ReasonTerminating, stillHeld(s)).Again(revivePause(s, s.pod))
+	default:
+		outcome = overdue(s, v1alpha1.ReasonTerminating, stillHeld(s))
+	}
+	return outcome, false, nil
 }
 
 // dropForegroundDeletion takes the garbage collector's finalizer off the agent.
