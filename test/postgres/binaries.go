@@ -26,8 +26,8 @@ func binaries() (string, error) {
 	var candidates []string
 	if path, err := exec.LookPath("initdb"); err == nil {
 		// Distributions link programs into $PATH one by one.
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			candidates = append(candidates, filepath.Dir(real))
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			candidates = append(candidates, filepath.Dir(target))
 		}
 	}
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
@@ -53,12 +53,18 @@ func binaries() (string, error) {
 	return download()
 }
 
+// program runs one of PostgreSQL's programs.
+func program(dir, name string, args ...string) *exec.Cmd {
+	path := filepath.Join(dir, name)
+	return &exec.Cmd{Path: path, Args: append([]string{path}, args...)}
+}
+
 // majorOf asks a directory's server for its major version.
 func majorOf(dir string) (int, error) {
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return 0, err
 	}
-	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+	out, err := program(dir, "postgres", "--version").Output()
 	if err != nil {
 		return 0, err
 	}
@@ -89,7 +95,7 @@ func download() (string, error) {
 	// The library only unpacks while it starts a server, which it cannot do as
 	// root; what counts is what it has unpacked.
 	runtime := filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-download", prefix, os.Getpid()))
-	server := embedded.NewDatabase(embedded.DefaultConfig().BinariesPath(dir).Port(uint32(port)).RuntimePath(runtime))
+	server := embedded.NewDatabase(embedded.DefaultConfig().BinariesPath(dir).Port(port).RuntimePath(runtime))
 	startErr := server.Start()
 	if startErr == nil {
 		startErr = server.Stop()

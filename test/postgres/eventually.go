@@ -7,11 +7,17 @@ import (
 
 // Eventually asks until the answer is yes, and fails the test if that takes
 // longer than the deadline.
-func Eventually(t testing.TB, deadline time.Duration, what string, yes func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !yes(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", deadline, what)
+func Eventually(tb testing.TB, deadline time.Duration, what string, yes func() bool) {
+	tb.Helper()
+	end := time.NewTimer(deadline)
+	defer end.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !yes() {
+		select {
+		case <-end.C:
+			tb.Fatalf("not within %s: %s", deadline, what)
+		case <-tick.C:
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -52,7 +53,7 @@ type Server struct {
 	options  Options
 	bin      string
 	dir      string
-	port     int
+	port     uint32
 	password string
 
 	process *process
@@ -125,7 +126,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // command runs one of PostgreSQL's programs as an unprivileged user.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd := program(s.bin, name, args...)
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + s.bin + ":/usr/bin:/bin", "HOME=" + s.dir, "LC_ALL=C", "TZ=UTC"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -164,7 +165,6 @@ func (s *Server) StartAgain() error {
 }
 
 func (s *Server) launch() error {
-	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.port), "-k", s.dir}
 	settings := map[string]string{
 		"listen_addresses": "127.0.0.1", "max_connections": "100", "shared_buffers": "32MB",
 		"autovacuum": "off", "log_min_messages": "warning", "fsync": "on",
@@ -172,25 +172,25 @@ func (s *Server) launch() error {
 	if s.options.NoSync {
 		settings["fsync"], settings["full_page_writes"] = "off", "off"
 	}
-	for name, value := range s.options.Settings {
-		settings[name] = value
-	}
+	maps.Copy(settings, s.options.Settings)
+	args := make([]string, 0, len(settings))
 	for name, value := range settings {
-		args = append(args, "-c", name+"="+value)
+		args = append(args, "--"+name+"="+value)
 	}
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := s.command("postgres", args...)
+	// The server writes to a file of its own.
+	defer func() { _ = log.Close() }()
+	cmd := s.command("postgres", append(args, "-D", s.data(), "-p", s.portText(), "-k", s.dir)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	started, err := run(cmd)
 	if err != nil {
 		return err
 	}
 	if err := s.await(started); err != nil {
-		started.stop(syscall.SIGQUIT, stopTimeout)
+		err = errors.Join(err, started.stop(syscall.SIGQUIT, stopTimeout))
 		out, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("the server does not answer: %w\n%s", err, out)
 	}
@@ -240,7 +240,9 @@ func (s *Server) Close() error {
 }
 
 // Addr is the host and port that the server listens on.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", s.portText()) }
+
+func (s *Server) portText() string { return strconv.FormatUint(uint64(s.port), 10) }
 
 func (s *Server) uri(user, database string) string {
 	return (&url.URL{
@@ -266,20 +268,20 @@ func (s *Server) admin(statement string) error {
 
 // Empty gives a test an empty database of its own, owned by an ordinary user,
 // and returns its connection URI.
-func (s *Server) Empty(t testing.TB) string {
-	t.Helper()
-	return s.database(t, "template0")
+func (s *Server) Empty(tb testing.TB) string {
+	tb.Helper()
+	return s.database(tb, "template0")
 }
 
 // Database gives a test a migrated database of its own, owned by an ordinary
 // user, and returns its connection URI.
-func (s *Server) Database(t testing.TB) string {
-	t.Helper()
+func (s *Server) Database(tb testing.TB) string {
+	tb.Helper()
 	s.template.Do(func() { s.templateErr = s.prepare() })
 	if s.templateErr != nil {
-		t.Fatal("preparing the database that tests copy:", s.templateErr)
+		tb.Fatal("preparing the database that tests copy:", s.templateErr)
 	}
-	return s.database(t, s.templateName)
+	return s.database(tb, s.templateName)
 }
 
 func (s *Server) prepare() error {
@@ -294,15 +296,15 @@ func (s *Server) prepare() error {
 	return s.options.Migrate(ctx, s.uri(owner, s.templateName))
 }
 
-func (s *Server) database(t testing.TB, template string) string {
-	t.Helper()
+func (s *Server) database(tb testing.TB, template string) string {
+	tb.Helper()
 	name := fmt.Sprintf("test_%d", s.databases.Add(1))
 	if err := s.admin(fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s OWNER %s", name, template, owner)); err != nil {
-		t.Fatal("creating a database:", err)
+		tb.Fatal("creating a database:", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.admin(fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name)); err != nil && s.process != nil {
-			t.Error("dropping a database:", err)
+			tb.Error("dropping a database:", err)
 		}
 	})
 	return s.uri(owner, name)
@@ -350,10 +352,11 @@ func (p *process) stop(how syscall.Signal, timeout time.Duration) error {
 	}
 }
 
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort() (uint32, error) {
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return 0, err
 	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
+	address := listener.Addr().(*net.TCPAddr).AddrPort()
+	return uint32(address.Port()), listener.Close()
 }

@@ -2,7 +2,11 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,9 +20,8 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer conn.Close(ctx)
 		_, err = conn.Exec(ctx, "CREATE TABLE kept (n int)")
-		return err
+		return errors.Join(err, conn.Close(ctx))
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -57,40 +60,32 @@ func TestServer(t *testing.T) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	t.Setenv("TMPDIR", shared(t))
+	before := temporary(t)
 	server, err := postgres.Start(postgres.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if made := len(temporary(t)) - len(before); made != 1 {
+		t.Errorf("a server has %d directories, want 1", made)
+	}
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	left, err := os.ReadDir(os.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range left {
-		t.Errorf("%s was left behind", entry.Name())
+	if left := temporary(t); !slices.Equal(left, before) {
+		t.Errorf("%v are there after a server, %v were before", left, before)
 	}
 }
 
-// shared is a directory that the unprivileged server can reach into, unlike
-// those of t.TempDir, whose parent is the test's own.
-func shared(t *testing.T) string {
+// temporary lists what servers of this process have in the directory for
+// temporary files. One of the test's own would not do: the unprivileged server
+// cannot reach into those of t.TempDir.
+func temporary(t *testing.T) []string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "server-test-")
+	found, err := filepath.Glob(filepath.Join(os.TempDir(), fmt.Sprintf("trading-postgres-%d-*", os.Getpid())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return found
 }
 
 func exec(t *testing.T, uri, statement string) {
@@ -99,8 +94,8 @@ func exec(t *testing.T, uri, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), statement); err != nil {
+	_, err = conn.Exec(t.Context(), statement)
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -111,8 +106,8 @@ func count(t *testing.T, uri string) (n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
-	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM kept").Scan(&n); err != nil {
+	err = conn.QueryRow(t.Context(), "SELECT count(*) FROM kept").Scan(&n)
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	return n
