@@ -235,7 +235,10 @@ func expectConsistent(ctx context.Context) {
 // killProcess sends SIGKILL to every process of that name inside the cluster.
 func killProcess(ctx context.Context, name string) {
 	GinkgoHelper()
-	output, err := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "hack", "cluster"), "run", ".", "kill", name).CombinedOutput()
+	kill := exec.CommandContext(ctx, "go", "run", ".", "kill")
+	kill.Args = append(kill.Args, name)
+	kill.Dir = filepath.Join(root, "hack", "cluster")
+	output, err := kill.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(output))
 	GinkgoWriter.Println(strings.TrimSpace(string(output)))
 }

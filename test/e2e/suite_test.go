@@ -6,7 +6,7 @@ package e2e
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -80,7 +80,7 @@ func database(ctx context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 		if len(endpoints.Items) == 0 || endpoints.Items[0].Status.PodIP == "" {
-			return nil, fmt.Errorf("PostgreSQL has no pod with an address")
+			return nil, errors.New("PostgreSQL has no pod with an address")
 		}
 		config.Host = endpoints.Items[0].Status.PodIP
 	}
