@@ -94,108 +94,114 @@ func TestPostgresBook(t *testing.T) {
 		}
 	})
 
-	t.Run("many at once leave no gap", func(t *testing.T) { executeAtOnce(t, pool) })
-	t.Run("it needs nothing of the ledger", func(t *testing.T) { withoutLedger(t, server.Database(t)) })
-	t.Run("the database is gone", func(t *testing.T) { databaseGone(t, server, uri) })
+	t.Run("many at once leave no gap", executeAtOnce(pool))
+	t.Run("it needs nothing of the ledger", withoutLedger(server))
+	t.Run("the database is gone", databaseGone(server, uri))
 }
 
 // executeAtOnce reads pages while fills are made by many: a cursor must never
 // pass a fill that is committed later.
-func executeAtOnce(t *testing.T, pool *database.Pool) {
-	const writers, each = 4, 15
-	var wait sync.WaitGroup
-	for w := range writers {
-		wait.Go(func() {
-			book := paper.NewPostgresBook(pool, papertest.Account, "busy")
-			for i := range each {
-				o := papertest.Order(w*each + i)
-				if _, _, err := book.Accept(t.Context(), o); err != nil {
-					t.Error(err)
+func executeAtOnce(pool *database.Pool) func(*testing.T) {
+	return func(t *testing.T) {
+		const writers, each = 4, 15
+		var wait sync.WaitGroup
+		for w := range writers {
+			wait.Go(func() {
+				book := paper.NewPostgresBook(pool, papertest.Account, "busy")
+				for i := range each {
+					o := papertest.Order(w*each + i)
+					if _, _, err := book.Accept(t.Context(), o); err != nil {
+						t.Error(err)
+					}
+					o.State, o.Filled = order.Filled, o.Quantity
+					if err := book.Execute(t.Context(), o, []order.Fill{papertest.Fill(o, 0, 1), papertest.Fill(o, 1, o.Quantity-1)}); err != nil {
+						t.Error(err)
+					}
 				}
-				o.State, o.Filled = order.Filled, o.Quantity
-				if err := book.Execute(t.Context(), o, []order.Fill{papertest.Fill(o, 0, 1), papertest.Fill(o, 1, o.Quantity-1)}); err != nil {
-					t.Error(err)
+			})
+		}
+		written := make(chan struct{})
+		go func() {
+			wait.Wait()
+			close(written)
+		}()
+		book, cursor, seen := paper.NewPostgresBook(pool, papertest.Account, "busy"), "", map[string]bool{}
+		for done := false; ; {
+			page, next, err := book.Fills(t.Context(), cursor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, fill := range page {
+				if seen[fill.TradeID] {
+					t.Errorf("trade %s came twice", fill.TradeID)
 				}
+				seen[fill.TradeID] = true
 			}
-		})
-	}
-	written := make(chan struct{})
-	go func() {
-		wait.Wait()
-		close(written)
-	}()
-	book, cursor, seen := paper.NewPostgresBook(pool, papertest.Account, "busy"), "", map[string]bool{}
-	for done := false; ; {
-		page, next, err := book.Fills(t.Context(), cursor)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, fill := range page {
-			if seen[fill.TradeID] {
-				t.Errorf("trade %s came twice", fill.TradeID)
+			if len(page) == 0 && done {
+				break
 			}
-			seen[fill.TradeID] = true
+			cursor = next
+			select {
+			case <-written:
+				done = true
+			default:
+			}
 		}
-		if len(page) == 0 && done {
-			break
+		if len(seen) != writers*each*2 {
+			t.Errorf("%d fills were seen, want %d", len(seen), writers*each*2)
 		}
-		cursor = next
-		select {
-		case <-written:
-			done = true
-		default:
-		}
-	}
-	if len(seen) != writers*each*2 {
-		t.Errorf("%d fills were seen, want %d", len(seen), writers*each*2)
 	}
 }
 
 // withoutLedger drops the ledger and trades on.
-func withoutLedger(t *testing.T, uri string) {
-	pool := connect(t, uri)
-	err := pool.Write(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `DROP SCHEMA trading CASCADE`)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	book := paper.NewPostgresBook(pool, papertest.Account, "alone")
-	o := papertest.Order(1)
-	if _, _, err := book.Accept(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	if err := book.Execute(t.Context(), o, []order.Fill{papertest.Fill(o, 0, 1)}); err != nil {
-		t.Fatal(err)
-	}
-	if fills, _, err := book.Fills(t.Context(), ""); err != nil || len(fills) != 1 {
-		t.Errorf("%d fills, error %v; want 1", len(fills), err)
+func withoutLedger(server *postgres.Server) func(*testing.T) {
+	return func(t *testing.T) {
+		pool := connect(t, server.Database(t))
+		err := pool.Write(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `DROP SCHEMA trading CASCADE`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		book := paper.NewPostgresBook(pool, papertest.Account, "alone")
+		o := papertest.Order(1)
+		if _, _, err := book.Accept(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if err := book.Execute(t.Context(), o, []order.Fill{papertest.Fill(o, 0, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if fills, _, err := book.Fills(t.Context(), ""); err != nil || len(fills) != 1 {
+			t.Errorf("%d fills, error %v; want 1", len(fills), err)
+		}
 	}
 }
 
-func databaseGone(t *testing.T, server *postgres.Server, uri string) {
-	pool := connect(t, uri)
-	book := paper.NewPostgresBook(pool, papertest.Account, "gone")
-	if _, _, err := book.Accept(t.Context(), papertest.Order(1)); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Stop(true); err != nil {
-		t.Fatal(err)
-	}
-	_, _, acceptErr := book.Accept(t.Context(), papertest.Order(2))
-	_, openErr := book.Open(t.Context())
-	for call, err := range map[string]error{
-		"Accept": acceptErr, "Open": openErr, "Execute": book.Execute(t.Context(), papertest.Order(1), nil),
-	} {
-		if !errors.Is(err, ledger.ErrUnavailable) {
-			t.Errorf("%s: %v, want ErrUnavailable", call, err)
+func databaseGone(server *postgres.Server, uri string) func(*testing.T) {
+	return func(t *testing.T) {
+		pool := connect(t, uri)
+		book := paper.NewPostgresBook(pool, papertest.Account, "gone")
+		if _, _, err := book.Accept(t.Context(), papertest.Order(1)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := server.StartAgain(); err != nil {
-		t.Fatal(err)
-	}
-	if open, err := book.Open(t.Context()); err != nil || len(open) != 1 {
-		t.Errorf("after the crash %d orders are open, error %v; want 1", len(open), err)
+		if err := server.Stop(true); err != nil {
+			t.Fatal(err)
+		}
+		_, _, acceptErr := book.Accept(t.Context(), papertest.Order(2))
+		_, openErr := book.Open(t.Context())
+		for call, err := range map[string]error{
+			"Accept": acceptErr, "Open": openErr, "Execute": book.Execute(t.Context(), papertest.Order(1), nil),
+		} {
+			if !errors.Is(err, ledger.ErrUnavailable) {
+				t.Errorf("%s: %v, want ErrUnavailable", call, err)
+			}
+		}
+		if err := server.StartAgain(); err != nil {
+			t.Fatal(err)
+		}
+		if open, err := book.Open(t.Context()); err != nil || len(open) != 1 {
+			t.Errorf("after the crash %d orders are open, error %v; want 1", len(open), err)
+		}
 	}
 }
