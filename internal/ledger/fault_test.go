@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,18 +20,18 @@ import (
 )
 
 // durable is a server of its own that may be crashed: it runs with fsync.
-func durable(t *testing.T) *postgres.Server {
-	t.Helper()
+func durable(tb testing.TB) *postgres.Server {
+	tb.Helper()
 	s, err := postgres.Start(postgres.Options{Migrate: func(ctx context.Context, uri string) error {
 		_, err := ledger.Migrate(ctx, uri)
 		return err
 	}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
@@ -48,7 +48,7 @@ func TestCrashUnderWriters(t *testing.T) {
 	crash := make(chan struct{})
 	var wait sync.WaitGroup
 	for w := range writers {
-		agent := trader(fmt.Sprint(w), btc)
+		agent := trader(strconv.Itoa(w), btc)
 		agent.Account = "account-" + agent.UID
 		b := openAt(t, uri)
 		lease := acquire(t, b, agent)
@@ -56,7 +56,7 @@ func TestCrashUnderWriters(t *testing.T) {
 			for i := range fills {
 				intents := []order.Intent{intent(lease, int64(i+1), 0, "BTC-USD", order.Buy, 1)}
 				insist(t, &lost, func() error { return b.Intend(t.Context(), lease, intents) })
-				fill := fillOf(lease, intents[0].ID, fmt.Sprint(i), "BTC-USD", order.Buy, 1, 10000, "0.01")
+				fill := fillOf(lease, intents[0].ID, strconv.Itoa(i), "BTC-USD", order.Buy, 1, 10000, "0.01")
 				insist(t, &lost, func() error {
 					_, err := b.BookFill(t.Context(), lease, fill)
 					return err
@@ -94,6 +94,7 @@ func TestCrashUnderWriters(t *testing.T) {
 
 // insist repeats a call until the ledger can be reached, as a trader does.
 func insist(t *testing.T, lost *atomic.Int64, call func() error) {
+	t.Helper()
 	for end := time.Now().Add(60 * time.Second); ; {
 		err := call()
 		if err == nil {
@@ -123,12 +124,12 @@ type proxy struct {
 
 func newProxy(t *testing.T, target string) *proxy {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &proxy{listener: listener, target: target, conns: map[net.Conn]bool{}}
-	p.wait.Go(p.serve)
+	p.wait.Go(func() { p.serve(t.Context()) })
 	t.Cleanup(func() {
 		_ = listener.Close()
 		p.mu.Lock()
@@ -141,7 +142,7 @@ func newProxy(t *testing.T, target string) *proxy {
 	return p
 }
 
-func (p *proxy) serve() {
+func (p *proxy) serve(ctx context.Context) {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
@@ -151,7 +152,7 @@ func (p *proxy) serve() {
 			_ = client.Close()
 			continue
 		}
-		upstream, err := net.Dial("tcp", p.target)
+		upstream, err := new(net.Dialer).DialContext(ctx, "tcp", p.target)
 		if err != nil {
 			_ = client.Close()
 			continue

@@ -27,7 +27,7 @@ const leastServer = 150000
 
 // Info asks a database about itself.
 func Info(ctx context.Context, uri string) (ServerInfo, error) {
-	info := ServerInfo{Latest: Latest()}
+	info := ServerInfo{Latest: Latest}
 	err := withDatabase(uri, func(db *sql.DB) error {
 		var number int
 		var recovery bool

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
 	"go.uber.org/goleak"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
@@ -43,51 +44,53 @@ type book interface {
 	Release(ctx context.Context, agentUID string) error
 }
 
-// onBoth runs a test against each ledger.
-func onBoth(t *testing.T, test func(t *testing.T, b book)) {
-	t.Helper()
-	t.Run("Memory", func(t *testing.T) { test(t, ledger.NewMemory()) })
-	t.Run("Postgres", func(t *testing.T) {
-		b, _ := openLedger(t)
-		test(t, b)
-		checkBooks(t, b)
-	})
-}
+// ledgers are the two kinds that must pass the same tests.
+var ledgers = map[string]func(*testing.T) book{"Memory": inMemory, "Postgres": inPostgres}
 
-// openLedger is a ledger in a database of its own.
-func openLedger(t testing.TB) (*ledger.Postgres, string) {
-	t.Helper()
-	uri := server.Database(t)
-	return openAt(t, uri), uri
-}
+func inMemory(*testing.T) book { return ledger.NewMemory() }
 
-func openAt(t testing.TB, uri string) *ledger.Postgres {
+// inPostgres is a ledger whose books are checked after the test.
+func inPostgres(t *testing.T) book {
 	t.Helper()
-	b, err := ledger.Open(t.Context(), uri)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
+	b, _ := openLedger(t)
+	t.Cleanup(func() { checkBooks(t, b) })
 	return b
 }
 
-// query reads one value past the ledger.
-func query[T any](t testing.TB, b book, statement string, args ...any) T {
-	t.Helper()
+// openLedger is a ledger in a database of its own.
+func openLedger(tb testing.TB) (*ledger.Postgres, string) {
+	tb.Helper()
+	uri := server.Database(tb)
+	return openAt(tb, uri), uri
+}
+
+func openAt(tb testing.TB, uri string) *ledger.Postgres {
+	tb.Helper()
+	b, err := ledger.Open(tb.Context(), uri)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(b.Close)
+	return b
+}
+
+// query reads one value past the ledger, even when the test has ended.
+func query[T any](tb testing.TB, b book, statement string, args ...any) T {
+	tb.Helper()
 	var value T
-	err := b.(*ledger.Postgres).Database().Read(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+	err := b.(*ledger.Postgres).Database().Read(context.WithoutCancel(tb.Context()), func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, statement, args...).Scan(&value)
 	})
 	if err != nil {
-		t.Fatalf("%s: %v", statement, err)
+		tb.Fatalf("%s: %v", statement, err)
 	}
 	return value
 }
 
 // exec writes past the ledger.
-func exec(t testing.TB, b book, statements ...string) error {
-	t.Helper()
-	return b.(*ledger.Postgres).Database().Write(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+func exec(tb testing.TB, b book, statements ...string) error {
+	tb.Helper()
+	return b.(*ledger.Postgres).Database().Write(tb.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		for _, statement := range statements {
 			if _, err := tx.Exec(ctx, statement); err != nil {
 				return err
@@ -98,8 +101,8 @@ func exec(t testing.TB, b book, statements ...string) error {
 }
 
 // checkBooks looks for what must never be in the database.
-func checkBooks(t testing.TB, b book) {
-	t.Helper()
+func checkBooks(tb testing.TB, b book) {
+	tb.Helper()
 	for what, statement := range map[string]string{
 		"transactions that do not sum to zero": `SELECT count(*) FROM (SELECT 1 FROM trading.postings
 			GROUP BY transaction_id, agent_uid, currency HAVING sum(amount) <> 0) x`,
@@ -113,8 +116,8 @@ func checkBooks(t testing.TB, b book) {
 		"claims whose opening contradicts their position": `SELECT count(*) FROM trading.claims c LEFT JOIN trading.positions p
 			ON c.account = p.account AND c.pair = p.pair AND c.agent_uid = p.agent_uid WHERE (c.opened_at IS NULL) <> (p.pair IS NULL)`,
 	} {
-		if n := query[int64](t, b, statement); n != 0 {
-			t.Errorf("%d %s", n, what)
+		if n := query[int64](tb, b, statement); n != 0 {
+			tb.Errorf("%d %s", n, what)
 		}
 	}
 }
@@ -127,17 +130,13 @@ var (
 
 func instrument(base, quote, tick, lot string) market.Instrument {
 	i, err := market.NewInstrument(base, quote, decimal.RequireFromString(tick), decimal.RequireFromString(lot), decimal.Zero)
-	if err != nil {
-		panic(err)
-	}
+	utilruntime.Must(err)
 	return i
 }
 
 func money(amount string) market.Money {
 	m, err := market.MoneyOf(decimal.RequireFromString(amount))
-	if err != nil {
-		panic(err)
-	}
+	utilruntime.Must(err)
 	return m
 }
 
@@ -149,20 +148,20 @@ func trader(name string, instruments ...market.Instrument) ledger.Agent {
 	}
 }
 
-func acquire(t testing.TB, b book, agent ledger.Agent) ledger.Lease {
-	t.Helper()
-	lease, err := b.Acquire(t.Context(), agent)
+func acquire(tb testing.TB, b book, agent ledger.Agent) ledger.Lease {
+	tb.Helper()
+	lease, err := b.Acquire(tb.Context(), agent)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return lease
 }
 
-func load(t testing.TB, b book, lease ledger.Lease) ledger.Snapshot {
-	t.Helper()
-	s, err := b.Load(t.Context(), lease)
+func load(tb testing.TB, b book, lease ledger.Lease) ledger.Snapshot {
+	tb.Helper()
+	s, err := b.Load(tb.Context(), lease)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -187,11 +186,11 @@ func intent(lease ledger.Lease, sequence int64, leg int32, pair string, side ord
 }
 
 // ordered commits an order and returns its id.
-func ordered(t testing.TB, b book, lease ledger.Lease, sequence int64, pair string, side order.Side, quantity market.Quantity) uuid.UUID {
-	t.Helper()
+func ordered(tb testing.TB, b book, lease ledger.Lease, sequence int64, pair string, side order.Side, quantity market.Quantity) uuid.UUID {
+	tb.Helper()
 	i := intent(lease, sequence, 0, pair, side, quantity)
-	if err := b.Intend(t.Context(), lease, []order.Intent{i}); err != nil {
-		t.Fatal(err)
+	if err := b.Intend(tb.Context(), lease, []order.Intent{i}); err != nil {
+		tb.Fatal(err)
 	}
 	return i.ID
 }
@@ -203,13 +202,13 @@ func fillOf(lease ledger.Lease, id uuid.UUID, trade, pair string, side order.Sid
 	}
 }
 
-func bookFill(t testing.TB, b book, lease ledger.Lease, fill order.Fill) {
-	t.Helper()
-	isNew, err := b.BookFill(t.Context(), lease, fill)
+func bookFill(tb testing.TB, b book, lease ledger.Lease, fill order.Fill) {
+	tb.Helper()
+	isNew, err := b.BookFill(tb.Context(), lease, fill)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if !isNew {
-		t.Fatalf("fill %s was not new", fill.TradeID)
+		tb.Fatalf("fill %s was not new", fill.TradeID)
 	}
 }

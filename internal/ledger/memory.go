@@ -180,7 +180,8 @@ func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, inten
 	if agent.last == nil {
 		agent.last = new(Decision)
 	}
-	reasoning := append(agent.last.Reasoning[:0], decision.Reasoning...)
+	reasoning := agent.last.Reasoning[:0]
+	reasoning = append(reasoning, decision.Reasoning...)
 	*agent.last = decision
 	agent.last.Reasoning = reasoning
 	if agent.lastDecided[decision.Pair].Before(decision.BarEnd) {

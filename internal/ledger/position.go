@@ -1,10 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
-	"math/bits"
+	"math/big"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -65,24 +66,15 @@ func execute(instrument market.Instrument, before Position, fill order.Fill) (ex
 // share is cost × part/whole with the sign of cost, rounded half to even. The
 // part is not greater than the whole; their signs do not matter.
 func share(cost market.Money, part, whole market.Quantity) market.Money {
-	numerator, denominator := magnitude(int64(part)), magnitude(int64(whole))
-	high, low := bits.Mul64(magnitude(int64(cost)), numerator)
-	quotient, remainder := bits.Div64(high, low, denominator)
-	twice, carry := bits.Add64(remainder, remainder, 0)
-	if carry == 1 || twice > denominator || (twice == denominator && quotient&1 == 1) {
-		quotient++
+	denominator := new(big.Int).Abs(big.NewInt(int64(whole)))
+	product := new(big.Int).Abs(big.NewInt(int64(part)))
+	product.Mul(product, big.NewInt(int64(cost)))
+	quotient, remainder := product.QuoRem(product, denominator, new(big.Int))
+	half := remainder.Lsh(remainder, 1).CmpAbs(denominator)
+	if half > 0 || (half == 0 && quotient.Bit(0) == 1) {
+		quotient.Add(quotient, big.NewInt(int64(cmp.Compare(cost, 0))))
 	}
-	if cost < 0 {
-		return -market.Money(quotient)
-	}
-	return market.Money(quotient)
-}
-
-func magnitude(v int64) uint64 {
-	if v < 0 {
-		return uint64(-(v + 1)) + 1
-	}
-	return uint64(v)
+	return market.Money(quotient.Int64())
 }
 
 func add(a, b int64) (sum int64, overflow bool) {

@@ -2,7 +2,7 @@ package ledger_test
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,23 +14,26 @@ import (
 )
 
 func TestOpeningBalanceIsGivenOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, b book) {
-		agent := trader("a", btc)
-		for epoch := int64(1); epoch <= 3; epoch++ {
-			lease := acquire(t, b, agent)
-			if got := load(t, b, lease).Cash; got != money("10000") {
-				t.Errorf("epoch %d began with %s", epoch, got)
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			agent := trader("a", btc)
+			for epoch := int64(1); epoch <= 3; epoch++ {
+				lease := acquire(t, b, agent)
+				if got := load(t, b, lease).Cash; got != money("10000") {
+					t.Errorf("epoch %d began with %s", epoch, got)
+				}
+				agent.Balance += money("5000")
 			}
-			agent.Balance += money("5000")
-		}
-		poor := trader("poor", eth)
-		poor.Balance = 0
-		acquire(t, b, poor)
-		poor.Balance = money("1")
-		if got := load(t, b, acquire(t, b, poor)).Cash; got != 0 {
-			t.Errorf("an agent that began with nothing was given %s later", got)
-		}
-	})
+			poor := trader("poor", eth)
+			poor.Balance = 0
+			acquire(t, b, poor)
+			poor.Balance = money("1")
+			if got := load(t, b, acquire(t, b, poor)).Cash; got != 0 {
+				t.Errorf("an agent that began with nothing was given %s later", got)
+			}
+		})
+	}
 }
 
 // A position's story, told by its fills: what each leaves behind was worked out
@@ -92,135 +95,147 @@ func TestPositionsAndCost(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onBoth(t, func(t *testing.T, b book) {
-				lease := acquire(t, b, trader("a", btc))
-				for i, step := range steps {
-					id := ordered(t, b, lease, int64(i+1), "BTC-USD", step.side, step.lots)
-					fill := fillOf(lease, id, fmt.Sprint(i), "BTC-USD", step.side, step.lots, step.ticks, step.fee)
-					fill.MarketTime = noon.Add(time.Duration(i+1) * time.Minute)
-					bookFill(t, b, lease, fill)
-					s := load(t, b, lease)
-					want := ledger.Position{Quantity: step.wantLots, Cost: money(step.wantCost)}
-					if got := s.Positions["BTC-USD"]; got != want {
-						t.Errorf("fill %d: position %d lots at %s, want %d at %s", i+1, got.Quantity, got.Cost, want.Quantity, want.Cost)
+			for kind, open := range ledgers {
+				t.Run(kind, func(t *testing.T) {
+					b := open(t)
+					lease := acquire(t, b, trader("a", btc))
+					for i, step := range steps {
+						id := ordered(t, b, lease, int64(i+1), "BTC-USD", step.side, step.lots)
+						fill := fillOf(lease, id, strconv.Itoa(i), "BTC-USD", step.side, step.lots, step.ticks, step.fee)
+						fill.MarketTime = noon.Add(time.Duration(i+1) * time.Minute)
+						bookFill(t, b, lease, fill)
+						s := load(t, b, lease)
+						want := ledger.Position{Quantity: step.wantLots, Cost: money(step.wantCost)}
+						if got := s.Positions["BTC-USD"]; got != want {
+							t.Errorf("fill %d: position %d lots at %s, want %d at %s", i+1, got.Quantity, got.Cost, want.Quantity, want.Cost)
+						}
+						if s.Cash != money(step.wantCash) {
+							t.Errorf("fill %d: cash %s, want %s", i+1, s.Cash, step.wantCash)
+						}
+						var opened time.Time
+						if step.wantOpened > 0 {
+							opened = noon.Add(time.Duration(step.wantOpened) * time.Minute)
+						}
+						if got := s.OpenedAt["BTC-USD"]; !got.Equal(opened) {
+							t.Errorf("fill %d: opened at %s, want %s", i+1, got, opened)
+						}
+						if len(s.OpenOrders) != 0 {
+							t.Errorf("fill %d: %d orders open after a whole fill", i+1, len(s.OpenOrders))
+						}
 					}
-					if s.Cash != money(step.wantCash) {
-						t.Errorf("fill %d: cash %s, want %s", i+1, s.Cash, step.wantCash)
-					}
-					var opened time.Time
-					if step.wantOpened > 0 {
-						opened = noon.Add(time.Duration(step.wantOpened) * time.Minute)
-					}
-					if got := s.OpenedAt["BTC-USD"]; !got.Equal(opened) {
-						t.Errorf("fill %d: opened at %s, want %s", i+1, got, opened)
-					}
-					if len(s.OpenOrders) != 0 {
-						t.Errorf("fill %d: %d orders open after a whole fill", i+1, len(s.OpenOrders))
-					}
-				}
-			})
+				})
+			}
 		})
 	}
 }
 
 func TestFillsAreBookedOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, b book) {
-		lease := acquire(t, b, trader("a", btc, eth))
-		id := ordered(t, b, lease, 1, "BTC-USD", order.Buy, 10)
-		fill := fillOf(lease, id, "t1", "BTC-USD", order.Buy, 4, 10000, "0.01")
-		bookFill(t, b, lease, fill)
-		once := load(t, b, lease)
-		if len(once.OpenOrders) != 1 || once.OpenOrders[0].State != order.Acked || once.OpenOrders[0].Filled != 4 {
-			t.Fatalf("a part was filled: %+v", once.OpenOrders)
-		}
-		restated := fill
-		restated.Fee, restated.MarketTime = money("0.02"), noon.Add(time.Hour)
-		for _, again := range []order.Fill{fill, restated} {
-			if isNew, err := b.BookFill(t.Context(), lease, again); err != nil || isNew {
-				t.Errorf("the same trade again: new %t, error %v", isNew, err)
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			lease := acquire(t, b, trader("a", btc, eth))
+			id := ordered(t, b, lease, 1, "BTC-USD", order.Buy, 10)
+			fill := fillOf(lease, id, "t1", "BTC-USD", order.Buy, 4, 10000, "0.01")
+			bookFill(t, b, lease, fill)
+			once := load(t, b, lease)
+			if len(once.OpenOrders) != 1 || once.OpenOrders[0].State != order.Acked || once.OpenOrders[0].Filled != 4 {
+				t.Fatalf("a part was filled: %+v", once.OpenOrders)
 			}
-		}
-		lease = acquire(t, b, trader("a", btc, eth))
-		if isNew, err := b.BookFill(t.Context(), lease, fill); err != nil || isNew {
-			t.Errorf("the same trade after a restart: new %t, error %v", isNew, err)
-		}
-		for name, change := range map[string]func(*order.Fill){
-			"quantity": func(f *order.Fill) { f.Quantity++ },
-			"price":    func(f *order.Fill) { f.Price++ },
-			"order":    func(f *order.Fill) { f.OrderID = orderID(lease, 5, 5) },
-		} {
-			other := fill
-			change(&other)
-			if _, err := b.BookFill(t.Context(), lease, other); !errors.Is(err, ledger.ErrConflict) {
-				t.Errorf("the same trade id with another %s: %v, want ErrConflict", name, err)
+			restated := fill
+			restated.Fee, restated.MarketTime = money("0.02"), noon.Add(time.Hour)
+			for _, again := range []order.Fill{fill, restated} {
+				if isNew, err := b.BookFill(t.Context(), lease, again); err != nil || isNew {
+					t.Errorf("the same trade again: new %t, error %v", isNew, err)
+				}
 			}
-		}
-		if diff := cmp.Diff(once, load(t, b, lease)); diff != "" {
-			t.Errorf("repeated fills changed something (-before +after):\n%s", diff)
-		}
+			lease = acquire(t, b, trader("a", btc, eth))
+			if isNew, err := b.BookFill(t.Context(), lease, fill); err != nil || isNew {
+				t.Errorf("the same trade after a restart: new %t, error %v", isNew, err)
+			}
+			for name, change := range map[string]func(*order.Fill){
+				"quantity": func(f *order.Fill) { f.Quantity++ },
+				"price":    func(f *order.Fill) { f.Price++ },
+				"order":    func(f *order.Fill) { f.OrderID = orderID(lease, 5, 5) },
+			} {
+				other := fill
+				change(&other)
+				if _, err := b.BookFill(t.Context(), lease, other); !errors.Is(err, ledger.ErrConflict) {
+					t.Errorf("the same trade id with another %s: %v, want ErrConflict", name, err)
+				}
+			}
+			if diff := cmp.Diff(once, load(t, b, lease)); diff != "" {
+				t.Errorf("repeated fills changed something (-before +after):\n%s", diff)
+			}
 
-		bookFill(t, b, lease, fillOf(lease, id, "t2", "BTC-USD", order.Buy, 6, 10000, "0"))
-		if open := load(t, b, lease).OpenOrders; len(open) != 0 {
-			t.Errorf("open after the last fill: %+v", open)
-		}
-	})
+			bookFill(t, b, lease, fillOf(lease, id, "t2", "BTC-USD", order.Buy, 6, 10000, "0"))
+			if open := load(t, b, lease).OpenOrders; len(open) != 0 {
+				t.Errorf("open after the last fill: %+v", open)
+			}
+		})
+	}
 }
 
 func TestFillsThatCannotBe(t *testing.T) {
-	onBoth(t, func(t *testing.T, b book) {
-		lease := acquire(t, b, trader("a", btc))
-		other := acquire(t, b, trader("b", eth))
-		id := ordered(t, b, lease, 1, "BTC-USD", order.Buy, 10)
-		foreign := ordered(t, b, other, 1, "ETH-USD", order.Buy, 10)
-		before := load(t, b, lease)
-		for name, test := range map[string]struct {
-			change func(*order.Fill)
-			want   error
-		}{
-			"an order that was never committed": {func(f *order.Fill) { f.OrderID = orderID(lease, 77, 0) }, ledger.ErrNoIntent},
-			"another agent's order":             {func(f *order.Fill) { f.OrderID = foreign }, ledger.ErrNoIntent},
-			"the other side":                    {func(f *order.Fill) { f.Side = order.Sell }, ledger.ErrConflict},
-			"no side":                           {func(f *order.Fill) { f.Side = 0 }, nil},
-			"a pair that is not traded":         {func(f *order.Fill) { f.Pair = "ETH-USD" }, nil},
-			"another venue":                     {func(f *order.Fill) { f.Venue = "Elsewhere" }, nil},
-			"another account":                   {func(f *order.Fill) { f.Account = "elsewhere" }, nil},
-			"no trade id":                       {func(f *order.Fill) { f.TradeID = "" }, nil},
-			"no quantity":                       {func(f *order.Fill) { f.Quantity = 0 }, nil},
-			"a negative price":                  {func(f *order.Fill) { f.Price = -1 }, nil},
-			"a fee without currency":            {func(f *order.Fill) { f.Fee, f.FeeCurrency = 1, "" }, nil},
-			"a value beyond all counting":       {func(f *order.Fill) { f.Quantity, f.Price = 1<<62, 1<<62 }, nil},
-		} {
-			fill := fillOf(lease, id, "t1", "BTC-USD", order.Buy, 4, 10000, "0.01")
-			test.change(&fill)
-			_, err := b.BookFill(t.Context(), lease, fill)
-			if err == nil || (test.want != nil && !errors.Is(err, test.want)) {
-				t.Errorf("a fill of %s: %v, want %v", name, err, test.want)
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			lease := acquire(t, b, trader("a", btc))
+			other := acquire(t, b, trader("b", eth))
+			id := ordered(t, b, lease, 1, "BTC-USD", order.Buy, 10)
+			foreign := ordered(t, b, other, 1, "ETH-USD", order.Buy, 10)
+			before := load(t, b, lease)
+			for name, test := range map[string]struct {
+				change func(*order.Fill)
+				want   error
+			}{
+				"an order that was never committed": {func(f *order.Fill) { f.OrderID = orderID(lease, 77, 0) }, ledger.ErrNoIntent},
+				"another agent's order":             {func(f *order.Fill) { f.OrderID = foreign }, ledger.ErrNoIntent},
+				"the other side":                    {func(f *order.Fill) { f.Side = order.Sell }, ledger.ErrConflict},
+				"no side":                           {func(f *order.Fill) { f.Side = 0 }, nil},
+				"a pair that is not traded":         {func(f *order.Fill) { f.Pair = "ETH-USD" }, nil},
+				"another venue":                     {func(f *order.Fill) { f.Venue = "Elsewhere" }, nil},
+				"another account":                   {func(f *order.Fill) { f.Account = "elsewhere" }, nil},
+				"no trade id":                       {func(f *order.Fill) { f.TradeID = "" }, nil},
+				"no quantity":                       {func(f *order.Fill) { f.Quantity = 0 }, nil},
+				"a negative price":                  {func(f *order.Fill) { f.Price = -1 }, nil},
+				"a fee without currency":            {func(f *order.Fill) { f.Fee, f.FeeCurrency = 1, "" }, nil},
+				"a value beyond all counting":       {func(f *order.Fill) { f.Quantity, f.Price = 1<<62, 1<<62 }, nil},
+			} {
+				fill := fillOf(lease, id, "t1", "BTC-USD", order.Buy, 4, 10000, "0.01")
+				test.change(&fill)
+				_, err := b.BookFill(t.Context(), lease, fill)
+				if err == nil || (test.want != nil && !errors.Is(err, test.want)) {
+					t.Errorf("a fill of %s: %v, want %v", name, err, test.want)
+				}
 			}
-		}
-		if diff := cmp.Diff(before, load(t, b, lease)); diff != "" {
-			t.Errorf("refused fills left something (-before +after):\n%s", diff)
-		}
-	})
+			if diff := cmp.Diff(before, load(t, b, lease)); diff != "" {
+				t.Errorf("refused fills left something (-before +after):\n%s", diff)
+			}
+		})
+	}
 }
 
 // A fill may be told after the order's end: it happened, so it is booked, and
 // the order stays what it was.
 func TestFillAfterTheEnd(t *testing.T) {
-	onBoth(t, func(t *testing.T, b book) {
-		lease := acquire(t, b, trader("a", btc))
-		id := ordered(t, b, lease, 1, "BTC-USD", order.Sell, 10)
-		if err := b.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: id, State: order.Cancelled, MarketTime: noon}); err != nil {
-			t.Fatal(err)
-		}
-		bookFill(t, b, lease, fillOf(lease, id, "late", "BTC-USD", order.Sell, 3, 10000, "0"))
-		s := load(t, b, lease)
-		if s.Positions["BTC-USD"].Quantity != -3 || len(s.OpenOrders) != 0 || s.Fills != 1 {
-			t.Errorf("after a late fill: %+v", s)
-		}
-		if p, ok := b.(*ledger.Postgres); ok {
-			if state := query[string](t, p, `SELECT state FROM trading.orders WHERE id = $1`, id); state != "Cancelled" {
-				t.Errorf("a cancelled order became %s", state)
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			lease := acquire(t, b, trader("a", btc))
+			id := ordered(t, b, lease, 1, "BTC-USD", order.Sell, 10)
+			if err := b.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: id, State: order.Cancelled, MarketTime: noon}); err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
+			bookFill(t, b, lease, fillOf(lease, id, "late", "BTC-USD", order.Sell, 3, 10000, "0"))
+			s := load(t, b, lease)
+			if s.Positions["BTC-USD"].Quantity != -3 || len(s.OpenOrders) != 0 || s.Fills != 1 {
+				t.Errorf("after a late fill: %+v", s)
+			}
+			if p, ok := b.(*ledger.Postgres); ok {
+				if state := query[string](t, p, `SELECT state FROM trading.orders WHERE id = $1`, id); state != "Cancelled" {
+					t.Errorf("a cancelled order became %s", state)
+				}
+			}
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -167,7 +168,7 @@ func queueDecision(batch *pgx.Batch, lease Lease, decision Decision, intents []o
 		VALUES ($1, $2, $3, $4, $5, $6, $7::text::numeric, $8, $9::text::json, $10)`,
 		lease.Agent.UID, decision.Sequence, lease.Epoch, decision.Pair, decision.BarEnd, decision.Action, confidence,
 		decision.Outcome, reasoning, ids)
-	queueNews(batch, lease, "Decision", fmt.Sprint(decision.Sequence), map[string]any{
+	queueNews(batch, lease, "Decision", strconv.FormatInt(decision.Sequence, 10), map[string]any{
 		"pair": decision.Pair, "barEnd": decision.BarEnd, "action": decision.Action, "outcome": decision.Outcome,
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
-// side is an order's side as the database has it: Buy or Sell.
+// side is an order's side on its way into the database: Buy or Sell.
 type side order.Side
 
 // Value implements driver.Valuer.
@@ -31,13 +31,16 @@ func (s side) MarshalText() ([]byte, error) {
 	return []byte(word.(string)), nil
 }
 
+// readSide is an order's side on its way out of the database.
+type readSide order.Side
+
 // Scan implements sql.Scanner.
-func (s *side) Scan(from any) error {
+func (s *readSide) Scan(from any) error {
 	switch from {
 	case "Buy":
-		*s = side(order.Buy)
+		*s = readSide(order.Buy)
 	case "Sell":
-		*s = side(order.Sell)
+		*s = readSide(order.Sell)
 	default:
 		return fmt.Errorf("side %q is neither Buy nor Sell", from)
 	}

@@ -68,7 +68,7 @@ func knownFill(ctx context.Context, tx pgx.Tx, fill order.Fill) (bool, error) {
 	var known order.Fill
 	err := tx.QueryRow(ctx, `SELECT order_id, pair, side, quantity_lots, price_ticks FROM trading.fills
 		WHERE venue = $1 AND account = $2 AND trade_id = $3`, fill.Venue, fill.Account, fill.TradeID).
-		Scan(&known.OrderID, &known.Pair, (*side)(&known.Side), &known.Quantity, &known.Price)
+		Scan(&known.OrderID, &known.Pair, (*readSide)(&known.Side), &known.Quantity, &known.Price)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -97,7 +97,7 @@ func orderAndPosition(ctx context.Context, tx pgx.Tx, lease Lease, fill order.Fi
 		LEFT JOIN trading.balances v ON v.agent_uid = i.agent_uid AND v.ledger_account = 'assets:cost' AND v.pair = i.pair AND v.currency = c.quote
 		WHERE i.id = $1 AND i.agent_uid = $2 AND i.account = $3`,
 		fill.OrderID, lease.Agent.UID, lease.Agent.Account, instrument.Lot.String()).
-		Scan(&s.ID, &s.Pair, (*side)(&s.Side), &s.Quantity, &s.State, &s.Filled, &opened, &s.position.Quantity, &s.position.Cost)
+		Scan(&s.ID, &s.Pair, (*readSide)(&s.Side), &s.Quantity, &s.State, &s.Filled, &opened, &s.position.Quantity, &s.position.Cost)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return standing{}, fmt.Errorf("fill %s of order %s: %w", fill.TradeID, fill.OrderID, ErrNoIntent)
 	}

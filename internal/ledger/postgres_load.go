@@ -141,10 +141,13 @@ func markOf(ctx context.Context, tx pgx.Tx, lease Lease, which string, args ...a
 	}
 	mark.MarketTime, mark.DayStart = mark.MarketTime.UTC(), mark.DayStart.UTC()
 	instrument, err := lease.Agent.instrument(mark.Pair)
-	if err != nil {
+	if errors.Is(err, errNotTraded) {
 		// The newest mark may be of a pair that is traded no more: its equity
 		// counts, its price means nothing without the tick.
 		return &mark, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	mark.Price, err = instrument.PriceOf(price)
 	return &mark, err
@@ -187,7 +190,7 @@ const intentColumns = `i.id, i.account, i.agent_uid, i.sequence, i.leg, i.replac
 	i.reduce_only, (i.reserved * 100000000)::bigint, i.market_time, i.reason`
 
 func intentFields(i *order.Intent) []any {
-	return []any{&i.ID, &i.Account, &i.AgentUID, &i.Sequence, &i.Leg, &i.Replacement, &i.Pair, (*side)(&i.Side), (*int64)(&i.Quantity),
+	return []any{&i.ID, &i.Account, &i.AgentUID, &i.Sequence, &i.Leg, &i.Replacement, &i.Pair, (*readSide)(&i.Side), (*int64)(&i.Quantity),
 		(*int64)(&i.Limit), &i.ReduceOnly, (*int64)(&i.Reserved), &i.MarketTime, &i.Reason}
 }
 

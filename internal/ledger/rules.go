@@ -48,14 +48,17 @@ func stateAfterFill(state order.State, filled, quantity market.Quantity) order.S
 // marketTime is a time as the ledger keeps it: in UTC, in microseconds.
 func marketTime(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// instrument finds a pair among those that the agent trades.
-func (a *Agent) instrument(pair string) (market.Instrument, error) {
+var errNotTraded = errors.New("does not trade")
+
+// instrument finds a pair among those that the agent trades; any other is
+// errNotTraded.
+func (a Agent) instrument(pair string) (market.Instrument, error) {
 	for i := range a.Instruments {
 		if a.Instruments[i].Pair == pair {
 			return a.Instruments[i], nil
 		}
 	}
-	return market.Instrument{}, fmt.Errorf("agent %s/%s does not trade %q", a.Namespace, a.Name, pair)
+	return market.Instrument{}, fmt.Errorf("agent %s %w %q", a, errNotTraded, pair)
 }
 
 // String names the agent as people do.

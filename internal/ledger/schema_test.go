@@ -27,18 +27,18 @@ func TestMigrateAtOnce(t *testing.T) {
 	for range 4 {
 		wait.Go(func() {
 			version, err := ledger.Migrate(t.Context(), uri)
-			if err != nil || version != ledger.Latest() {
+			if err != nil || version != ledger.Latest {
 				t.Errorf("migrated to %d: %v", version, err)
 			}
 		})
 	}
 	wait.Wait()
 	b := openAt(t, uri)
-	if n := query[int64](t, b, `SELECT count(*) FROM trading.migrations WHERE is_applied AND version_id > 0`); n != ledger.Latest() {
-		t.Errorf("%d migrations were recorded, want %d", n, ledger.Latest())
+	if n := query[int64](t, b, `SELECT count(*) FROM trading.migrations WHERE is_applied AND version_id > 0`); n != ledger.Latest {
+		t.Errorf("%d migrations were recorded, want %d", n, ledger.Latest)
 	}
 	acquire(t, b, trader("a", btc))
-	if version, err := ledger.Migrate(t.Context(), uri); err != nil || version != ledger.Latest() {
+	if version, err := ledger.Migrate(t.Context(), uri); err != nil || version != ledger.Latest {
 		t.Errorf("migrating once more: %d, %v", version, err)
 	}
 	if n := query[int64](t, b, `SELECT count(*) FROM trading.agents`); n != 1 {
@@ -137,7 +137,7 @@ func TestInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.SchemaVersion != ledger.Latest() || info.Latest != ledger.Latest() || info.ReadOnly {
+	if info.SchemaVersion != ledger.Latest || info.Latest != ledger.Latest || info.ReadOnly {
 		t.Errorf("%+v", info)
 	}
 	if !strings.Contains(info.ServerVersion, ".") || strings.ContainsAny(info.ServerVersion, " (") {

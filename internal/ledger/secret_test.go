@@ -17,12 +17,12 @@ import (
 // way it is printed.
 func TestPasswordIsNeverTold(t *testing.T) {
 	const secret = "hunter2/p@ss w%rd"
-	real, err := url.Parse(server.Database(t))
+	address, err := url.Parse(server.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	with := func(change func(*url.URL)) string {
-		u := *real
+		u := *address
 		u.User = url.UserPassword("trading", secret)
 		change(&u)
 		return u.String()
@@ -45,7 +45,7 @@ func TestPasswordIsNeverTold(t *testing.T) {
 		"nobody listening":            {with(func(u *url.URL) { u.Host = closedPort(t) }), true},
 		"a host that does not exist":  {with(func(u *url.URL) { u.Host = "nowhere.invalid:5432" }), true},
 		"the wrong password":          {with(func(*url.URL) {}), true},
-		"the wrong password, by word": {"host=127.0.0.1 port=" + real.Port() + " user=trading password='" + secret + "' dbname=x sslmode=disable", true},
+		"the wrong password, by word": {"host=127.0.0.1 port=" + address.Port() + " user=trading password='" + secret + "' dbname=x sslmode=disable", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, openErr := ledger.Open(t.Context(), test.uri)
@@ -84,13 +84,13 @@ func silent(t *testing.T, call string, err error) {
 			t.Errorf("%s tells the password as %s: %s", call, format, text)
 		}
 	}
-	switch wrapper := err.(type) {
-	case interface{ Unwrap() error }:
-		if inner := wrapper.Unwrap(); inner != nil {
-			silent(t, call, inner)
-		}
-	case interface{ Unwrap() []error }:
-		for _, inner := range wrapper.Unwrap() {
+	if inner := errors.Unwrap(err); inner != nil {
+		silent(t, call, inner)
+	} else if joined, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		for _, inner := range joined.Unwrap() {
 			silent(t, call, inner)
 		}
 	}
@@ -124,10 +124,12 @@ func TestServerGoesAway(t *testing.T) {
 
 func closedPort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return listener.Addr().String()
 }

@@ -82,9 +82,7 @@ func newHider(passwords ...string) hider {
 		if password == "" {
 			continue
 		}
-		for _, form := range []string{password, url.QueryEscape(password), url.PathEscape(password), url.UserPassword("", password).String()[1:]} {
-			h.secrets = append(h.secrets, form)
-		}
+		h.secrets = append(h.secrets, password, url.QueryEscape(password), url.PathEscape(password), url.UserPassword("", password).String()[1:])
 	}
 	return h
 }

@@ -81,7 +81,7 @@ func TestCleanIsStableAndSilent(t *testing.T) {
 		}
 	}
 	plain := errors.New("a refusal")
-	if got := h.clean(plain); got != plain {
+	if got := h.clean(plain); !errors.Is(got, plain) || got.Error() != plain.Error() {
 		t.Errorf("an error without a secret became %v", got)
 	}
 	if h.clean(nil) != nil {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Pool is a set of connections to one database.
@@ -70,7 +70,7 @@ func (p *Pool) transact(ctx context.Context, options pgx.TxOptions, run func(con
 		if err == nil {
 			return nil
 		}
-		if _, ok := errors.AsType[*lostCommit](err); ok {
+		if _, ok := errors.AsType[*lostCommitError](err); ok {
 			lost = true
 		} else if !conflicting(err) && !unavailable(err) && !errors.Is(err, context.Canceled) {
 			return p.hide.clean(err)
@@ -87,11 +87,11 @@ func (p *Pool) transact(ctx context.Context, options pgx.TxOptions, run func(con
 	}
 }
 
-// lostCommit is a commit that was sent and not answered.
-type lostCommit struct{ cause error }
+// lostCommitError is a commit that was sent and not answered.
+type lostCommitError struct{ cause error }
 
-func (l *lostCommit) Error() string { return "the reply to a commit was lost: " + l.cause.Error() }
-func (l *lostCommit) Unwrap() error { return l.cause }
+func (l *lostCommitError) Error() string { return "the reply to a commit was lost: " + l.cause.Error() }
+func (l *lostCommitError) Unwrap() error { return l.cause }
 
 func (p *Pool) attempt(ctx context.Context, options pgx.TxOptions, run func(context.Context, pgx.Tx) error) error {
 	tx, err := p.pool.BeginTx(ctx, options)
@@ -115,7 +115,7 @@ func (p *Pool) attempt(ctx context.Context, options pgx.TxOptions, run func(cont
 		return err
 	}
 	if err != nil {
-		return &lostCommit{err}
+		return &lostCommitError{err}
 	}
 	return nil
 }
@@ -123,8 +123,7 @@ func (p *Pool) attempt(ctx context.Context, options pgx.TxOptions, run func(cont
 // pause waits longer each time, and somewhat at random; it reports false if the
 // context ended.
 func pause(ctx context.Context, attempt int) bool {
-	wait := time.Duration(attempt*attempt) * 20 * time.Millisecond
-	timer := time.NewTimer(wait + rand.N(wait))
+	timer := time.NewTimer(wait.Jitter(time.Duration(attempt*attempt)*20*time.Millisecond, 1))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
