@@ -140,7 +140,7 @@ func renderKustomize(t *testing.T) map[string]map[string]any {
 // collect adds every object of a YAML stream.
 func collect(t *testing.T, objects map[string]map[string]any, stream string) {
 	t.Helper()
-	for _, document := range strings.SplitSeq("\n"+stream, "\n---") {
+	for document := range strings.SplitSeq("\n"+stream, "\n---") {
 		var object map[string]any
 		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
 			t.Fatalf("%v in:\n%s", err, document)
