@@ -270,6 +270,43 @@ func TestRestingOrderIsCancelled(t *testing.T) {
 	}
 }
 
+// When only reducing is allowed, what would open is cancelled, and what reduces
+// stays.
+func TestReduceOnlyCancelsWhatOpens(t *testing.T) {
+	for _, reduces := range []bool{false, true} {
+		h := byHand(t, fresh(), nil)
+		commit := h.rule(decision.Buy)
+		if reduces {
+			h.filled(commit)
+			commit = h.rule(decision.Sell)
+		}
+		id := commit.Intents[0].ID
+		h.core.Handle(Committed{})
+		h.core.Handle(SendBegun{id})
+		h.core.Handle(News{ID: id, Event: order.Ack})
+		settings := h.core.settings
+		settings.Trading = risk.Reducing
+		commands := h.core.Handle(Updated{settings})
+		if reduces {
+			none[Cancel](t, commands)
+		} else if cancel := find[Cancel](t, commands); cancel.ID != id {
+			t.Errorf("cancelled %s", cancel.ID)
+		}
+	}
+}
+
+// The time of the last decision is the ledger's, not the process's.
+func TestIntervalSurvivesARestart(t *testing.T) {
+	newest := ledger.Mark{Pair: "AAA-USD", MarketTime: start.Add(10 * time.Hour), Price: 10_000, PeakEquity: balance, DayStart: start, DayStartEquity: balance}
+	last := newest.MarketTime.Add(-time.Minute)
+	snapshot := ledger.Snapshot{Cash: balance, Newest: newest, LastDecided: map[string]time.Time{"AAA-USD": last}}
+	h := byHand(t, snapshot, func(c *Config) { c.Interval = 5 * time.Minute })
+	untilAsked(t, h)
+	if gap := h.core.now.Sub(last); gap < 5*time.Minute {
+		t.Errorf("decided again after %s", gap)
+	}
+}
+
 // Peak, day and counts come from the ledger, so that a crash loop resets nothing.
 func TestCountsSurviveARestart(t *testing.T) {
 	day := start.Truncate(24 * time.Hour)

@@ -172,6 +172,160 @@ func (s *silentVenue) Lookup(ctx context.Context, id uuid.UUID) (venue.Order, er
 	return s.Venue.Lookup(ctx, id)
 }
 
+// left is a ledger in which a process has died after it recorded that an order
+// is being sent.
+func left(t *testing.T, config Config) (*ledger.Memory, order.Intent) {
+	t.Helper()
+	book := ledger.NewMemory()
+	lease, err := book.Acquire(t.Context(), config.Agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	intent := order.Intent{
+		ID: order.NewID(config.Agent.Account, config.Agent.UID, 1, 0, 0), Account: config.Agent.Account, AgentUID: config.Agent.UID, Sequence: 1,
+		Pair: "AAA-USD", Side: order.Buy, Quantity: 1000, Limit: 9_000, Reserved: 90 * market.MoneyUnit, MarketTime: start, Reason: OrderDecision,
+	}
+	decided := ledger.Decision{Sequence: 1, Pair: "AAA-USD", BarEnd: start, Action: "Buy", Outcome: OutcomeOrdered}
+	if err := book.Decide(t.Context(), lease, decided, []order.Intent{intent}); err != nil {
+		t.Fatal(err)
+	}
+	if err := book.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: intent.ID, State: order.Sent, MarketTime: start}); err != nil {
+		t.Fatal(err)
+	}
+	return book, intent
+}
+
+// deniesFills is a venue that says an order is filled and does not list the
+// fills yet.
+type deniesFills struct {
+	*paper.Venue
+	asked int
+}
+
+func (d *deniesFills) Lookup(_ context.Context, id uuid.UUID) (venue.Order, error) {
+	d.asked++
+	return venue.Order{ID: id, VenueOrderID: "v", State: order.Filled, Filled: 1000}, nil
+}
+
+// What was being sent when the process died stays unknown, with its exposure
+// held, until the venue has it or its time is over.
+func TestSentAndNotFound(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		// arrives says that the order reaches the venue after all.
+		arrives bool
+		filled  bool
+		want    order.State
+	}{
+		{"never arrives", false, false, order.Rejected}, {"arrives late", true, false, order.Acked}, {"is filled, and the fills are late", false, true, order.Sent},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			config, account := setup(t, "AAA")
+			book, intent := left(t, config)
+			simulated, err := paper.New(paper.NewMemoryBook(), account)
+			if err != nil {
+				t.Fatal(err)
+			}
+			options := Options{Ledger: book, Venue: simulated, Settle: DefaultSettle, Feed: func(map[string]time.Time) (market.Feed, error) {
+				return record(walk(1, warmUp, config.Agent.Instruments), nil), nil
+			}}
+			if test.filled {
+				options.Venue = &deniesFills{Venue: simulated}
+			}
+			shell, err := NewShell(config, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := shell.start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if o := shell.core.order(intent.ID); o == nil || (o.state != order.Unknown) == !test.filled || !shell.core.riskState(&shell.core.pairs[0], nil).Unresolved {
+				t.Fatalf("%s: directly after the start: %+v", test.name, o)
+			}
+			if test.arrives {
+				if _, err := simulated.Place(t.Context(), intent); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pass(DefaultSettle)
+			if err := shell.reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			o := shell.core.order(intent.ID)
+			if (o == nil) != test.want.Final() || (o != nil && o.state != test.want) {
+				t.Errorf("%s: after the settle time: %+v; want %s", test.name, o, test.want)
+			}
+		})
+	}
+}
+
+// lame is a venue that cannot take some bars.
+type lame struct {
+	*paper.Venue
+	fails int
+}
+
+func (l *lame) OnBar(ctx context.Context, bar market.PairBar) ([]order.Fill, error) {
+	if l.fails > 0 {
+		l.fails--
+		return nil, errLine
+	}
+	return l.Venue.OnBar(ctx, bar)
+}
+
+// Bars that the venue could not take are made up for, so that its fills are
+// those of an undisturbed run.
+func TestMissedBarsAreMadeUpFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config, account := setup(t, "AAA")
+		simulated, err := paper.New(paper.NewMemoryBook(), account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bars := walk(1, warmUp+10, config.Agent.Instruments)
+		weak := &lame{Venue: simulated}
+		shell, err := NewShell(config, Options{Ledger: ledger.NewMemory(), Venue: weak, Settle: DefaultSettle, Feed: func(map[string]time.Time) (market.Feed, error) {
+			return record(bars, nil), nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shell.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var placed time.Time
+		for placed.IsZero() {
+			bar, err := shell.feed.Next(t.Context())
+			if err != nil {
+				t.Fatal("no order in ten bars")
+			}
+			if err := shell.step(t.Context(), bar); err != nil {
+				t.Fatal(err)
+			}
+			if len(shell.core.open) > 0 {
+				placed = bar.End
+			}
+		}
+		weak.fails = 2
+		for range 3 {
+			bar, err := shell.feed.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := shell.step(t.Context(), bar); err != nil {
+				t.Fatal(err)
+			}
+			if err := shell.reconcile(t.Context()); err != nil && !errors.Is(err, errVenue) {
+				t.Fatal(err)
+			}
+		}
+		fills, _, err := simulated.Fills(t.Context(), "")
+		if err != nil || len(fills) == 0 || fills[0].MarketTime.Sub(placed) > time.Minute {
+			t.Errorf("placed at %s, filled %+v, %v", placed, fills, err)
+		}
+	})
+}
+
 // An order that a paused process sent after it was given up is cancelled.
 func TestOrphansAreCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

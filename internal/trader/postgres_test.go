@@ -18,7 +18,6 @@ import (
 // life is one process of an agent on a real database.
 type life struct {
 	shell *Shell
-	book  *ledger.Postgres
 	end   func() error
 }
 
@@ -41,10 +40,15 @@ func live(t *testing.T, uri string, config Config, account paper.Config, bars []
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last status: %+v", shell.Status())
+		}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- shell.Run(ctx) }()
-	return &life{shell: shell, book: book, end: func() error {
+	return &life{shell: shell, end: func() error {
 		cancel()
 		err := <-ended
 		book.Close()
@@ -75,7 +79,8 @@ func TestOnPostgres(t *testing.T) {
 	})
 	uri := server.Database(t)
 	config, account := setup(t, "AAA", "BBB")
-	bars := walk(17, 200, config.Agent.Instruments)
+	// More bars than the test can see, however slow the database is.
+	bars := walk(17, 50_000, config.Agent.Instruments)
 
 	first := live(t, uri, config, account, bars)
 	before := first.until(t, "the first trades", func(s *Status) bool { return s.Fills > 3 })
@@ -92,20 +97,28 @@ func TestOnPostgres(t *testing.T) {
 	}
 
 	second := live(t, uri, config, account, bars)
-	status := second.until(t, "the end of the data", func(s *Status) bool { return replayed(s) && s.Ready() })
-	if status.Epoch != before.Epoch+1 || status.Fills <= before.Fills {
-		t.Errorf("after the restart: %+v, before %+v", status, before)
-	}
-	agree(t, second, config, account, status)
+	between := second.until(t, "agreement after the restart", func(s *Status) bool { return s.Ready() })
+	second.until(t, "trading after the restart", func(s *Status) bool { return s.Fills > between.Fills+3 })
 	if err := second.end(); err != nil {
 		t.Fatal(err)
 	}
+	// Run has returned between two turns, so the status is the last word.
+	status := second.shell.Status()
+	if status.Epoch != before.Epoch+1 || between.Fills <= before.Fills {
+		t.Errorf("after the restart: %+v, before %+v", between, before)
+	}
+	agree(t, uri, config, account, status)
 }
 
 // agree compares paper book, ledger and status.
-func agree(t *testing.T, l *life, config Config, account paper.Config, status *Status) {
+func agree(t *testing.T, uri string, config Config, account paper.Config, status *Status) {
 	t.Helper()
-	book := paper.NewPostgresBook(l.book.Database(), account.Account, config.Agent.UID)
+	opened, err := ledger.Open(t.Context(), uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	book := paper.NewPostgresBook(opened.Database(), account.Account, config.Agent.UID)
 	held, lots := map[string]market.Quantity{}, map[string]market.Quantity{}
 	count := int64(0)
 	for cursor := ""; ; {
@@ -130,7 +143,7 @@ func agree(t *testing.T, l *life, config Config, account paper.Config, status *S
 		t.Errorf("the book holds %v after %d fills, the agent %v after %d", held, count, lots, status.Fills)
 	}
 	var own, fills, orders, twice string
-	err := l.book.Database().Read(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+	err = opened.Database().Read(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT trading.equity($1)::text, (SELECT count(*) FROM trading.fills)::text,
 			(SELECT count(*) FROM paper.orders p LEFT JOIN trading.orders o ON o.id = p.id WHERE o.id IS NULL)::text,
 			(SELECT count(*) FROM trading.orders o JOIN paper.orders p ON p.id = o.id WHERE o.state = $2)::text`,

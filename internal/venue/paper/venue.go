@@ -56,8 +56,7 @@ type Venue struct {
 	config      Config
 	instruments map[string]market.Instrument
 	openings    []Opening
-	// What the book's fills come to. It is read again whenever a write to the
-	// book may have failed half-way.
+	// What the book's fills come to, up to the cursor.
 	loaded    bool
 	cursor    string
 	cash      market.Money
@@ -325,7 +324,6 @@ func (v *Venue) OnBar(ctx context.Context, bar market.PairBar) ([]order.Fill, er
 			o.State = order.Filled
 		}
 		if err := v.book.Execute(ctx, o, []order.Fill{fill}); err != nil {
-			v.loaded = false
 			return fills, errors.Join(fmt.Errorf("paper venue: filling order %s", o.ID), err)
 		}
 		fills = append(fills, fill)

@@ -217,6 +217,19 @@ func TestShortPositionsAreCovered(t *testing.T) {
 	place(t, v, intent(3, order.Sell, 4_000, 100))
 }
 
+// What was taken over can be closed, and was paid for.
+func TestAdoptedPositions(t *testing.T) {
+	config := exact(t)
+	v := open(t, NewMemoryBook(), config)
+	v.Adopt([]Opening{{Pair: "BTC-USD", Quantity: 5_000, Cost: 5_000 * usd}})
+	if _, err := v.Place(t.Context(), intent(1, order.Buy, 5_000, 100)); err == nil {
+		t.Error("the money that was paid for the position was spent again")
+	}
+	whole := intent(2, order.Sell, 5_000, 100)
+	whole.ReduceOnly = true
+	place(t, v, whole)
+}
+
 func TestPlacingTwiceReturnsTheFirst(t *testing.T) {
 	v := open(t, NewMemoryBook(), exact(t))
 	place(t, v, intent(1, order.Buy, 10, 10_100))
