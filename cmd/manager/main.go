@@ -88,7 +88,7 @@ func run(ctx context.Context, opts options) error {
 		Clock:      clock.RealClock{},
 		Info:       ledger.Info,
 		Migrate:    ledger.Migrate,
-		Release:    release,
+		Release:    ledger.Release,
 	}
 	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {
 		return err
@@ -133,16 +133,6 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 			EnableWarmup: new(true),
 		},
 	})
-}
-
-// release gives an agent's claims in a ledger back.
-func release(ctx context.Context, uri, agentUID string) error {
-	book, err := ledger.Open(ctx, uri)
-	if err != nil {
-		return err
-	}
-	defer book.Close()
-	return book.Release(ctx, agentUID)
 }
 
 // addChecks makes readiness mean it: the caches hold the cluster, and the
