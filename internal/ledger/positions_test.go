@@ -36,96 +36,97 @@ func TestOpeningBalanceIsGivenOnce(t *testing.T) {
 	}
 }
 
-// A position's story, told by its fills: what each leaves behind was worked out
-// by hand. One lot is 0.0001 BTC and one tick 0.01 USD, so that 10000 lots at
-// 10000 ticks are worth 100 USD.
+// step is one fill of a position's story and what it leaves behind.
+type step struct {
+	side       order.Side
+	lots       market.Quantity
+	ticks      market.Price
+	fee        string
+	wantLots   market.Quantity
+	wantCost   string
+	wantCash   string
+	wantOpened int
+}
+
+// stories of positions, worked out by hand. One lot is 0.0001 BTC and one tick
+// 0.01 USD, so that 10000 lots at 10000 ticks are worth 100 USD.
+var stories = map[string][]step{
+	"long, added to, reduced, closed": {
+		{order.Buy, 10000, 10000, "0.06", 10000, "100", "9899.94", 1},
+		{order.Buy, 10000, 12000, "0.07", 20000, "220", "9779.87", 1},
+		{order.Sell, 5000, 13000, "0.03", 15000, "165", "9844.84", 1},
+		{order.Sell, 15000, 9000, "0", 0, "0", "9979.84", 0},
+	},
+	"short with a rebate, covered": {
+		{order.Sell, 10000, 10000, "-0.02", -10000, "-100", "10100.02", 1},
+		{order.Buy, 4000, 9000, "0", -6000, "-60", "10064.02", 1},
+		{order.Buy, 6000, 11000, "-0.01", 0, "0", "9998.03", 0},
+	},
+	"turned from long to short and back": {
+		{order.Buy, 10000, 10000, "0", 10000, "100", "9900", 1},
+		{order.Sell, 15000, 11000, "0", -5000, "-55", "10065", 2},
+		{order.Buy, 7500, 12000, "0", 2500, "30", "9975", 3},
+	},
+	"reopened after being flat": {
+		{order.Buy, 1, 1, "0", 1, "0.000001", "9999.999999", 1},
+		{order.Sell, 1, 1, "0", 0, "0", "10000", 0},
+		{order.Sell, 3, 1, "0", -3, "-0.000003", "10000.000003", 3},
+	},
+	"a share of the cost rounded up": {
+		{order.Buy, 3, 33, "0", 3, "0.000099", "9999.999901", 1},
+		{order.Buy, 4, 10, "0", 7, "0.000139", "9999.999861", 1},
+		{order.Sell, 4, 10, "0", 3, "0.00005957", "9999.999901", 1},
+	},
+	"half a unit goes down to the even": {
+		{order.Buy, 7, 1, "0", 7, "0.000007", "9999.999993", 1},
+		{order.Buy, 1, 2, "0", 8, "0.000009", "9999.999991", 1},
+		{order.Sell, 1, 1, "0", 7, "0.00000788", "9999.999992", 1},
+	},
+	"half a unit goes up to the even": {
+		{order.Sell, 7, 1, "0", -7, "-0.000007", "10000.000007", 1},
+		{order.Sell, 1, 2, "0", -8, "-0.000009", "10000.000009", 1},
+		{order.Buy, 3, 1, "0", -5, "-0.00000562", "10000.000006", 1},
+	},
+	"a share of the cost rounded down": {
+		{order.Buy, 3, 33, "0", 3, "0.000099", "9999.999901", 1},
+		{order.Buy, 4, 10, "0", 7, "0.000139", "9999.999861", 1},
+		{order.Sell, 2, 10, "0", 5, "0.00009929", "9999.999881", 1},
+		{order.Sell, 5, 10, "0", 0, "0", "9999.999931", 0},
+	},
+}
+
 func TestPositionsAndCost(t *testing.T) {
-	type step struct {
-		side       order.Side
-		lots       market.Quantity
-		ticks      market.Price
-		fee        string
-		wantLots   market.Quantity
-		wantCost   string
-		wantCash   string
-		wantOpened int
-	}
-	for name, steps := range map[string][]step{
-		"long, added to, reduced, closed": {
-			{order.Buy, 10000, 10000, "0.06", 10000, "100", "9899.94", 1},
-			{order.Buy, 10000, 12000, "0.07", 20000, "220", "9779.87", 1},
-			{order.Sell, 5000, 13000, "0.03", 15000, "165", "9844.84", 1},
-			{order.Sell, 15000, 9000, "0", 0, "0", "9979.84", 0},
-		},
-		"short with a rebate, covered": {
-			{order.Sell, 10000, 10000, "-0.02", -10000, "-100", "10100.02", 1},
-			{order.Buy, 4000, 9000, "0", -6000, "-60", "10064.02", 1},
-			{order.Buy, 6000, 11000, "-0.01", 0, "0", "9998.03", 0},
-		},
-		"turned from long to short and back": {
-			{order.Buy, 10000, 10000, "0", 10000, "100", "9900", 1},
-			{order.Sell, 15000, 11000, "0", -5000, "-55", "10065", 2},
-			{order.Buy, 7500, 12000, "0", 2500, "30", "9975", 3},
-		},
-		"reopened after being flat": {
-			{order.Buy, 1, 1, "0", 1, "0.000001", "9999.999999", 1},
-			{order.Sell, 1, 1, "0", 0, "0", "10000", 0},
-			{order.Sell, 3, 1, "0", -3, "-0.000003", "10000.000003", 3},
-		},
-		"a share of the cost rounded up": {
-			{order.Buy, 3, 33, "0", 3, "0.000099", "9999.999901", 1},
-			{order.Buy, 4, 10, "0", 7, "0.000139", "9999.999861", 1},
-			{order.Sell, 4, 10, "0", 3, "0.00005957", "9999.999901", 1},
-		},
-		"half a unit goes down to the even": {
-			{order.Buy, 7, 1, "0", 7, "0.000007", "9999.999993", 1},
-			{order.Buy, 1, 2, "0", 8, "0.000009", "9999.999991", 1},
-			{order.Sell, 1, 1, "0", 7, "0.00000788", "9999.999992", 1},
-		},
-		"half a unit goes up to the even": {
-			{order.Sell, 7, 1, "0", -7, "-0.000007", "10000.000007", 1},
-			{order.Sell, 1, 2, "0", -8, "-0.000009", "10000.000009", 1},
-			{order.Buy, 3, 1, "0", -5, "-0.00000562", "10000.000006", 1},
-		},
-		"a share of the cost rounded down": {
-			{order.Buy, 3, 33, "0", 3, "0.000099", "9999.999901", 1},
-			{order.Buy, 4, 10, "0", 7, "0.000139", "9999.999861", 1},
-			{order.Sell, 2, 10, "0", 5, "0.00009929", "9999.999881", 1},
-			{order.Sell, 5, 10, "0", 0, "0", "9999.999931", 0},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for kind, open := range ledgers {
-				t.Run(kind, func(t *testing.T) {
-					b := open(t)
-					lease := acquire(t, b, trader("a", btc))
-					for i, step := range steps {
-						id := ordered(t, b, lease, int64(i+1), "BTC-USD", step.side, step.lots)
-						fill := fillOf(lease, id, strconv.Itoa(i), "BTC-USD", step.side, step.lots, step.ticks, step.fee)
-						fill.MarketTime = noon.Add(time.Duration(i+1) * time.Minute)
-						bookFill(t, b, lease, fill)
-						s := load(t, b, lease)
-						want := ledger.Position{Quantity: step.wantLots, Cost: money(step.wantCost)}
-						if got := s.Positions["BTC-USD"]; got != want {
-							t.Errorf("fill %d: position %d lots at %s, want %d at %s", i+1, got.Quantity, got.Cost, want.Quantity, want.Cost)
-						}
-						if s.Cash != money(step.wantCash) {
-							t.Errorf("fill %d: cash %s, want %s", i+1, s.Cash, step.wantCash)
-						}
-						var opened time.Time
-						if step.wantOpened > 0 {
-							opened = noon.Add(time.Duration(step.wantOpened) * time.Minute)
-						}
-						if got := s.OpenedAt["BTC-USD"]; !got.Equal(opened) {
-							t.Errorf("fill %d: opened at %s, want %s", i+1, got, opened)
-						}
-						if len(s.OpenOrders) != 0 {
-							t.Errorf("fill %d: %d orders open after a whole fill", i+1, len(s.OpenOrders))
-						}
+	for name, steps := range stories {
+		for kind, open := range ledgers {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				b := open(t)
+				lease := acquire(t, b, trader("a", btc))
+				for i, step := range steps {
+					id := ordered(t, b, lease, int64(i+1), "BTC-USD", step.side, step.lots)
+					fill := fillOf(lease, id, strconv.Itoa(i), "BTC-USD", step.side, step.lots, step.ticks, step.fee)
+					fill.MarketTime = noon.Add(time.Duration(i+1) * time.Minute)
+					bookFill(t, b, lease, fill)
+					s := load(t, b, lease)
+					want := ledger.Position{Quantity: step.wantLots, Cost: money(step.wantCost)}
+					if got := s.Positions["BTC-USD"]; got != want {
+						t.Errorf("fill %d: position %d lots at %s, want %d at %s", i+1, got.Quantity, got.Cost, want.Quantity, want.Cost)
 					}
-				})
-			}
-		})
+					if s.Cash != money(step.wantCash) {
+						t.Errorf("fill %d: cash %s, want %s", i+1, s.Cash, step.wantCash)
+					}
+					var opened time.Time
+					if step.wantOpened > 0 {
+						opened = noon.Add(time.Duration(step.wantOpened) * time.Minute)
+					}
+					if got := s.OpenedAt["BTC-USD"]; !got.Equal(opened) {
+						t.Errorf("fill %d: opened at %s, want %s", i+1, got, opened)
+					}
+					if len(s.OpenOrders) != 0 {
+						t.Errorf("fill %d: %d orders open after a whole fill", i+1, len(s.OpenOrders))
+					}
+				}
+			})
+		}
 	}
 }
 
