@@ -21,6 +21,10 @@ type hand struct {
 	at   time.Time
 }
 
+// past is how many bars a core by hand has learnt from: enough for intervals of
+// five minutes.
+const past = 400
+
 // byHand is a core on AAA-USD that has learnt enough to decide and whose ledger
 // holds the given snapshot.
 func byHand(t *testing.T, snapshot ledger.Snapshot, change func(*Config)) *hand {
@@ -35,9 +39,9 @@ func byHand(t *testing.T, snapshot ledger.Snapshot, change func(*Config)) *hand 
 	}
 	h := &hand{t: t, core: core, at: start}
 	if !snapshot.Newest.MarketTime.IsZero() {
-		h.at = snapshot.Newest.MarketTime.Add(-time.Hour)
+		h.at = snapshot.Newest.MarketTime.Add(-past * time.Minute)
 	}
-	for range 60 {
+	for range past {
 		h.core.Handle(Observed{h.next("AAA-USD", 10_000)})
 	}
 	h.core.Handle(Recovered{Epoch: 3, Snapshot: snapshot})
