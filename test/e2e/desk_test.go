@@ -72,18 +72,24 @@ var _ = Describe("the sample desk", Ordered, func() {
 		}),
 	)
 
-	It("stops sending orders within a second of a halt, and goes on after it", func(ctx SpecContext) {
+	It("sends no order a second after a halt, not even after a restart, and goes on when it ends", func(ctx SpecContext) {
 		agent := agents(ctx)[0]
+		uid := string(agent.UID)
 		setTrading(ctx, agent.Name, v1alpha1.TradingHalted)
-		Eventually(tradingState).WithContext(ctx).WithArguments(agent.Name).WithTimeout(10 * time.Second).Should(Equal(v1alpha1.TradingHalted))
 		halted, err := query[time.Time](ctx, "SELECT clock_timestamp()")
 		Expect(err).NotTo(HaveOccurred())
-		count := decisionsOf(ctx, string(agent.UID))
-		Eventually(decisionCount).WithContext(ctx).WithArguments(string(agent.UID)).Should(BeNumerically(">", count+5))
-		sent, err := query[int64](ctx, "SELECT count(*) FROM trading.intents WHERE agent_uid = $1 AND recorded_at > $2", string(agent.UID), halted)
+		Eventually(tradingState).WithContext(ctx).WithArguments(agent.Name).WithTimeout(10 * time.Second).Should(Equal(v1alpha1.TradingHalted))
+
+		killProcess(ctx, "trading-agent")
+		seen, err := barCount(ctx, uid)
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(barCount).WithContext(ctx).WithArguments(uid).Should(BeNumerically(">", seen+10), "prices are not followed under a halt")
+		Expect(tradingState(ctx, agent.Name)).To(Equal(v1alpha1.TradingHalted))
+		sent, err := query[int64](ctx, "SELECT count(*) FROM trading.intents WHERE agent_uid = $1 AND recorded_at > $2::timestamptz + interval '1 second'", uid, halted)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(sent).To(BeZero(), "orders were made under a halt")
-		Expect(podOf(ctx, agent.Name).Status.ContainerStatuses[0].State.Running).NotTo(BeNil())
+		Expect(query[int64](ctx, "SELECT count(*) FROM paper.orders WHERE agent_uid = $1 AND state = 'Acked'", uid)).To(BeZero(), "orders are open under a halt")
+
 		setTrading(ctx, agent.Name, v1alpha1.TradingEnabled)
 		Eventually(tradingState).WithContext(ctx).WithArguments(agent.Name).WithTimeout(10 * time.Second).Should(Equal(v1alpha1.TradingEnabled))
 	})
@@ -167,6 +173,11 @@ func fills(ctx context.Context, uid string) (int64, error) {
 
 func decisionCount(ctx context.Context, uid string) (int64, error) {
 	return query[int64](ctx, "SELECT count(*) FROM trading.decisions WHERE agent_uid = $1", uid)
+}
+
+// barCount is how many bars the agent has valued itself at.
+func barCount(ctx context.Context, uid string) (int64, error) {
+	return query[int64](ctx, "SELECT count(*) FROM trading.marks WHERE agent_uid = $1", uid)
 }
 
 func decisionsOf(ctx context.Context, uid string) int64 {
@@ -259,15 +270,6 @@ func tradingState(ctx context.Context, name string) (v1alpha1.TradingState, erro
 		return "", nil
 	}
 	return agent.Status.Trading.State, nil
-}
-
-func podOf(ctx context.Context, name string) corev1.Pod {
-	GinkgoHelper()
-	var agent v1alpha1.TradingAgent
-	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &agent)).To(Succeed())
-	var pod corev1.Pod
-	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: namespace, Name: agent.Status.PodName}, &pod)).To(Succeed())
-	return pod
 }
 
 func exists(ctx context.Context, object client.Object, name string) (bool, error) {
