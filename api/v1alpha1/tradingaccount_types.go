@@ -39,8 +39,10 @@ type PaperAccountSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because the agents' books are kept in it; create another TradingAccount"
 	Currency Currency `json:"currency,omitempty"`
 
-	// balance that each agent on the account starts with.
+	// balance that each agent on the account starts with. It cannot change:
+	// agents were given it, and their profit is counted from it.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because the account's agents were given it and their profit is counted from it; create another TradingAccount"
 	Balance PositiveDecimal `json:"balance,omitempty"`
 
 	// takerFeeFraction of the value of a fill that takes liquidity. "0.0006"

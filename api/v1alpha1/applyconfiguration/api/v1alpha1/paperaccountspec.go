@@ -14,7 +14,8 @@ import (
 type PaperAccountSpecApplyConfiguration struct {
 	// currency of the account. It cannot change: the agents' books are kept in it.
 	Currency *apiv1alpha1.Currency `json:"currency,omitempty"`
-	// balance that each agent on the account starts with.
+	// balance that each agent on the account starts with. It cannot change:
+	// agents were given it, and their profit is counted from it.
 	Balance *apiv1alpha1.PositiveDecimal `json:"balance,omitempty"`
 	// takerFeeFraction of the value of a fill that takes liquidity. "0.0006"
 	// when not set.
