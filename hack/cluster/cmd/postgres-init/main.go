@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -45,7 +46,7 @@ func create(bin, data string) error {
 	if err != nil {
 		return err
 	}
-	if strings.ContainsAny(string(password), "'\\\n") {
+	if bytes.ContainsAny(password, "'\\\n") {
 		return errors.New("agent-password must not contain quotes, backslashes or line breaks")
 	}
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata="+temp, "--username=postgres",
@@ -54,7 +55,7 @@ func create(bin, data string) error {
 	if err := run(initdb); err != nil {
 		return err
 	}
-	if err := extend(filepath.Join(temp, "pg_hba.conf"), "host all all 0.0.0.0/0 scram-sha-256\nhost all all ::/0 scram-sha-256\n"); err != nil {
+	if err := extend(filepath.Join(temp, "pg_hba.conf"), "host all all 0.0.0.0/0 scram-sha-256\nhost all all ::/0 scram-sha-256\n"); err != nil { //nolint:dupword // database and user
 		return err
 	}
 	settings := "listen_addresses = '*'\nunix_socket_directories = '/tmp'\npassword_encryption = 'scram-sha-256'\n" +
