@@ -78,7 +78,7 @@ func extend(path, text string) error {
 		return err
 	}
 	if _, err := f.WriteString(text); err != nil {
-		f.Close()
+		_ = f.Close()
 		return err
 	}
 	return f.Close()

@@ -89,7 +89,7 @@ func call(ctx context.Context, l Layout, method, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no cluster runs here (its supervisor does not answer): %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, err

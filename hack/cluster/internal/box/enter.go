@@ -22,7 +22,7 @@ func Init(l Layout) error {
 	if n, err := parent.Read(make([]byte, 1)); n != 1 {
 		return fmt.Errorf("the parent left before the box was ready: %w", err)
 	}
-	parent.Close()
+	_ = parent.Close()
 	hierarchies, err := cgroup.Hierarchies()
 	if err != nil {
 		return err

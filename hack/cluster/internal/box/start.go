@@ -67,17 +67,17 @@ func launch(ctx context.Context, l Layout, config Config, supervisor string) err
 	if err != nil {
 		return err
 	}
-	defer goAhead.Close()
+	defer func() { _ = goAhead.Close() }()
 	log, err := os.OpenFile(l.Log("supervisor"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return err
 	}
-	defer null.Close()
+	defer func() { _ = null.Close() }()
 	process, err := os.StartProcess(supervisor, []string{"trading-cluster", InitCommand, l.Dir}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"},
@@ -87,7 +87,7 @@ func launch(ctx context.Context, l Layout, config Config, supervisor string) err
 			Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 		},
 	})
-	wait.Close()
+	_ = wait.Close()
 	if err != nil {
 		return fmt.Errorf("start the supervisor in namespaces of its own (needs root and CAP_SYS_ADMIN): %w", err)
 	}

@@ -109,12 +109,12 @@ func (s *supervisor) start(process Process) (<-chan syscall.WaitStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
 	}
-	defer null.Close()
+	defer func() { _ = null.Close() }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	child, err := os.StartProcess(process.Args[0], process.Args, &os.ProcAttr{
@@ -253,7 +253,7 @@ func (s *supervisor) answer(probe string) error {
 		if err != nil {
 			return err
 		}
-		defer response.Body.Close()
+		defer func() { _ = response.Body.Close() }()
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", probe, response.Status)
 		}

@@ -38,7 +38,7 @@ func Hierarchies() ([]Hierarchy, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	hierarchies, err := parse(f)
 	if err == nil && len(hierarchies) == 0 {
 		err = fmt.Errorf("no cgroup hierarchy is mounted below %s: mount cgroup2 there", Root)

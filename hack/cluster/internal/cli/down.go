@@ -89,9 +89,9 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-			fmt.Fprintln(w, "PROCESS\tPHASE\tPID\tSTARTS\tFOR\tLAST EXIT")
+			_, _ = fmt.Fprintln(w, "PROCESS\tPHASE\tPID\tSTARTS\tFOR\tLAST EXIT")
 			for _, s := range states {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", s.Name, s.Phase, s.PID, s.Starts, progress.Short(time.Since(s.Since)), s.LastExit)
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", s.Name, s.Phase, s.PID, s.Starts, progress.Short(time.Since(s.Since)), s.LastExit)
 			}
 			return w.Flush()
 		},

@@ -108,8 +108,8 @@ func (a *app) loadKind(ctx context.Context, img *image.Image) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(archive.Name())
-	defer archive.Close()
+	defer func() { _ = os.Remove(archive.Name()) }()
+	defer func() { _ = archive.Close() }()
 	if err := img.Write(archive); err != nil {
 		return err
 	}

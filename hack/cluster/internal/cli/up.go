@@ -40,7 +40,7 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer file.Close()
+			defer func() { _ = file.Close() }()
 			switch o.cluster {
 			case "local":
 				err = a.upLocal(cmd.Context(), o)

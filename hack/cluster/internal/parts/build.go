@@ -78,7 +78,7 @@ func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	// No -trimpath: with the same flags the operator and its tests reuse what is compiled here.
 	args := []string{"build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w " + p.LDFlags), "-o", out}
 	if p.Tags != "" {
@@ -193,14 +193,14 @@ func lock(path string, detail func(string)) (func(), error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		detail("another build of it runs, waiting for that")
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 	} else if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil
 }
 
 // CheckDisk says before a long build that there is not enough room for it.
@@ -233,7 +233,7 @@ func (s Store) Assets(kubernetes, etcd string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(temp)
+	defer func() { _ = os.RemoveAll(temp) }()
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return "", err
 	}

@@ -85,9 +85,9 @@ func CacheDir() (string, error) {
 // part's files, the Go release, the platform and how it is built.
 func (p Part) Key(module string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Tags, p.LDFlags, p.CGO, p.Links, p.Files)
+	_, _ = fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Tags, p.LDFlags, p.CGO, p.Links, p.Files)
 	for _, name := range sortedKeys(p.Programs) {
-		fmt.Fprintln(h, name, p.Programs[name])
+		_, _ = fmt.Fprintln(h, name, p.Programs[name])
 	}
 	entries, err := os.ReadDir(module)
 	if err != nil {
@@ -101,7 +101,7 @@ func (p Part) Key(module string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %d\n%s", entry.Name(), len(data), data)
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", entry.Name(), len(data), data)
 	}
 	return fmt.Sprintf("%s-%s-%s", p.Name, p.Version, hex.EncodeToString(h.Sum(nil))[:12]), nil
 }

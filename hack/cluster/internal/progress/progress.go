@@ -154,17 +154,17 @@ func withoutAges(table string) string {
 func (l *Log) Filef(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintf(l.file, "%8s %s\n", Short(time.Since(l.start)), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(l.file, "%8s %s\n", Short(time.Since(l.start)), fmt.Sprintf(format, args...))
 }
 
 func (l *Log) printLocked(line string) {
 	if l.drawn {
-		fmt.Fprint(l.out, "\r\x1b[K")
+		_, _ = fmt.Fprint(l.out, "\r\x1b[K")
 		l.drawn = false
 	}
-	fmt.Fprintln(l.out, line)
+	_, _ = fmt.Fprintln(l.out, line)
 	l.below++
-	fmt.Fprintf(l.file, "%8s %s\n", Short(time.Since(l.start)), line)
+	_, _ = fmt.Fprintf(l.file, "%8s %s\n", Short(time.Since(l.start)), line)
 }
 
 // Show replaces the table shown last on a terminal; elsewhere it appends the
@@ -177,10 +177,10 @@ func (l *Log) Show(table string) {
 	}
 	if l.tty && l.table != "" && l.below == 0 {
 		if l.drawn {
-			fmt.Fprint(l.out, "\r\x1b[K")
+			_, _ = fmt.Fprint(l.out, "\r\x1b[K")
 			l.drawn = false
 		}
-		fmt.Fprintf(l.out, "\x1b[%dA\x1b[J", strings.Count(l.table, "\n")+2)
+		_, _ = fmt.Fprintf(l.out, "\x1b[%dA\x1b[J", strings.Count(l.table, "\n")+2)
 	}
 	l.table = table
 	l.printLocked("\n" + table)
@@ -219,7 +219,7 @@ func (l *Log) redraw() {
 		if width, _, err := term.GetSize(int(l.out.(*os.File).Fd())); err == nil && width > 1 && len([]rune(line)) >= width {
 			line = string([]rune(line)[:width-1])
 		}
-		fmt.Fprint(l.out, "\r\x1b[K"+line)
+		_, _ = fmt.Fprint(l.out, "\r\x1b[K"+line)
 		l.drawn = true
 	} else if time.Since(l.beat) > heartbeatEvery {
 		l.printLocked(line)

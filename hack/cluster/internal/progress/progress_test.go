@@ -16,7 +16,7 @@ func newLog(t *testing.T, remember string) (*Log, *bytes.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { null.Close() })
+	t.Cleanup(func() { _ = null.Close() })
 	var file bytes.Buffer
 	return New(null, &file, remember), &file
 }
