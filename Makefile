@@ -52,7 +52,7 @@ test: ## Run every test that needs no root, against a real API server and a real
 .PHONY: e2e
 e2e: ## Run the desk on the local cluster and break each part once (needs root).
 	$(CLUSTER_TOOL) up --cluster=local --test
-	$(GO) test -tags e2e -count 1 -timeout 30m -v ./test/e2e/... || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
+	$(GO) test -tags e2e -count 1 -timeout 30m -v ./test/e2e/... -ginkgo.v -ginkgo.no-color || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
 	$(CLUSTER_TOOL) down --cluster=local
 
 .PHONY: fuzz
