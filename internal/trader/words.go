@@ -1,5 +1,7 @@
 package trader
 
+import "github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+
 // Loop is where the agent is in its loop.
 type Loop string
 
@@ -14,22 +16,22 @@ const (
 	Idle       Loop = "IDLE"
 )
 
-// Reasons of the trading state. The API explains them under the same words; a
-// limit of the gate gives its own.
+// Reasons of the trading state, which the API explains; a limit of the gate gives
+// its own.
 const (
-	ReasonTrading           = "Trading"
-	ReasonReduceOnly        = "ReduceOnlyRequested"
-	ReasonHalted            = "HaltRequested"
-	ReasonRecovering        = "Recovering"
-	ReasonFenced            = "Fenced"
-	ReasonLedgerUnavailable = "LedgerUnavailable"
-	ReasonVenueUnreachable  = "VenueUnreachable"
-	ReasonPositionMismatch  = "PositionMismatch"
-	ReasonReplayFinished    = "ReplayFinished"
-	ReasonDataUnavailable   = "DataUnavailable"
-	ReasonFlattening        = "Flattening"
-	ReasonFlat              = "Flat"
-	ReasonStopped           = "Stopped"
+	ReasonTrading           = v1alpha1.ReasonTrading
+	ReasonReduceOnly        = v1alpha1.ReasonReduceOnly
+	ReasonHalted            = v1alpha1.ReasonHalted
+	ReasonRecovering        = v1alpha1.ReasonRecovering
+	ReasonFenced            = v1alpha1.ReasonFenced
+	ReasonLedgerUnavailable = v1alpha1.ReasonLedgerUnavailable
+	ReasonVenueUnreachable  = v1alpha1.ReasonVenueUnreachable
+	ReasonPositionMismatch  = v1alpha1.ReasonPositionMismatch
+	ReasonReplayFinished    = v1alpha1.ReasonReplayFinished
+	ReasonDataUnavailable   = v1alpha1.ReasonDataUnavailable
+	ReasonFlattening        = v1alpha1.ReasonFlattening
+	ReasonFlat              = v1alpha1.ReasonFlat
+	ReasonStopped           = v1alpha1.ReasonStopped
 )
 
 // Outcomes of decisions that made no order, apart from the limits of the gate.
@@ -59,3 +61,20 @@ const (
 	// EndExpired was cancelled because the market had moved away from it.
 	EndExpired = "Expired"
 )
+
+// Outcomes explains what can become of a decision besides an order and what the
+// gate says, and how an order can end without being filled.
+func Outcomes() []v1alpha1.Reason {
+	return []v1alpha1.Reason{
+		{Word: OutcomeOrdered, Meaning: "The ruling became an order."},
+		{Word: OutcomeHold, Meaning: "The judge ruled that nothing is to be done."},
+		{Word: OutcomeLowConfidence, Meaning: "The ruling's confidence is below decision.minConfidenceFraction."},
+		{Word: OutcomeAlreadyHeld, Meaning: "The agent holds the position already that the ruling asks for."},
+		{Word: OutcomeLongOnly, Meaning: "The ruling is to sell what the agent does not hold.", Cure: "Nothing, or set decision.direction to LongShort."},
+		{Word: OutcomeTooSmall, Meaning: "The limits and the sizing leave less than one lot, or less than the pair's smallest notional.", Cure: "Raise sizing.riskFraction or the limits, or nothing."},
+		{Word: OutcomeModelFailed, Meaning: "A model of the debate failed or was too slow; that counts as Hold.", Cure: "Look at the agent's log."},
+		{Word: EndNeverSent, Meaning: "The order was committed, but the process ended before a byte of it left; it will not be sent."},
+		{Word: EndNeverArrived, Meaning: "The venue was proven not to have the order."},
+		{Word: EndExpired, Meaning: "The order was cancelled because the market had moved away from it."},
+	}
+}
