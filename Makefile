@@ -10,6 +10,9 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 GO          ?= go
 BIN         := $(CURDIR)/bin
 LDFLAGS     := -s -w -X main.version=$(VERSION)
+# Everything is static and built with the same settings, so that the operator, its
+# tests and the Kubernetes of "make up" share one build cache.
+export CGO_ENABLED := 0
 # Packages with tests that need no root. test/e2e has a build tag of its own.
 PACKAGES    ?= ./...
 CLUSTER_TOOL := $(GO) -C hack/cluster run .
@@ -34,7 +37,7 @@ deploy: ## Install the operator into the cluster of the current kubeconfig.
 
 .PHONY: build
 build: ## Build the manager and the agent into bin/.
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/manager ./cmd/trading-agent
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/manager ./cmd/trading-agent
 
 .PHONY: docker-build
 docker-build: ## Build both images with Docker or Podman.
