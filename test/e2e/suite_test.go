@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,11 +47,7 @@ func TestDesk(t *testing.T) {
 }
 
 var _ = BeforeSuite(func() {
-	kubeconfig := os.Getenv("KUBECONFIG")
-	if kubeconfig == "" {
-		kubeconfig = filepath.Join(root, ".cluster", "kubeconfig")
-	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig())
 	Expect(err).NotTo(HaveOccurred(), "start the cluster with make up")
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
@@ -57,6 +55,33 @@ var _ = BeforeSuite(func() {
 	cluster, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 })
+
+// A failure without its evidence cannot be understood after the cluster is gone.
+var _ = AfterEach(func(ctx SpecContext) {
+	if !CurrentSpecReport().Failed() {
+		return
+	}
+	for _, arguments := range [][]string{
+		{"get", "trading", "-A", "-o", "wide"},
+		{"get", "pods", "-A", "-o", "wide"},
+		{"get", "tradingagents", "-n", namespace, "-o", "yaml"},
+		{"get", "events", "-n", namespace, "--sort-by=.lastTimestamp"},
+		{"logs", "-n", namespace, "-l", v1alpha1.AgentLabel, "--tail=60", "--prefix"},
+		{"logs", "-n", "trading-system", "deploy/trading-operator", "--tail=60"},
+	} {
+		kubectl := exec.CommandContext(ctx, filepath.Join(root, ".cluster", "kubectl"), "--kubeconfig", kubeconfig())
+		kubectl.Args = append(kubectl.Args, arguments...)
+		output, err := kubectl.CombinedOutput()
+		GinkgoWriter.Printf("$ kubectl %s\n%s%v\n", strings.Join(arguments, " "), output, err)
+	}
+})
+
+func kubeconfig() string {
+	if path := os.Getenv("KUBECONFIG"); path != "" {
+		return path
+	}
+	return filepath.Join(root, ".cluster", "kubeconfig")
+}
 
 // database connects to the desk's PostgreSQL with the agents' own Secret. The
 // service's name means nothing outside the cluster; its address does.
