@@ -69,8 +69,10 @@ var _ = AfterEach(func(ctx SpecContext) {
 		{"logs", "-n", namespace, "-l", v1alpha1.AgentLabel, "--tail=60", "--prefix"},
 		{"logs", "-n", "trading-system", "deploy/trading-operator", "--tail=60"},
 	} {
-		kubectl := exec.CommandContext(ctx, filepath.Join(root, ".cluster", "kubectl"), "--kubeconfig", kubeconfig())
+		kubectl := exec.CommandContext(ctx, "./kubectl")
 		kubectl.Args = append(kubectl.Args, arguments...)
+		kubectl.Dir = filepath.Join(root, ".cluster")
+		kubectl.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig())
 		output, err := kubectl.CombinedOutput()
 		GinkgoWriter.Printf("$ kubectl %s\n%s%v\n", strings.Join(arguments, " "), output, err)
 	}
@@ -80,7 +82,9 @@ func kubeconfig() string {
 	if path := os.Getenv("KUBECONFIG"); path != "" {
 		return path
 	}
-	return filepath.Join(root, ".cluster", "kubeconfig")
+	path, err := filepath.Abs(filepath.Join(root, ".cluster", "kubeconfig"))
+	Expect(err).NotTo(HaveOccurred())
+	return path
 }
 
 // database connects to the desk's PostgreSQL with the agents' own Secret. The
