@@ -32,8 +32,8 @@ down: ## Stop what "make up" started and remove what it left.
 	@$(CLUSTER_TOOL) down --cluster=$(CLUSTER)
 
 .PHONY: deploy
-deploy: ## Install the operator into the cluster of the current kubeconfig.
-	@$(CLUSTER_TOOL) deploy
+deploy: ## Install the operator into the cluster of the current kubeconfig (MANAGER_IMAGE=…:tag AGENT_IMAGE=…:tag).
+	@$(CLUSTER_TOOL) deploy --manager-image='$(MANAGER_IMAGE)' --agent-image='$(AGENT_IMAGE)'
 
 .PHONY: build
 build: ## Build the manager and the agent into bin/.

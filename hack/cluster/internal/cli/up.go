@@ -47,7 +47,7 @@ func (a *app) upCommand() *cobra.Command {
 			case "kind":
 				err = a.upKind(cmd.Context())
 			case "current":
-				err = a.deployCurrent(cmd.Context(), "", "")
+				err = a.deployCurrent(cmd.Context(), "", "", true)
 			default:
 				err = fmt.Errorf("--cluster %q: use local, kind or current", o.cluster)
 			}
@@ -129,16 +129,26 @@ func (a *app) has(path string) bool {
 
 // operator installs the operator and its samples and watches until agents trade.
 func (a *app) operator(ctx context.Context, k kube.Kubectl, manager, agent string) error {
-	o := deploy.Operator{Root: a.root, Overlay: a.local("overlay"), Manager: manager, Agent: agent}
-	if err := a.log.Run("install the operator", func(func(string)) error { return o.Install(ctx, k) }); err != nil {
+	if err := a.install(ctx, k, manager, agent); err != nil {
 		return err
 	}
+	o := a.operatorOf(manager, agent)
 	if err := a.log.Run("apply config/samples", func(func(string)) error { return o.Samples(ctx, k) }); err != nil {
 		return err
 	}
 	return a.log.Run("agents trade", func(func(string)) error {
 		return o.Watch(ctx, k, tradeTimeout, a.log.Show)
 	})
+}
+
+// install installs the operator alone.
+func (a *app) install(ctx context.Context, k kube.Kubectl, manager, agent string) error {
+	o := a.operatorOf(manager, agent)
+	return a.log.Run("install the operator", func(func(string)) error { return o.Install(ctx, k) })
+}
+
+func (a *app) operatorOf(manager, agent string) deploy.Operator {
+	return deploy.Operator{Root: a.root, Overlay: a.local("overlay"), Manager: manager, Agent: agent}
 }
 
 // farewell says how to look further and how to stop.
@@ -158,21 +168,23 @@ func (a *app) farewell(k kube.Kubectl, stop string) {
 
 func (a *app) deployCommand() *cobra.Command {
 	var manager, agent string
+	var samples bool
 	cmd := &cobra.Command{
 		Use:   "deploy",
-		Short: "Install the operator and its samples into the cluster of the current kubeconfig",
-		Long: "Install the operator and its samples into the cluster of the current kubeconfig.\n" +
+		Short: "Install the operator into the cluster of the current kubeconfig",
+		Long: "Install the operator into the cluster of the current kubeconfig.\n" +
 			"Where that is the local cluster, both images are built and loaded; elsewhere name images that its nodes can pull.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.deployCurrent(cmd.Context(), manager, agent)
+			return a.deployCurrent(cmd.Context(), manager, agent, samples)
 		},
 	}
 	cmd.Flags().StringVar(&manager, "manager-image", "", "the manager's image with its tag")
 	cmd.Flags().StringVar(&agent, "agent-image", "", "the trading agent's image with its tag")
+	cmd.Flags().BoolVar(&samples, "samples", false, "apply config/samples too and wait until agents trade")
 	return cmd
 }
 
-func (a *app) deployCurrent(ctx context.Context, manager, agent string) error {
+func (a *app) deployCurrent(ctx context.Context, manager, agent string, samples bool) error {
 	k, err := a.currentKubectl(ctx)
 	if err != nil {
 		return err
@@ -184,6 +196,9 @@ func (a *app) deployCurrent(ctx context.Context, manager, agent string) error {
 	}
 	if manager == "" || agent == "" {
 		return errors.New("name images that the nodes of this cluster can pull: --manager-image name:tag and --agent-image name:tag")
+	}
+	if !samples {
+		return a.install(ctx, k, manager, agent)
 	}
 	return a.operator(ctx, k, manager, agent)
 }
