@@ -3,13 +3,15 @@
 package apt
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 )
 
 // Requirement is satisfied when a program is in the PATH or a file matches.
@@ -51,8 +53,8 @@ func Missing(all []Requirement) []Requirement {
 
 func (r Requirement) met() bool {
 	if r.Program != "" {
-		for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-			if info, err := os.Stat(filepath.Join(dir, r.Program)); err == nil && info.Mode()&0o111 != 0 {
+		for _, dir := range []string{"", "/usr/sbin", "/sbin"} { // "" is the PATH
+			if _, err := exec.LookPath(filepath.Join(dir, r.Program)); err == nil {
 				return true
 			}
 		}
@@ -89,20 +91,15 @@ func Install(ctx context.Context, missing []Requirement) error {
 // withoutServices keeps PostgreSQL's package from starting a database on this
 // machine, which only lends its files; the returned function undoes it.
 func withoutServices() func() {
-	path := "/etc/postgresql-common/createcluster.d/trading-cluster.conf"
-	if os.MkdirAll(filepath.Dir(path), 0o755) != nil || os.WriteFile(path, []byte("create_main_cluster = false\n"), 0o644) != nil {
+	const path = "/etc/postgresql-common/createcluster.d/trading-cluster.conf"
+	if files.MakeDir(filepath.Dir(path)) != nil || files.Replace(path, []byte("create_main_cluster = false\n"), 0o644) != nil {
 		return func() {}
 	}
 	return func() { _ = os.Remove(path) }
 }
 
 func run(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--yes", "--no-install-recommends"}, args...)...)
+	cmd := program.Command(ctx, "apt-get", append([]string{"--yes", "--no-install-recommends"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, output.String())
-	}
-	return nil
+	return program.Run(cmd, "apt-get "+strings.Join(args, " "))
 }

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/node"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 )
 
 // ownImages are the project's programs by the name of their image.
@@ -24,11 +23,11 @@ var ownImages = map[string]string{"manager": "./cmd/manager", "trading-agent": "
 
 // programImage builds a static program of the module in dir and assembles its image.
 func (a *app) programImage(ctx context.Context, name, dir, pkg string) (*image.Image, error) {
-	program, err := a.compile(ctx, name, dir, pkg)
+	file, err := a.compile(ctx, name, dir, pkg)
 	if err != nil {
 		return nil, err
 	}
-	spec, err := image.Program(image.Registry+name, program)
+	spec, err := image.Program(image.Registry+name, file)
 	if err != nil {
 		return nil, err
 	}
@@ -47,15 +46,10 @@ func partImage(part, dir string) (*image.Image, error) {
 // compile builds a static program for an image into .cluster/bin.
 func (a *app) compile(ctx context.Context, name, dir, pkg string) (string, error) {
 	out := a.local("bin", name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd := program.Command(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("build %s in %s: %w\n%s", pkg, filepath.Clean(dir), err, output.String())
-	}
-	return out, nil
+	return out, program.Run(cmd, fmt.Sprintf("build %s in %s", pkg, filepath.Clean(dir)))
 }
 
 // load imports an image into containerd unless it is there.
@@ -73,9 +67,9 @@ func (a *app) load(ctx context.Context, img *image.Image) error {
 		}
 	}
 	reader, writer := io.Pipe()
-	go func() { writer.CloseWithError(img.Write(writer)) }()
+	go func() { _ = writer.CloseWithError(img.Write(writer)) }()
 	_, err = a.ctr(ctx, reader, "images", "import", "--local", "-")
-	reader.CloseWithError(io.ErrClosedPipe)
+	_ = reader.CloseWithError(io.ErrClosedPipe) // never fails
 	return err
 }
 
@@ -91,13 +85,9 @@ func (a *app) waitContainerd(ctx context.Context) error {
 }
 
 func (a *app) ctr(ctx context.Context, in io.Reader, args ...string) (string, error) {
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, a.layout.Bin("ctr"), append([]string{"--address", a.layout.Run("containerd.sock"), "--namespace", node.Namespace}, args...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.String(), nil
+	cmd := program.Command(ctx, a.layout.Bin("ctr"), append([]string{"--address", a.layout.Run("containerd.sock"), "--namespace", node.Namespace}, args...)...)
+	cmd.Stdin = in
+	return program.Output(cmd, "ctr "+strings.Join(args, " "))
 }
 
 // postgresImage assembles the database's image from the installed package.

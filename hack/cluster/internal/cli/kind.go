@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/manifests"
 )
 
@@ -125,12 +125,5 @@ func (a *app) downKind(ctx context.Context) error {
 }
 
 func (a *app) kind(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "kind", args...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("kind %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return string(out), nil
+	return program.Output(program.Command(ctx, "kind", args...), "kind "+strings.Join(args, " "))
 }

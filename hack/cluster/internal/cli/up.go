@@ -16,6 +16,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/deploy"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 )
 
 // tradeTimeout is how long agents may take from the applied samples to their first decision.
@@ -113,7 +114,7 @@ func (a *app) preview(ctx context.Context) error {
 		return err
 	}
 	a.log.Printf("\n$ trading-agent backtest -f config/samples/")
-	cmd := exec.CommandContext(ctx, agent, "backtest", "-f", filepath.Join(a.root, "config", "samples"))
+	cmd := program.Command(ctx, agent, "backtest", "-f", filepath.Join(a.root, "config", "samples"))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = a.root, os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("backtest of config/samples: %w", err)

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 )
 
 // minPostgres is the oldest major release that the ledger supports.
@@ -121,7 +122,7 @@ func collect(tree string) ([]File, error) {
 
 // libraries returns the shared libraries, and the loader, that ldd finds for binaries.
 func libraries(ctx context.Context, binaries []string) ([]File, error) {
-	cmd := exec.CommandContext(ctx, "ldd", binaries...)
+	cmd := program.Command(ctx, "ldd", binaries...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// ldd fails when one of the files is no ELF file; what matters is what it resolves.

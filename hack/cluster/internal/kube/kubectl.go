@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 )
 
 // Kubectl runs a kubectl program against one cluster.
@@ -59,7 +61,7 @@ func (k Kubectl) Feed(ctx context.Context, in io.Reader, args ...string) (string
 
 // Command is kubectl with args, not started.
 func (k Kubectl) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, k.Bin, args...)
+	cmd := program.Command(ctx, k.Bin, args...)
 	cmd.Env = os.Environ()
 	if k.Kubeconfig != "" {
 		cmd.Env = append(cmd.Env, "KUBECONFIG="+k.Kubeconfig)
