@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
 
@@ -81,31 +83,39 @@ func Unified(hierarchies []Hierarchy) bool {
 // Join puts the calling process into group, created where it is missing.
 func Join(hierarchies []Hierarchy, group string) error {
 	for _, h := range hierarchies {
-		dir := filepath.Join(h.Mount, group)
-		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("create cgroup: %w", err)
-		}
-		if err := inheritCPUSet(h.Mount, dir); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
-			return fmt.Errorf("join cgroup: %w", err)
+		if err := h.join(group); err != nil {
+			return fmt.Errorf("join cgroup %s: %w", filepath.Join(h.Mount, group), err)
 		}
 	}
 	return nil
 }
 
+func (h Hierarchy) join(group string) error {
+	root, err := os.OpenRoot(h.Mount)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := inheritCPUSet(root, group); err != nil {
+		return err
+	}
+	return root.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0)
+}
+
 // inheritCPUSet fills a v1 cpuset, which starts empty and accepts no process until it is set.
-func inheritCPUSet(parent, dir string) error {
+func inheritCPUSet(root *os.Root, group string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+		if _, err := root.Stat(filepath.Join(group, file)); err != nil {
 			continue
 		}
-		value, err := os.ReadFile(filepath.Join(parent, file))
+		value, err := root.ReadFile(file)
 		if err != nil || len(strings.TrimSpace(string(value))) == 0 {
 			continue // v2's root has none, and its children inherit by themselves
 		}
-		if err := os.WriteFile(filepath.Join(dir, file), value, 0); err != nil {
+		if err := root.WriteFile(filepath.Join(group, file), value, 0); err != nil {
 			return fmt.Errorf("set %s: %w", file, err)
 		}
 	}
@@ -123,7 +133,7 @@ func Mount(hierarchies []Hierarchy) error {
 		return err
 	}
 	for _, h := range hierarchies {
-		if err := os.MkdirAll(h.Mount, 0o755); err != nil {
+		if err := files.MakeDir(h.Mount); err != nil {
 			return err
 		}
 		kind, options := "cgroup", h.Options
@@ -179,11 +189,12 @@ func Delegate(hierarchies []Hierarchy) error {
 func Processes(hierarchies []Hierarchy, group string) []int {
 	var pids []int
 	for _, h := range hierarchies {
-		_ = filepath.WalkDir(filepath.Join(h.Mount, group), func(path string, d fs.DirEntry, err error) error {
+		mount := os.DirFS(h.Mount)
+		_ = fs.WalkDir(mount, group, func(dir string, d fs.DirEntry, err error) error {
 			if err != nil || !d.IsDir() {
 				return nil //nolint:nilerr // a group that vanishes while we look has no processes
 			}
-			data, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+			data, _ := fs.ReadFile(mount, path.Join(dir, "cgroup.procs"))
 			for field := range strings.FieldsSeq(string(data)) {
 				if pid, err := strconv.Atoi(field); err == nil && pid > 0 && !slices.Contains(pids, pid) {
 					pids = append(pids, pid)

@@ -1,22 +1,21 @@
 package cgroup
 
 import (
+	_ "embed"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-const hybrid = `28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 28 0:25 / /sys/fs/cgroup rw,relatime shared:4 - tmpfs tmpfs rw,mode=755
-31 30 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:5 - cgroup cgroup rw,cpu,cpuacct
-32 30 0:27 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,release_agent=/lib/systemd/agent,name=systemd
-33 30 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-34 28 0:29 / /mnt/elsewhere rw - cgroup cgroup rw,memory
-`
+//go:embed testdata/hybrid.mountinfo
+var hybrid string
 
-const unified = `30 28 0:25 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate
-`
+//go:embed testdata/unified.mountinfo
+var unified string
 
 func TestParse(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -51,5 +50,32 @@ func TestRemoveOfAbsentGroupIsQuiet(t *testing.T) {
 	removed, err := Remove(t.Context(), []Hierarchy{{Mount: t.TempDir()}}, "absent", time.Second)
 	if err != nil || len(removed) > 0 {
 		t.Errorf("got %v, %v", removed, err)
+	}
+}
+
+func TestJoinFillsTheCPUSet(t *testing.T) {
+	mount := t.TempDir()
+	if err := os.Mkdir(filepath.Join(mount, "group"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"cpuset.cpus": "0-1\n", "cpuset.mems": "0\n",
+		"group/cpuset.cpus": "", "group/cpuset.mems": "", "group/cgroup.procs": "1\n2\n",
+	} {
+		if err := os.WriteFile(filepath.Join(mount, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hierarchies := []Hierarchy{{Mount: mount}}
+	if pids := Processes(hierarchies, "group"); !slices.Equal(pids, []int{1, 2}) {
+		t.Errorf("processes: %v", pids)
+	}
+	if err := Join(hierarchies, "group"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"group/cpuset.cpus": "0-1\n", "group/cpuset.mems": "0\n", "group/cgroup.procs": "0"} {
+		if got, err := fs.ReadFile(os.DirFS(mount), name); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+		}
 	}
 }
