@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 )
 
@@ -97,9 +98,14 @@ func (l Layout) Make() error {
 			return fmt.Errorf("create the state directory (root is needed): %w", err)
 		}
 	}
+	root, err := os.OpenRoot(l.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
 	// Pods reach their volumes through the state directory as users of their own.
-	for _, dir := range []string{"", "data"} {
-		if err := os.Chmod(l.join(dir), 0o711); err != nil {
+	for _, dir := range []string{".", "data"} {
+		if err := root.Chmod(dir, 0o711); err != nil {
 			return err
 		}
 	}
@@ -124,5 +130,5 @@ func (l Layout) writeConfig(config Config) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(l.Config(), data, 0o600)
+	return files.Replace(l.Config(), data, 0o600)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/cgroup"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 )
 
@@ -129,8 +130,8 @@ func bind(from, to string, flags uintptr) error {
 // shieldSysctls shows the kubelet the kernel settings that it would otherwise
 // write into the host's kernel, where they would outlive the cluster.
 func shieldSysctls() error {
-	dir := "/run/sysctl"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	const dir = "/run/sysctl"
+	if err := files.MakeDir(dir); err != nil {
 		return err
 	}
 	for name, value := range map[string]string{
@@ -142,7 +143,8 @@ func shieldSysctls() error {
 		"kernel/keys/root_maxbytes": "25000000",
 	} {
 		shield := filepath.Join(dir, filepath.Base(name))
-		if err := os.WriteFile(shield, []byte(value+"\n"), 0o644); err != nil {
+		// As readable as the settings themselves.
+		if err := files.Replace(shield, []byte(value+"\n"), 0o644); err != nil {
 			return err
 		}
 		target := filepath.Join("/proc/sys", name)

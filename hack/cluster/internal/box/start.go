@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/cgroup"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/poll"
 )
@@ -53,7 +54,7 @@ func Start(ctx context.Context, l Layout, config Config) (started bool, err erro
 	}
 	supervisor := l.Bin("supervisor")
 	// A copy, because `go run` deletes its executable.
-	if err := replaceFile(supervisor, self, 0o700); err != nil {
+	if err := files.Replace(supervisor, self, 0o700); err != nil {
 		return false, fmt.Errorf("install the supervisor: %w", err)
 	}
 	return true, launch(ctx, l, config, supervisor)
@@ -68,7 +69,7 @@ func launch(ctx context.Context, l Layout, config Config, supervisor string) err
 		return err
 	}
 	defer func() { _ = goAhead.Close() }()
-	log, err := os.OpenFile(l.Log("supervisor"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := l.openLog("supervisor")
 	if err != nil {
 		return err
 	}
@@ -117,15 +118,6 @@ func launch(ctx context.Context, l Layout, config Config, supervisor string) err
 		return fmt.Errorf("the supervisor did not come up, see %s: %w", l.Log("supervisor"), cmp.Or(err, errEnded))
 	}
 	return nil
-}
-
-// replaceFile writes path in one step.
-func replaceFile(path string, data []byte, mode os.FileMode) error {
-	temp := path + ".new"
-	if err := os.WriteFile(temp, data, mode); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
 }
 
 func record(l Layout, pid int) error {

@@ -105,7 +105,7 @@ func (s *supervisor) keep(process Process) {
 // start forks under the lock that reap takes before it looks a pid up, so an
 // exit is never seen before the child is registered.
 func (s *supervisor) start(process Process) (<-chan syscall.WaitStatus, error) {
-	log, err := openLog(s.layout.Log(process.Name))
+	log, err := s.layout.openLog(process.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -137,14 +137,21 @@ func (s *supervisor) start(process Process) (<-chan syscall.WaitStatus, error) {
 
 const maxLog = 64 << 20
 
-// openLog appends to path and turns it over once when it has grown too big.
-func openLog(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-		if err := os.Rename(path, path+".old"); err != nil {
+// openLog appends to the log of a process and turns it over once when it has grown too big.
+func (l Layout) openLog(process string) (*os.File, error) {
+	path := l.Log(process)
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	name := filepath.Base(path)
+	if info, err := root.Stat(name); err == nil && info.Size() > maxLog {
+		if err := root.Rename(name, name+".old"); err != nil {
 			return nil, err
 		}
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return root.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
 func (s *supervisor) reap() error {
