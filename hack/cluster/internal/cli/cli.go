@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/box"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/progress"
@@ -106,7 +107,7 @@ func needRoot() error {
 
 // logTo sends the log also to .cluster/up.log.
 func (a *app) logTo(name string) (io.Closer, error) {
-	if err := os.MkdirAll(a.local(), 0o755); err != nil {
+	if err := files.MakeDir(a.local()); err != nil {
 		return nil, err
 	}
 	file, err := os.Create(a.local(name))

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/deploy"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
@@ -74,23 +76,22 @@ func install(from, to string) error {
 	}
 	temp := to + ".new"
 	_ = os.Remove(temp)
-	if err := os.Link(from, temp); err != nil { // another file system: copy
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(temp, data, 0o755); err != nil {
-			return err
-		}
-		info, err := os.Stat(from)
-		if err != nil {
-			return err
-		}
-		if err := os.Chtimes(temp, info.ModTime(), info.ModTime()); err != nil {
-			return err
-		}
+	if os.Link(from, temp) == nil {
+		return os.Rename(temp, to)
 	}
-	return os.Rename(temp, to)
+	// Another file system: copy, with the time by which the next run knows it.
+	data, err := fs.ReadFile(os.DirFS(filepath.Dir(from)), filepath.Base(from))
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if err := files.Replace(to, data, 0o755); err != nil {
+		return err
+	}
+	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }
 
 func relink(target, link string) error {

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,18 +26,19 @@ const readyTimeout = 3 * time.Minute
 
 // CRDs applies every CRD manifest in dir and waits until the API server serves them.
 func CRDs(ctx context.Context, k kube.Kubectl, dir string) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	tree := os.DirFS(dir)
+	names, err := fs.Glob(tree, "*.yaml")
 	if err != nil {
 		return err
 	}
-	if len(paths) == 0 {
+	if len(names) == 0 {
 		return fmt.Errorf("no CRD manifests in %s: remove that part from the cache and build it again", dir)
 	}
 	var docs [][]byte
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
+	for _, name := range names {
+		data, err := fs.ReadFile(tree, name)
 		if err != nil {
-			return err
+			return fmt.Errorf("read a CRD manifest in %s: %w", dir, err)
 		}
 		docs = append(docs, data)
 	}
@@ -131,10 +133,10 @@ func (o Operator) writeOverlay() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.Overlay, 0o755); err != nil {
+	if err := os.MkdirAll(o.Overlay, 0o750); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(o.Overlay, "kustomization.yaml"), kustomization, 0o644)
+	return os.WriteFile(filepath.Join(o.Overlay, "kustomization.yaml"), kustomization, 0o600)
 }
 
 // kustomization puts the images into config/default, which names them without a registry of this machine.

@@ -35,10 +35,10 @@ func TestNewestPostgres(t *testing.T) {
 	}
 	for _, major := range []string{"9.6", "15", "17"} {
 		bin := filepath.Join(dir, major, "bin")
-		if err := os.MkdirAll(bin, 0o755); err != nil {
+		if err := os.MkdirAll(bin, 0o750); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(bin, "initdb"), nil, 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, "initdb"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"text/template"
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/box"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/kube"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/pki"
@@ -49,7 +49,7 @@ func Prepare(o Options) (box.Config, []byte, error) {
 		if err != nil {
 			return box.Config{}, nil, err
 		}
-		if err := writeFile(o.Layout.Etc(user+".kubeconfig"), config); err != nil {
+		if err := files.Replace(o.Layout.Etc(user+".kubeconfig"), config, 0o600); err != nil {
 			return box.Config{}, nil, err
 		}
 	}
@@ -107,9 +107,15 @@ func certificates(o Options) (*pki.Authority, error) {
 }
 
 func kubeconfig(o Options, authority *pki.Authority, user string) ([]byte, error) {
-	ca, _ := authority.Path("ca")
-	cert, key := authority.Path(user)
-	return kube.Config(Server(o.Network), ca, cert, key)
+	ca, _, err := authority.Read("ca")
+	if err != nil {
+		return nil, fmt.Errorf("write the kubeconfig of %s: %w", user, err)
+	}
+	cert, key, err := authority.Read(user)
+	if err != nil {
+		return nil, fmt.Errorf("write the kubeconfig of %s: %w", user, err)
+	}
+	return kube.Config(Server(o.Network), ca, cert, key), nil
 }
 
 // render writes each template to the file of the same name.
@@ -123,17 +129,9 @@ func render(o Options) error {
 		if err := t.Execute(&out, o); err != nil {
 			return fmt.Errorf("render %s: %w", t.Name(), err)
 		}
-		if err := writeFile(o.Layout.Etc(t.Name()), out.Bytes()); err != nil {
+		if err := files.Replace(o.Layout.Etc(t.Name()), out.Bytes(), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func writeFile(path string, data []byte) error {
-	temp := path + ".new"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
 }

@@ -12,12 +12,15 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 )
 
 const (
@@ -46,6 +49,18 @@ type Authority struct {
 // Path returns the path of name's certificate and of its private key.
 func (a *Authority) Path(name string) (cert, key string) {
 	return filepath.Join(a.Dir, name+".crt"), filepath.Join(a.Dir, name+".key")
+}
+
+// Read returns name's certificate and its private key in PEM.
+func (a *Authority) Read(name string) (cert, key []byte, err error) {
+	dir := os.DirFS(a.Dir)
+	if cert, err = fs.ReadFile(dir, name+".crt"); err == nil {
+		key, err = fs.ReadFile(dir, name+".key")
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read certificate %s in %s: %w", name, a.Dir, err)
+	}
+	return cert, key, nil
 }
 
 // Open loads the authority from dir, or makes it when there is none or when
@@ -123,7 +138,7 @@ func (a *Authority) EnsureTokenKey(name string) error {
 	if err != nil {
 		return fmt.Errorf("encode the token key: %w", err)
 	}
-	return writePEM(pubPath, "PUBLIC KEY", der, 0o600)
+	return writePEM(pubPath, "PUBLIC KEY", der)
 }
 
 func (a *Authority) current(old *x509.Certificate, c Certificate, now time.Time) bool {
@@ -152,7 +167,7 @@ func (a *Authority) write(name string, template, parent *x509.Certificate, paren
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate %s: %w", name, err)
 	}
-	return key, writePEM(certPath, "CERTIFICATE", der, 0o600)
+	return key, writePEM(certPath, "CERTIFICATE", der)
 }
 
 func newKey(path string) (crypto.Signer, error) {
@@ -164,7 +179,7 @@ func newKey(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode a key: %w", err)
 	}
-	return key, writePEM(path, "PRIVATE KEY", der, 0o600)
+	return key, writePEM(path, "PRIVATE KEY", der)
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {
@@ -192,9 +207,9 @@ func readKey(path string) (crypto.Signer, error) {
 }
 
 func readPEM(path string) (*pem.Block, error) {
-	data, err := os.ReadFile(path)
+	data, err := fs.ReadFile(os.DirFS(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
@@ -204,10 +219,6 @@ func readPEM(path string) (*pem.Block, error) {
 }
 
 // writePEM replaces path in one step, so that a killed `up` leaves the old file or the new.
-func writePEM(path, kind string, der []byte, mode os.FileMode) error {
-	temp := path + ".new"
-	if err := os.WriteFile(temp, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+func writePEM(path, kind string, der []byte) error {
+	return files.Replace(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }

@@ -29,12 +29,11 @@ func ensure(t *testing.T, a *Authority, c Certificate, now time.Time) []byte {
 	if err := a.Ensure(c, now); err != nil {
 		t.Fatal(err)
 	}
-	cert, _ := a.Path(c.Name)
-	data, err := os.ReadFile(cert)
+	cert, _, err := a.Read(c.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data
+	return cert
 }
 
 func TestServerCertificateVerifies(t *testing.T) {

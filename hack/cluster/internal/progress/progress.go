@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
 )
 
 const (
@@ -61,7 +64,7 @@ func New(out *os.File, file io.Writer, remember string) *Log {
 		Remember: remember, out: out, file: file, tty: term.IsTerminal(int(out.Fd())),
 		start: time.Now(), known: map[string]time.Duration{}, beat: time.Now(),
 	}
-	if data, err := os.ReadFile(remember); err == nil {
+	if data, err := fs.ReadFile(os.DirFS(filepath.Dir(remember)), filepath.Base(remember)); err == nil {
 		_ = json.Unmarshal(data, &l.known) // a damaged memory is only forgotten
 	}
 	return l
@@ -122,12 +125,8 @@ func (l *Log) store() {
 	if err != nil {
 		return
 	}
-	if os.MkdirAll(filepath.Dir(l.Remember), 0o755) != nil {
-		return
-	}
-	temp := l.Remember + ".new"
-	if os.WriteFile(temp, data, 0o644) == nil {
-		_ = os.Rename(temp, l.Remember)
+	if files.MakeDir(filepath.Dir(l.Remember)) == nil {
+		_ = files.Replace(l.Remember, data, 0o644)
 	}
 }
 

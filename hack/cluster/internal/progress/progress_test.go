@@ -41,7 +41,7 @@ func TestStepsAreListedWithTheirOutcome(t *testing.T) {
 
 func TestDurationsAreRemembered(t *testing.T) {
 	memory := filepath.Join(t.TempDir(), "durations.json")
-	if err := os.WriteFile(memory, []byte(`{"build":185000000000}`), 0o644); err != nil {
+	if err := os.WriteFile(memory, []byte(`{"build":185000000000}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l, file := newLog(t, memory)
