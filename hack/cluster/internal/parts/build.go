@@ -4,16 +4,22 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/files"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/program"
 )
 
 const (
@@ -30,10 +36,12 @@ func (s Store) Build(ctx context.Context, p Part, detail func(string)) (string, 
 	if err != nil || built {
 		return dir, err
 	}
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+	cache, err := s.open()
+	if err != nil {
 		return "", fmt.Errorf("create the cache, set TRADING_OPERATOR_CACHE to a writable directory: %w", err)
 	}
-	unlock, err := lock(filepath.Join(s.Dir, p.Name+".lock"), detail)
+	defer func() { _ = cache.Close() }()
+	unlock, err := lock(cache, p.Name+".lock", detail)
 	if err != nil {
 		return "", err
 	}
@@ -41,46 +49,54 @@ func (s Store) Build(ctx context.Context, p Part, detail func(string)) (string, 
 	if _, built, err = s.Path(p); err != nil || built {
 		return dir, err
 	}
-	temp := filepath.Join(s.Dir, ".building-"+p.Name)
-	if err := os.RemoveAll(temp); err != nil {
+	temp := ".building-" + p.Name
+	if err := cache.RemoveAll(temp); err != nil {
 		return "", err
 	}
-	if err := os.Mkdir(temp, 0o755); err != nil {
+	if err := cache.Mkdir(temp, 0o755); err != nil {
 		return "", err
 	}
 	for _, program := range sortedKeys(p.Programs) {
-		if err := s.compile(ctx, p, p.Programs[program], filepath.Join(temp, program), detail); err != nil {
+		if err := s.compile(ctx, cache, p, p.Programs[program], filepath.Join(temp, program), detail); err != nil {
 			return "", err
 		}
 	}
 	for _, link := range p.Links {
-		if err := os.Symlink(sortedKeys(p.Programs)[0], filepath.Join(temp, link)); err != nil {
+		if err := cache.Symlink(sortedKeys(p.Programs)[0], filepath.Join(temp, link)); err != nil {
 			return "", err
 		}
 	}
-	if err := s.copyFiles(ctx, p, temp); err != nil {
+	if err := s.copyFiles(ctx, cache, p, temp); err != nil {
 		return "", err
 	}
-	if err := os.Rename(temp, dir); err != nil {
+	if err := cache.Rename(temp, filepath.Base(dir)); err != nil {
 		return "", fmt.Errorf("move the finished part into the cache: %w", err)
 	}
 	return dir, nil
 }
 
-// compile runs go build and shows the end of its log when it fails.
-func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func(string)) error {
-	logs := filepath.Join(s.Dir, "logs")
-	if err := os.MkdirAll(logs, 0o755); err != nil {
+// open opens the cache, made where it is missing.
+func (s Store) open() (*os.Root, error) {
+	if err := files.MakeDir(s.Dir); err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(s.Dir)
+}
+
+// compile runs go build for pkg, with out below the cache as its result, and
+// shows the end of its log when it fails.
+func (s Store) compile(ctx context.Context, cache *os.Root, p Part, pkg, out string, detail func(string)) error {
+	if err := cache.MkdirAll("logs", 0o755); err != nil {
 		return err
 	}
-	logPath := filepath.Join(logs, p.Name+".log")
-	log, err := os.Create(logPath)
+	logName := filepath.Join("logs", p.Name+".log")
+	log, err := cache.Create(logName)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
 	// No -trimpath: with the same flags the operator and its tests reuse what is compiled here.
-	args := []string{"build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w " + p.LDFlags), "-o", out}
+	args := []string{"build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w " + p.LDFlags), "-o", filepath.Join(s.Dir, out)}
 	if p.Tags != "" {
 		args = append(args, "-tags", p.Tags)
 	}
@@ -98,14 +114,14 @@ func (s Store) compile(ctx context.Context, p Part, pkg, out string, detail func
 	}
 	follow(io.TeeReader(pipe, log), total, detail)
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("build %s of part %s: %w\n%s\nthe whole log: %s", pkg, p.Name, err, tail(logPath), logPath)
+		return fmt.Errorf("build %s of part %s: %w\n%s\nthe whole log: %s", pkg, p.Name, err, tail(cache, logName), filepath.Join(s.Dir, logName))
 	}
 	return nil
 }
 
 // goCommand runs go in the part's module.
 func (s Store) goCommand(ctx context.Context, p Part, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := program.Command(ctx, "go", args...)
 	cmd.Dir = filepath.Join(s.Modules, p.Name)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+map[bool]string{true: "1", false: "0"}[p.CGO])
 	// On Ctrl-C the terminal signals the whole group; go build then removes its work directory itself.
@@ -130,26 +146,28 @@ func (s Store) count(ctx context.Context, p Part, pkg string, detail func(string
 	return bytes.Count(out, []byte("\n")), nil
 }
 
-// copyFiles takes the part's further files from the modules it is built from.
-func (s Store) copyFiles(ctx context.Context, p Part, dir string) error {
+// copyFiles takes the part's further files from the modules it is built from
+// to dir below the cache.
+func (s Store) copyFiles(ctx context.Context, cache *os.Root, p Part, dir string) error {
 	for name, from := range p.Files {
-		module, err := s.goCommand(ctx, p, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", from[0]).Output()
+		at, err := program.Output(s.goCommand(ctx, p, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", from[0]), "find module "+from[0])
 		if err != nil {
-			return fmt.Errorf("find module %s: %w", from[0], err)
-		}
-		files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(module)), from[1]))
-		if err != nil || len(files) == 0 {
-			return fmt.Errorf("module %s has no %s: %w", from[0], from[1], errors.Join(err, os.ErrNotExist))
-		}
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			return err
 		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
+		module := os.DirFS(strings.TrimSpace(at))
+		found, err := fs.Glob(module, from[1])
+		if err != nil || len(found) == 0 {
+			return fmt.Errorf("module %s has no %s: %w", from[0], from[1], errors.Join(err, os.ErrNotExist))
+		}
+		if err := cache.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return err
+		}
+		for _, file := range found {
+			data, err := fs.ReadFile(module, file)
 			if err != nil {
-				return err
+				return fmt.Errorf("read module %s: %w", from[0], err)
 			}
-			if err := os.WriteFile(filepath.Join(dir, name, filepath.Base(file)), data, 0o644); err != nil {
+			if err := cache.WriteFile(filepath.Join(dir, name, path.Base(file)), data, 0o644); err != nil {
 				return err
 			}
 		}
@@ -172,8 +190,8 @@ func follow(r io.Reader, total int, detail func(string)) {
 	_, _ = io.Copy(io.Discard, r) // a line too long for the scanner must not block the build
 }
 
-func tail(path string) string {
-	data, err := os.ReadFile(path)
+func tail(cache *os.Root, name string) string {
+	data, err := cache.ReadFile(name)
 	if err != nil {
 		return err.Error()
 	}
@@ -185,8 +203,8 @@ func tail(path string) string {
 }
 
 // lock takes an advisory lock that ends with the process.
-func lock(path string, detail func(string)) (func(), error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+func lock(cache *os.Root, name string, detail func(string)) (func(), error) {
+	f, err := cache.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -194,29 +212,23 @@ func lock(path string, detail func(string)) (func(), error) {
 		detail("another build of it runs, waiting for that")
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 	} else if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return func() { _ = f.Close() }, nil
 }
 
 // CheckDisk says before a long build that there is not enough room for it.
 func (s Store) CheckDisk() error {
-	dir := s.Dir
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == "/" {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
+	dir := files.Existing(s.Dir)
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return fmt.Errorf("look for free space at %s: %w", dir, err)
 	}
-	if free := stat.Bavail * uint64(stat.Bsize); free < needBytes {
+	if free := stat.Bavail * uint64(max(stat.Bsize, 0)); free < needBytes {
 		return fmt.Errorf("%s has %d GiB free, building Kubernetes takes up to %d GiB (modules, build cache, programs): free some, or point TRADING_OPERATOR_CACHE, GOCACHE and GOMODCACHE elsewhere",
 			dir, free>>30, needBytes>>30)
 	}
@@ -229,20 +241,22 @@ func (s Store) Assets(kubernetes, etcd string) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	temp, err := os.MkdirTemp(s.Dir, ".assets-")
+	cache, err := s.open()
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(temp) }()
-	if err := os.Chmod(temp, 0o755); err != nil {
+	defer func() { _ = cache.Close() }()
+	temp := ".assets-" + rand.Text() // of this process alone
+	if err := cache.Mkdir(temp, 0o755); err != nil {
 		return "", err
 	}
+	defer func() { _ = cache.RemoveAll(temp) }()
 	for name, from := range map[string]string{"kube-apiserver": kubernetes, "kubectl": kubernetes, "etcd": etcd} {
-		if err := os.Symlink(filepath.Join(from, name), filepath.Join(temp, name)); err != nil {
+		if err := cache.Symlink(filepath.Join(from, name), filepath.Join(temp, name)); err != nil {
 			return "", err
 		}
 	}
-	if err := os.Rename(temp, dir); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := cache.Rename(temp, filepath.Base(dir)); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
 	return dir, nil

@@ -89,7 +89,8 @@ func (p Part) Key(module string) (string, error) {
 	for _, name := range sortedKeys(p.Programs) {
 		_, _ = fmt.Fprintln(h, name, p.Programs[name])
 	}
-	entries, err := os.ReadDir(module)
+	tree := os.DirFS(module)
+	entries, err := fs.ReadDir(tree, ".")
 	if err != nil {
 		return "", fmt.Errorf("read part %s: %w", p.Name, err)
 	}
@@ -97,9 +98,9 @@ func (p Part) Key(module string) (string, error) {
 		if !entry.Type().IsRegular() || strings.HasSuffix(entry.Name(), "_test.go") {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(module, entry.Name()))
+		data, err := fs.ReadFile(tree, entry.Name())
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("read part %s: %w", p.Name, err)
 		}
 		_, _ = fmt.Fprintf(h, "%s %d\n%s", entry.Name(), len(data), data)
 	}

@@ -1,6 +1,7 @@
 package parts
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,11 +12,11 @@ import (
 func module(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "hello")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,7 +63,7 @@ func TestKeyFollowsContentAndFlags(t *testing.T) {
 func TestBuildIsCachedAndAtomic(t *testing.T) {
 	store := Store{Dir: t.TempDir(), Modules: filepath.Dir(module(t, helloFiles))}
 	// What an interrupted build leaves must not be in the way.
-	if err := os.MkdirAll(filepath.Join(store.Dir, ".building-hello", "junk"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(store.Dir, ".building-hello", "junk"), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := store.Build(t.Context(), hello, func(string) {})
@@ -95,6 +96,53 @@ func TestFailedBuildShowsItsLogAndLeavesNoPart(t *testing.T) {
 	}
 	if _, built, _ := store.Path(hello); built {
 		t.Error("the failed part is in the cache")
+	}
+}
+
+func TestPartTakesFilesOfItsModule(t *testing.T) {
+	files := maps.Clone(helloFiles)
+	files["one.yaml"], files["two.yaml"] = "a: 1\n", "b: 2\n"
+	store := Store{Dir: filepath.Join(t.TempDir(), "new", "cache"), Modules: filepath.Dir(module(t, files))}
+	part := hello
+	part.Files = map[string][2]string{"crds": {"example.com/hello", "*.yaml"}}
+	dir, err := store.Build(t.Context(), part, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one.yaml", "two.yaml"} {
+		if got, err := fs.ReadFile(os.DirFS(dir), "crds/"+name); err != nil || string(got) != files[name] {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+	part.Files = map[string][2]string{"crds": {"example.com/hello", "*.json"}}
+	if _, err := store.Build(t.Context(), part, func(string) {}); err == nil {
+		t.Error("a module without the wanted files was accepted")
+	}
+}
+
+func TestAssetsLeadToTheParts(t *testing.T) {
+	store := Store{Dir: t.TempDir()}
+	kubernetes, etcd := filepath.Join(store.Dir, "kubernetes-1"), filepath.Join(store.Dir, "etcd-1")
+	var first string
+	for range 2 {
+		dir, err := store.Assets(kubernetes, etcd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == "" {
+			first = dir
+		}
+		if dir != first {
+			t.Errorf("the same parts have assets in %s and %s", first, dir)
+		}
+		for name, want := range map[string]string{"kube-apiserver": kubernetes, "kubectl": kubernetes, "etcd": etcd} {
+			if to, err := os.Readlink(filepath.Join(dir, name)); err != nil || to != filepath.Join(want, name) {
+				t.Errorf("%s leads to %q, %v", name, to, err)
+			}
+		}
+	}
+	if entries, err := os.ReadDir(store.Dir); err != nil || len(entries) != 1 {
+		t.Errorf("the cache holds %v, %v", entries, err)
 	}
 }
 
