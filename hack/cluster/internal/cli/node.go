@@ -79,7 +79,11 @@ func install(from, to string) error {
 	if os.Link(from, temp) == nil {
 		return os.Rename(temp, to)
 	}
-	// Another file system: copy, with the time by which the next run knows it.
+	return copyProgram(from, to) // another file system
+}
+
+// copyProgram copies the time as well: by that the next install knows the copy.
+func copyProgram(from, to string) error {
 	data, err := fs.ReadFile(os.DirFS(filepath.Dir(from)), filepath.Base(from))
 	if err != nil {
 		return err
