@@ -68,7 +68,7 @@ func TestBacktestPrintsTheSameTwice(t *testing.T) {
 }
 
 func TestBacktestAsJSON(t *testing.T) {
-	output, _, err := command(t, "backtest", "-f", samples, "-o", "json")
+	output, _, err := command(t, "backtest", "-f", samples, "--agent", "eur-trend", "-o", "json")
 	if err != nil {
 		t.Fatal(err)
 	}

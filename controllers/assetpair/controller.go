@@ -82,7 +82,7 @@ func (r *Reconciler) pairsOf(ctx context.Context, namespace string) ([]v1alpha1.
 // SetupWithManager registers the controller and what wakes it.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.AssetPair{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.AssetPair{}, builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.AssetPair{}, reconcile.Map(r.namesakes), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(r.pairsTraded), builder.WithPredicates(reconcile.Changed(pairsMoved))).
 		Complete(r)

@@ -105,7 +105,7 @@ func (r *Reconciler) ask(ctx context.Context, uri string, found *finding) {
 // SetupWithManager registers the controller and what wakes it.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.Ledger{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.Ledger{}, builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.TradingAccount{}, reconcile.Map(ledgerOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, ReconciliationTimeout: migrateTimeout + time.Minute}).
 		Complete(r)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -140,6 +141,37 @@ func Changed[O client.Object](matters func(before, after O) bool) predicate.Pred
 	return predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
 		return matters(update.ObjectOld.(O), update.ObjectNew.(O))
 	}}
+}
+
+// OwnChanges passes a change of spec and the arrival of what the controller has
+// itself reported.
+func OwnChanges() predicate.Predicate {
+	return Changed(func(before, after client.Object) bool {
+		return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() || Reported(before, after)
+	})
+}
+
+// Reported says whether the controller's own part of the status has changed. Its
+// own write must wake it: a pass that ran before the write had come back to the
+// cache compared with an older status, and may have found nothing to write when
+// there was something. The pass that is woken sees both and, as a rule, writes
+// nothing.
+func Reported(before, after client.Object) bool {
+	switch was := before.(type) {
+	case *v1alpha1.TradingAgent:
+		told, tells := was.Status, after.(*v1alpha1.TradingAgent).Status
+		told.Trading, tells.Trading = nil, nil
+		return !equality.Semantic.DeepEqual(told, tells)
+	case *v1alpha1.RiskPolicy:
+		return !equality.Semantic.DeepEqual(was.Status, after.(*v1alpha1.RiskPolicy).Status)
+	case *v1alpha1.AssetPair:
+		return !equality.Semantic.DeepEqual(was.Status, after.(*v1alpha1.AssetPair).Status)
+	case *v1alpha1.TradingAccount:
+		return !equality.Semantic.DeepEqual(was.Status, after.(*v1alpha1.TradingAccount).Status)
+	case *v1alpha1.Ledger:
+		return !equality.Semantic.DeepEqual(was.Status, after.(*v1alpha1.Ledger).Status)
+	}
+	return true
 }
 
 // SpecOrReady passes a change of spec, of Ready or of Accepted: what somebody

@@ -11,7 +11,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	ctrlreconcile "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -87,7 +86,7 @@ func paperUnreachable(ledger *v1alpha1.Ledger) string {
 // SetupWithManager registers the controller and what wakes it.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.TradingAccount{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.TradingAccount{}, builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.Ledger{}, reconcile.Map(r.accountsOf), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(accountOf), builder.WithPredicates(reconcile.Changed(accountMoved))).
 		Complete(r)

@@ -13,14 +13,15 @@ import (
 
 type requests = []ctrlreconcile.Request
 
-// agentMatters passes what the controller acts on. An equity tick is not among
-// it, nor is the controller's own write.
+// agentMatters passes what the controller acts on, its own last report among it.
+// An equity tick is not.
 func agentMatters(before, after *v1alpha1.TradingAgent) bool {
 	return before.UID != after.UID ||
 		before.Generation != after.Generation ||
 		!before.DeletionTimestamp.Equal(after.DeletionTimestamp) ||
 		!maps.Equal(before.Annotations, after.Annotations) ||
 		!slices.Equal(before.Finalizers, after.Finalizers) ||
+		reconcile.Reported(before, after) ||
 		wordOf(before.Status.Trading) != wordOf(after.Status.Trading) ||
 		!after.DeletionTimestamp.IsZero() && holdings(before.Status.Trading) != holdings(after.Status.Trading)
 }

@@ -104,14 +104,14 @@ var _ = Describe("the sample desk", Ordered, func() {
 		}
 		Eventually(childrenLeft).WithContext(ctx).Should(BeEmpty())
 		for _, agent := range deleted {
+			held, err := query[int64](ctx, "SELECT count(*) FROM trading.positions WHERE agent_uid = $1 AND quantity <> 0", string(agent.UID))
+			Expect(err).NotTo(HaveOccurred())
 			if agent.Spec.DeletionPolicy == v1alpha1.DeletionFlatten {
-				held, err := query[int64](ctx, "SELECT count(*) FROM trading.positions WHERE agent_uid = $1 AND quantity <> 0", string(agent.UID))
-				Expect(err).NotTo(HaveOccurred())
 				Expect(held).To(BeZero(), agent.Name+" was deleted with deletionPolicy Flatten and still holds something")
 			}
-			claims, err := query[int64](ctx, "SELECT count(*) FROM trading.claims WHERE agent_uid = $1", string(agent.UID))
-			Expect(err).NotTo(HaveOccurred())
-			Expect(claims).To(BeZero(), agent.Name+" is gone and still claims a pair")
+			// What is kept stays claimed, so that the next agent takes it over visibly.
+			Expect(query[int64](ctx, "SELECT count(*) FROM trading.claims WHERE agent_uid = $1", string(agent.UID))).To(Equal(held), agent.Name+" is gone and claims more than it kept")
+			Expect(query[int64](ctx, "SELECT count(*) FROM paper.orders WHERE agent_uid = $1 AND state = 'Acked'", string(agent.UID))).To(BeZero(), agent.Name+" is gone and has open orders")
 		}
 		expectConsistent(ctx)
 	})
