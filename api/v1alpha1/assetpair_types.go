@@ -78,6 +78,7 @@ type AssetPairStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
 // +kubebuilder:resource:shortName=ap,categories=trading
 // +kubebuilder:printcolumn:name="Pair",type=string,JSONPath=`.status.canonical`
 // +kubebuilder:printcolumn:name="Tick",type=string,JSONPath=`.spec.tickSize`

@@ -17,6 +17,9 @@ const (
 	DefaultSpeed                 int32    = 1
 	DefaultGranularitySeconds    int32    = 60
 	DefaultDeletionPolicy                 = DeletionKeep
+	DefaultRollback                       = RollbackAutomatic
+	DefaultProgressDeadline      int32    = 300
+	DefaultDrainDeadline         int32    = 600
 	DefaultPriceCollarFraction   Fraction = "0.02"
 	DefaultMaxPerSecond          int32    = 5
 	DefaultMaxDrawdownFraction   Fraction = "0.15"
@@ -48,7 +51,14 @@ type Settings struct {
 	Speed                 int32
 	GranularitySeconds    int32
 	DeletionPolicy        DeletionPolicy
-	Limits                EffectiveLimits
+	Rollback              RollbackPolicy
+	// ProgressDeadlineSeconds and DrainDeadlineSeconds bound a roll-out and a
+	// node's drain.
+	ProgressDeadlineSeconds int32
+	DrainDeadlineSeconds    int32
+	// TargetFraction is empty where a position has no target.
+	TargetFraction Fraction
+	Limits         EffectiveLimits
 }
 
 // EffectiveLimits are the limits in force for one agent. The two that have no
@@ -79,16 +89,20 @@ func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValu
 		debate = decision.Debate
 	}
 	settings := Settings{
-		Trading:               r.trading(spec.Trading, policy),
-		IntervalSeconds:       r.integer("decision.intervalSeconds", decision.IntervalSeconds, DefaultIntervalSeconds),
-		MinConfidenceFraction: Fraction(r.text("decision.minConfidenceFraction", string(decision.MinConfidenceFraction), string(DefaultMinConfidenceFraction))),
-		Direction:             Direction(r.text("decision.direction", string(decision.Direction), string(DefaultDirection))),
-		BullModel:             r.text("decision.debate.bull.model", orEmpty(debate.Bull).Model, DefaultBullModel),
-		BearModel:             r.text("decision.debate.bear.model", orEmpty(debate.Bear).Model, DefaultBearModel),
-		JudgeModel:            r.text("decision.debate.judge.model", orEmpty(debate.Judge).Model, DefaultJudgeModel),
-		RiskFraction:          Fraction(r.text("sizing.riskFraction", string(sizing.RiskFraction), string(DefaultRiskFraction))),
-		StopFraction:          Fraction(r.text("sizing.stopFraction", string(sizing.StopFraction), string(DefaultStopFraction))),
-		DeletionPolicy:        DeletionPolicy(r.text("deletionPolicy", string(spec.DeletionPolicy), string(DefaultDeletionPolicy))),
+		Trading:                 r.trading(spec.Trading, policy),
+		IntervalSeconds:         r.integer("decision.intervalSeconds", decision.IntervalSeconds, DefaultIntervalSeconds),
+		MinConfidenceFraction:   Fraction(r.text("decision.minConfidenceFraction", string(decision.MinConfidenceFraction), string(DefaultMinConfidenceFraction))),
+		Direction:               Direction(r.text("decision.direction", string(decision.Direction), string(DefaultDirection))),
+		BullModel:               r.text("decision.debate.bull.model", orEmpty(debate.Bull).Model, DefaultBullModel),
+		BearModel:               r.text("decision.debate.bear.model", orEmpty(debate.Bear).Model, DefaultBearModel),
+		JudgeModel:              r.text("decision.debate.judge.model", orEmpty(debate.Judge).Model, DefaultJudgeModel),
+		RiskFraction:            Fraction(r.text("sizing.riskFraction", string(sizing.RiskFraction), string(DefaultRiskFraction))),
+		StopFraction:            Fraction(r.text("sizing.stopFraction", string(sizing.StopFraction), string(DefaultStopFraction))),
+		DeletionPolicy:          DeletionPolicy(r.text("deletionPolicy", string(spec.DeletionPolicy), string(DefaultDeletionPolicy))),
+		Rollback:                RollbackPolicy(r.text("rollback", string(spec.Rollback), string(DefaultRollback))),
+		ProgressDeadlineSeconds: r.integer("progressDeadlineSeconds", spec.ProgressDeadlineSeconds, DefaultProgressDeadline),
+		DrainDeadlineSeconds:    r.integer("drainDeadlineSeconds", spec.DrainDeadlineSeconds, DefaultDrainDeadline),
+		TargetFraction:          Fraction(r.text("sizing.targetFraction", string(sizing.TargetFraction), "")),
 	}
 	if spec.MarketData.Replay != nil {
 		settings.Speed = r.integer("marketData.replay.speed", spec.MarketData.Replay.Speed, DefaultSpeed)
@@ -116,6 +130,7 @@ func (r *resolver) text(field, own, fallback string) string {
 		r.note(field, own, SourceSpec)
 		return own
 	}
+	// note passes over what is nowhere set.
 	r.note(field, fallback, SourceDefault)
 	return fallback
 }

@@ -49,6 +49,7 @@ type LedgerStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
 // +kubebuilder:resource:shortName=ldg,categories=trading
 // +kubebuilder:printcolumn:name="Schema",type=integer,JSONPath=`.status.schemaVersion`
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.status.serverVersion`

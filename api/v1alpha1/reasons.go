@@ -14,6 +14,13 @@ const (
 	ConditionVenueReachable  = "VenueReachable"
 	ConditionReachable       = "Reachable"
 	ConditionMigrated        = "Migrated"
+	// The four phases of Accepted.
+	ConditionSchemaValid   = "SchemaValid"
+	ConditionPlatformValid = "PlatformValid"
+	ConditionRiskValid     = "RiskValid"
+	ConditionDataValid     = "DataValid"
+	// ConditionDraining is present only while the agent's node is being emptied.
+	ConditionDraining = "Draining"
 )
 
 // Reasons. The same word stands in conditions, events and log lines. Every
@@ -75,6 +82,15 @@ const (
 	ReasonChildRefused         = "ChildRefused"
 	ReasonSpecNotInForce       = "SpecNotInForce"
 	ReasonClaimsNotReleased    = "ClaimsNotReleased"
+	ReasonRolledBack           = "RolledBack"
+	ReasonRolloutFailed        = "RolloutFailed"
+	ReasonDuplicatePod         = "DuplicatePod"
+	ReasonPodEvicted           = "PodEvicted"
+	ReasonPodEndOverdue        = "PodEndOverdue"
+	ReasonOutOfMemory          = "OutOfMemory"
+	ReasonNodeLost             = "NodeLost"
+	ReasonDrainWaiting         = "DrainWaiting"
+	ReasonDrainOverdue         = "DrainOverdue"
 )
 
 // Reason explains one reason word.
@@ -113,6 +129,15 @@ func Reasons() []Reason {
 		{ReasonPodFailed, "The agent's process keeps failing.", "Look at kubectl logs of the pod that status.podName names."},
 		{ReasonPodNotOwned, "A pod with the agent's pod name exists that the agent does not own.", "Delete that pod."},
 		{ReasonImagePull, "The agent's image cannot be pulled.", "Correct the operator's AGENT_IMAGE, or make the image available to the node."},
+		{ReasonOutOfMemory, "The agent's process needed more memory than its limit and was killed.", "Trade fewer pairs with one agent, or report it with the pod's log."},
+		{ReasonPodEvicted, "The agent's pod was evicted; another starts by itself.", "If it stays so, look at the message and at the node."},
+		{ReasonPodEndOverdue, "The old pod has not ended in time; no other starts while its process may still trade.", "Look at its node. If the node is lost for good, delete the Node object, or taint it with node.kubernetes.io/out-of-service."},
+		{ReasonNodeLost, "The node of the agent's pod does not answer; its process may still trade, so no other is started.", "Bring the node back. If it is lost for good, delete the Node object, or taint it with node.kubernetes.io/out-of-service."},
+		{ReasonDuplicatePod, "A second pod passes for this agent; what it reports is refused.", "Delete the pod that the message names."},
+		{ReasonRolledBack, "The newest spec did not get Ready in time; the last good revision runs. Limits, trading and halts of the newest spec are in force.", "Look at the message and at status.revision.failed, and correct the spec; spec.rollback: Manual runs it nevertheless."},
+		{ReasonRolloutFailed, "The newest spec did not get Ready in time, and stays because spec.rollback is Manual or no revision was good yet.", "Look at the message, and correct the spec."},
+		{ReasonDrainWaiting, "The agent's node is being emptied; the eviction waits, because the agent holds a position or has an open order.", "Nothing; the message says until when. To go on at once, delete the pod."},
+		{ReasonDrainOverdue, "The agent's node is being emptied, and the time that spec.drainDeadlineSeconds gives is over: the pod may be evicted.", ""},
 		{ReasonVenueReconciling, "The agent is comparing its ledger with its venue and does not trade yet.", ""},
 		{ReasonVenueReconciled, "The agent's ledger agrees with its venue.", ""},
 		{ReasonVenueReachable, "The venue answers.", ""},

@@ -145,6 +145,7 @@ type RiskPolicyStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
 // +kubebuilder:resource:path=riskpolicies,shortName=rp,categories=trading
 // +kubebuilder:printcolumn:name="Trading",type=string,JSONPath=`.spec.trading`
 // +kubebuilder:printcolumn:name="Currency",type=string,JSONPath=`.spec.currency`

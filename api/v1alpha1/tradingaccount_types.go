@@ -112,6 +112,7 @@ type TradingAccountStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
 // +kubebuilder:resource:shortName=tac,categories=trading
 // +kubebuilder:printcolumn:name="Venue",type=string,JSONPath=`.spec.venue`
 // +kubebuilder:printcolumn:name="Ledger",type=string,JSONPath=`.spec.ledgerRef.name`

@@ -6,8 +6,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 //
 // +kubebuilder:validation:MinProperties=1
 type TradingAgentStatus struct {
-	// conditions are Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
-	// TradingEnabled; Reconciling and Stalled only while they are true.
+	// conditions are Ready, Accepted with its phases SchemaValid, PlatformValid,
+	// RiskValid and DataValid, ResolvedRefs, PodAvailable, VenueReconciled,
+	// TradingEnabled; Reconciling, Stalled and Draining only while they are true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -38,6 +39,10 @@ type TradingAgentStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	NodeName string `json:"nodeName,omitempty"`
 
+	// revision says which state of the fields that need a new process is in use.
+	// +optional
+	Revision *RevisionStatus `json:"revision,omitempty"`
+
 	// effective shows every resolved setting and where it came from.
 	// +optional
 	// +listType=map
@@ -49,6 +54,62 @@ type TradingAgentStatus struct {
 	// trading is written by the agent itself.
 	// +optional
 	Trading *TradingStatus `json:"trading,omitempty"`
+}
+
+// RevisionStatus says which revision of an agent runs. A revision is a
+// ControllerRevision that holds the fields of the spec that need a new process.
+type RevisionStatus struct {
+	// current is the revision that the agent's pod runs or is being brought to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Current string `json:"current,omitempty"`
+
+	// image that the revision runs.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+
+	// since is when the current revision began.
+	// +required
+	Since *metav1.Time `json:"since,omitempty"`
+
+	// good is the last revision with which the agent was Ready.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Good string `json:"good,omitempty"`
+
+	// failed is the revision that was given up, while the spec still asks for it.
+	// +optional
+	Failed *RevisionFailure `json:"failed,omitempty"`
+}
+
+// RevisionFailure is the evidence on which a revision was given up.
+type RevisionFailure struct {
+	// name of the revision.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// time at which it was given up.
+	// +required
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// reason why it was not Ready then.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z0-9]*$`
+	Reason string `json:"reason,omitempty"`
+
+	// message that stood beside the reason.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
 }
 
 // ValueSource says which object decided a setting.

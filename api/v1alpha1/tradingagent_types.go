@@ -38,6 +38,18 @@ const (
 	DirectionLongShort Direction = "LongShort"
 )
 
+// RollbackPolicy says what becomes of a revision that does not get Ready.
+//
+// +kubebuilder:validation:Enum=Automatic;Manual
+type RollbackPolicy string
+
+const (
+	// RollbackAutomatic runs the last good revision again.
+	RollbackAutomatic RollbackPolicy = "Automatic"
+	// RollbackManual leaves the revision that the spec asks for in place.
+	RollbackManual RollbackPolicy = "Manual"
+)
+
 // TradingAgentSpec is what one trader does: which pairs, on which account,
 // under which policy, deciding how.
 type TradingAgentSpec struct {
@@ -84,6 +96,36 @@ type TradingAgentSpec struct {
 	// limits tighten the policy for this agent alone; they never loosen it.
 	// +optional
 	Limits *Limits `json:"limits,omitempty"`
+
+	// image of the agent's process. When not set, it is the operator's default at
+	// the time at which the present revision began, so that upgrading the
+	// operator restarts nobody.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-zA-Z0-9._:/]*[a-zA-Z0-9])?(@sha256:[0-9a-f]{64})?$')",message="must be an image reference without spaces, such as registry.example.com/trading-agent:v1.2.3"
+	Image string `json:"image,omitempty"`
+
+	// rollback says what becomes of a change that needs a new process and does
+	// not get Ready in time: Automatic runs the last good revision again and says
+	// so, Manual leaves it. The spec itself is never rewritten, and limits,
+	// trading and halts are never rolled back. Automatic when not set.
+	// +optional
+	Rollback RollbackPolicy `json:"rollback,omitempty"`
+
+	// progressDeadlineSeconds is how long a new revision may take to get Ready,
+	// while its venue, its ledger and its node are up. 300 when not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=86400
+	ProgressDeadlineSeconds int32 `json:"progressDeadlineSeconds,omitempty"`
+
+	// drainDeadlineSeconds is how long the drain of a node waits for an agent
+	// that holds a position or has an open order. 600 when not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	DrainDeadlineSeconds int32 `json:"drainDeadlineSeconds,omitempty"`
 
 	// deletionPolicy says what becomes of open positions when this agent is
 	// deleted: Flatten closes them first, Keep leaves them on the account.
@@ -179,6 +221,12 @@ type SizingSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be greater than zero: a stop at the entry price closes every position at once"
 	StopFraction Fraction `json:"stopFraction,omitempty"`
+
+	// targetFraction is how far the price must move in favour of a position for
+	// it to be closed with its profit. When not set, a position has no target.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be greater than zero: a target at the entry price closes every position at once"
+	TargetFraction Fraction `json:"targetFraction,omitempty"`
 }
 
 // DataSource is where prices come from.
@@ -249,6 +297,7 @@ type ReplaySpec struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
 // +kubebuilder:resource:shortName=ta,categories=trading
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.spec.assetPairs[*].name`
@@ -260,6 +309,7 @@ type ReplaySpec struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Pod",type=string,priority=1,JSONPath=`.status.podName`
 // +kubebuilder:printcolumn:name="Node",type=string,priority=1,JSONPath=`.status.nodeName`
+// +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision.current`
 // +kubebuilder:printcolumn:name="Last-Decision",type=string,priority=1,JSONPath=`.status.trading.lastDecision.outcome`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

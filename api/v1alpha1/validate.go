@@ -44,6 +44,7 @@ func ValidateTradingAgent(agent *TradingAgent) field.ErrorList {
 func validateSizing(sizing *SizingSpec, path *field.Path) field.ErrorList {
 	errs := validateFraction(sizing.RiskFraction, path.Child("riskFraction"))
 	errs = append(errs, validateFraction(sizing.StopFraction, path.Child("stopFraction"))...)
+	errs = append(errs, validateFraction(sizing.TargetFraction, path.Child("targetFraction"))...)
 	if sizing.StopFraction != "" && ratOrZero(sizing.StopFraction).Sign() == 0 {
 		errs = append(errs, field.Invalid(path.Child("stopFraction"), sizing.StopFraction, "must be greater than zero: a stop at the entry price closes every position at once"))
 	}

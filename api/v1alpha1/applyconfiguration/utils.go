@@ -64,6 +64,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PositionStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ReplaySpec"):
 		return &apiv1alpha1.ReplaySpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevisionFailure"):
+		return &apiv1alpha1.RevisionFailureApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevisionStatus"):
+		return &apiv1alpha1.RevisionStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RiskPolicy"):
 		return &apiv1alpha1.RiskPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RiskPolicySpec"):

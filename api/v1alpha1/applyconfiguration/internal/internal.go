@@ -364,6 +364,39 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: speed
       type:
         scalar: numeric
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RevisionFailure
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RevisionStatus
+  map:
+    fields:
+    - name: current
+      type:
+        scalar: string
+    - name: failed
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RevisionFailure
+    - name: good
+      type:
+        scalar: string
+    - name: image
+      type:
+        scalar: string
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RiskPolicy
   map:
     fields:
@@ -419,6 +452,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RollbackPolicy
+  scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SecretKeyReference
   map:
     fields:
@@ -437,6 +472,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
     - name: stopFraction
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+    - name: targetFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingAccount
@@ -528,6 +566,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: deletionPolicy
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.DeletionPolicy
+    - name: drainDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: image
+      type:
+        scalar: string
     - name: limits
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Limits
@@ -537,9 +581,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: mode
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Mode
+    - name: progressDeadlineSeconds
+      type:
+        scalar: numeric
     - name: riskPolicyRef
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: rollback
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RollbackPolicy
     - name: sizing
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SizingSpec
@@ -577,6 +627,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: podUID
       type:
         scalar: string
+    - name: revision
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.RevisionStatus
     - name: trading
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingStatus

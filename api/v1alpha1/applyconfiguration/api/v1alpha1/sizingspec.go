@@ -18,6 +18,9 @@ type SizingSpecApplyConfiguration struct {
 	// stopFraction is how far the price may move against a position before it
 	// is closed. "0.02" when not set.
 	StopFraction *apiv1alpha1.Fraction `json:"stopFraction,omitempty"`
+	// targetFraction is how far the price must move in favour of a position for
+	// it to be closed with its profit. When not set, a position has no target.
+	TargetFraction *apiv1alpha1.Fraction `json:"targetFraction,omitempty"`
 }
 
 // SizingSpecApplyConfiguration constructs a declarative configuration of the SizingSpec type for use with
@@ -39,5 +42,13 @@ func (b *SizingSpecApplyConfiguration) WithRiskFraction(value apiv1alpha1.Fracti
 // If called multiple times, the StopFraction field is set to the value of the last call.
 func (b *SizingSpecApplyConfiguration) WithStopFraction(value apiv1alpha1.Fraction) *SizingSpecApplyConfiguration {
 	b.StopFraction = &value
+	return b
+}
+
+// WithTargetFraction sets the TargetFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TargetFraction field is set to the value of the last call.
+func (b *SizingSpecApplyConfiguration) WithTargetFraction(value apiv1alpha1.Fraction) *SizingSpecApplyConfiguration {
+	b.TargetFraction = &value
 	return b
 }

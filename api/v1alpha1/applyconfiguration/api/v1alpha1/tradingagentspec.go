@@ -33,6 +33,21 @@ type TradingAgentSpecApplyConfiguration struct {
 	MarketData *MarketDataSpecApplyConfiguration `json:"marketData,omitempty"`
 	// limits tighten the policy for this agent alone; they never loosen it.
 	Limits *LimitsApplyConfiguration `json:"limits,omitempty"`
+	// image of the agent's process. When not set, it is the operator's default at
+	// the time at which the present revision began, so that upgrading the
+	// operator restarts nobody.
+	Image *string `json:"image,omitempty"`
+	// rollback says what becomes of a change that needs a new process and does
+	// not get Ready in time: Automatic runs the last good revision again and says
+	// so, Manual leaves it. The spec itself is never rewritten, and limits,
+	// trading and halts are never rolled back. Automatic when not set.
+	Rollback *apiv1alpha1.RollbackPolicy `json:"rollback,omitempty"`
+	// progressDeadlineSeconds is how long a new revision may take to get Ready,
+	// while its venue, its ledger and its node are up. 300 when not set.
+	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
+	// drainDeadlineSeconds is how long the drain of a node waits for an agent
+	// that holds a position or has an open order. 600 when not set.
+	DrainDeadlineSeconds *int32 `json:"drainDeadlineSeconds,omitempty"`
 	// deletionPolicy says what becomes of open positions when this agent is
 	// deleted: Flatten closes them first, Keep leaves them on the account.
 	// Keep when not set.
@@ -119,6 +134,38 @@ func (b *TradingAgentSpecApplyConfiguration) WithMarketData(value *MarketDataSpe
 // If called multiple times, the Limits field is set to the value of the last call.
 func (b *TradingAgentSpecApplyConfiguration) WithLimits(value *LimitsApplyConfiguration) *TradingAgentSpecApplyConfiguration {
 	b.Limits = value
+	return b
+}
+
+// WithImage sets the Image field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Image field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithImage(value string) *TradingAgentSpecApplyConfiguration {
+	b.Image = &value
+	return b
+}
+
+// WithRollback sets the Rollback field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollback field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithRollback(value apiv1alpha1.RollbackPolicy) *TradingAgentSpecApplyConfiguration {
+	b.Rollback = &value
+	return b
+}
+
+// WithProgressDeadlineSeconds sets the ProgressDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProgressDeadlineSeconds field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithProgressDeadlineSeconds(value int32) *TradingAgentSpecApplyConfiguration {
+	b.ProgressDeadlineSeconds = &value
+	return b
+}
+
+// WithDrainDeadlineSeconds sets the DrainDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DrainDeadlineSeconds field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithDrainDeadlineSeconds(value int32) *TradingAgentSpecApplyConfiguration {
+	b.DrainDeadlineSeconds = &value
 	return b
 }
 

@@ -11,8 +11,9 @@ import (
 //
 // TradingAgentStatus is what an agent does and why.
 type TradingAgentStatusApplyConfiguration struct {
-	// conditions are Ready, Accepted, ResolvedRefs, PodAvailable, VenueReconciled,
-	// TradingEnabled; Reconciling and Stalled only while they are true.
+	// conditions are Ready, Accepted with its phases SchemaValid, PlatformValid,
+	// RiskValid and DataValid, ResolvedRefs, PodAvailable, VenueReconciled,
+	// TradingEnabled; Reconciling, Stalled and Draining only while they are true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
@@ -23,6 +24,8 @@ type TradingAgentStatusApplyConfiguration struct {
 	PodUID *string `json:"podUID,omitempty"`
 	// nodeName is where the pod runs.
 	NodeName *string `json:"nodeName,omitempty"`
+	// revision says which state of the fields that need a new process is in use.
+	Revision *RevisionStatusApplyConfiguration `json:"revision,omitempty"`
 	// effective shows every resolved setting and where it came from.
 	Effective []EffectiveValueApplyConfiguration `json:"effective,omitempty"`
 	// trading is written by the agent itself.
@@ -77,6 +80,14 @@ func (b *TradingAgentStatusApplyConfiguration) WithPodUID(value string) *Trading
 // If called multiple times, the NodeName field is set to the value of the last call.
 func (b *TradingAgentStatusApplyConfiguration) WithNodeName(value string) *TradingAgentStatusApplyConfiguration {
 	b.NodeName = &value
+	return b
+}
+
+// WithRevision sets the Revision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revision field is set to the value of the last call.
+func (b *TradingAgentStatusApplyConfiguration) WithRevision(value *RevisionStatusApplyConfiguration) *TradingAgentStatusApplyConfiguration {
+	b.Revision = value
 	return b
 }
 
