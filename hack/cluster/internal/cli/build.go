@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,13 +18,9 @@ func (a *app) buildCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wanted := parts.All
 			if len(args) > 0 {
-				wanted = nil
-				for _, name := range args {
-					p, err := parts.Find(name)
-					if err != nil {
-						return err
-					}
-					wanted = append(wanted, p)
+				var err error
+				if wanted, err = findParts(args); err != nil {
+					return err
 				}
 			}
 			for _, p := range wanted {
@@ -51,13 +49,9 @@ func (a *app) assetsCommand() *cobra.Command {
 		Short: "Build what envtest needs and print its directory (KUBEBUILDER_ASSETS); needs no root",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.toStderr()
-			var wanted []parts.Part
-			for _, name := range []string{"kubernetes", "etcd"} {
-				p, err := parts.Find(name)
-				if err != nil {
-					return err
-				}
-				wanted = append(wanted, p)
+			wanted, err := findParts([]string{"kubernetes", "etcd"})
+			if err != nil {
+				return err
 			}
 			dirs, err := a.buildParts(cmd.Context(), wanted)
 			if err != nil {
@@ -71,4 +65,41 @@ func (a *app) assetsCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func (a *app) pathCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "path part...",
+		Short: "Build parts and print their directories as a PATH; needs no root",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.toStderr()
+			wanted, err := findParts(args)
+			if err != nil {
+				return err
+			}
+			dirs, err := a.buildParts(cmd.Context(), wanted)
+			if err != nil {
+				return err
+			}
+			list := make([]string, len(wanted))
+			for i, p := range wanted {
+				list[i] = dirs[p.Name]
+			}
+			fmt.Println(strings.Join(list, string(filepath.ListSeparator)))
+			return nil
+		},
+	}
+}
+
+func findParts(names []string) ([]parts.Part, error) {
+	found := make([]parts.Part, 0, len(names))
+	for _, name := range names {
+		p, err := parts.Find(name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, p)
+	}
+	return found, nil
 }

@@ -42,7 +42,7 @@ func New() *cobra.Command {
 			return a.open()
 		},
 	}
-	root.AddCommand(a.buildCommand(), a.assetsCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.killCommand(), a.restartCommand(),
+	root.AddCommand(a.buildCommand(), a.assetsCommand(), a.pathCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.killCommand(), a.restartCommand(),
 		a.deployCommand(), a.imagesCommand(), a.loadCommand())
 	return root
 }

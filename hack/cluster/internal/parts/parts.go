@@ -34,7 +34,7 @@ type Part struct {
 	Files map[string][2]string
 }
 
-// All lists the parts, the longest build first.
+// All lists the parts of the local cluster, the longest build first.
 var All = []Part{
 	{
 		Name: "kubernetes", Version: Kubernetes,
@@ -55,10 +55,16 @@ var All = []Part{
 		Files: map[string][2]string{"crds": {"github.com/cert-manager/cert-manager", "deploy/crds/*.yaml"}}},
 }
 
+// Apart lists parts that the local cluster does without. They are built when
+// they are asked for by name.
+var Apart = []Part{
+	{Name: "kwok", Version: "0.8.0", Programs: map[string]string{"kwok": "sigs.k8s.io/kwok/cmd/kwok"}},
+}
+
 // Find returns the part of that name.
 func Find(name string) (Part, error) {
 	var names []string
-	for _, p := range All {
+	for _, p := range slices.Concat(All, Apart) {
 		if p.Name == name {
 			return p, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -155,8 +156,9 @@ func TestVersionsMatchTheModules(t *testing.T) {
 		"runc":         "github.com/opencontainers/runc",
 		"coredns":      "github.com/coredns/coredns",
 		"cert-manager": "github.com/cert-manager/cert-manager",
+		"kwok":         "sigs.k8s.io/kwok",
 	}
-	for _, p := range All {
+	for _, p := range slices.Concat(All, Apart) {
 		mod, err := os.ReadFile(filepath.Join("..", "..", "parts", p.Name, "go.mod"))
 		if err != nil {
 			t.Fatal(err)
