@@ -40,6 +40,7 @@ type options struct {
 	agentImage      string
 	metricsAddress  string
 	probeAddress    string
+	pprofAddress    string
 	leaderElect     bool
 	leaderNamespace string
 	webhooks        bool
@@ -53,6 +54,7 @@ func main() {
 	flag.StringVar(&opts.agentImage, "agent-image", os.Getenv("AGENT_IMAGE"), "image of the agents' pods; the environment's AGENT_IMAGE if not given")
 	flag.StringVar(&opts.metricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 turns it off")
 	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
+	flag.StringVar(&opts.pprofAddress, "pprof-bind-address", "0", "address of /debug/pprof; 0 turns it off")
 	flag.BoolVar(&opts.leaderElect, "leader-elect", true, "let one replica of several act")
 	flag.StringVar(&opts.leaderNamespace, "leader-election-namespace", "", "namespace of the leader's Lease; the operator's own if not given")
 	flag.BoolVar(&opts.webhooks, "webhooks", true, "serve the admission webhook")
@@ -121,6 +123,7 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 		LeaderElectionReleaseOnCancel: true,
 		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
 		HealthProbeBindAddress:        opts.probeAddress,
+		PprofBindAddress:              opts.pprofAddress,
 		WebhookServer: webhook.NewServer(webhook.Options{
 			Port:    opts.webhookPort,
 			CertDir: opts.webhookCertDir,
