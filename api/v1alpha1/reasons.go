@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "slices"
+
 // Types of conditions. Reconciling and Stalled are present only while True, as
 // kstatus and the tools built on it expect.
 const (
@@ -106,7 +108,9 @@ type Reason struct {
 // Reasons explains every reason word of the operator and the agents, in the
 // order of an object's life. The limits of the risk gate have a table of their
 // own, beside the gate.
-func Reasons() []Reason {
+func Reasons() []Reason { return slices.Concat(objectReasons(), venueReasons()) }
+
+func objectReasons() []Reason {
 	return []Reason{
 		{ReasonAccepted, "The spec is valid.", ""},
 		{ReasonInvalidSpec, "The spec breaks a rule; the message names field and rule.", "Correct the field that the message names."},

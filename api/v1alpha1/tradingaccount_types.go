@@ -4,16 +4,35 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Venue is where orders go.
 //
-// +kubebuilder:validation:Enum=Paper
+// +kubebuilder:validation:Enum=Paper;Coinbase
 type Venue string
 
-// VenuePaper fills orders against the agent's own market data. Its book is kept
-// in the account's ledger.
-const VenuePaper Venue = "Paper"
+const (
+	// VenuePaper fills orders against the agent's own market data. Its book is
+	// kept in the account's ledger.
+	VenuePaper Venue = "Paper"
+	// VenueCoinbase is Coinbase Advanced Trade.
+	VenueCoinbase Venue = "Coinbase"
+)
+
+// VenueEnvironment is which of a venue's systems an account is on.
+//
+// +kubebuilder:validation:Enum=Production;Sandbox
+type VenueEnvironment string
+
+const (
+	// EnvironmentProduction is where orders cost money.
+	EnvironmentProduction VenueEnvironment = "Production"
+	// EnvironmentSandbox is where they do not.
+	EnvironmentSandbox VenueEnvironment = "Sandbox"
+)
 
 // TradingAccountSpec is one account at one venue.
 //
 // +kubebuilder:validation:XValidation:rule="self.venue != 'Paper' || has(self.paper)",message="paper is required when venue is Paper"
+// +kubebuilder:validation:XValidation:rule="self.venue == 'Paper' || !has(self.paper)",message="paper is for venue Paper only; remove it"
+// +kubebuilder:validation:XValidation:rule="self.venue != 'Coinbase' || has(self.coinbase)",message="coinbase is required when venue is Coinbase"
+// +kubebuilder:validation:XValidation:rule="self.venue == 'Coinbase' || !has(self.coinbase)",message="coinbase is for venue Coinbase only; remove it"
 type TradingAccountSpec struct {
 	// venue of the account. It cannot change.
 	// +required
@@ -29,6 +48,25 @@ type TradingAccountSpec struct {
 	// paper is the simulated account, with venue Paper.
 	// +optional
 	Paper *PaperAccountSpec `json:"paper,omitempty"`
+
+	// coinbase is the account at Coinbase Advanced Trade, with venue Coinbase.
+	// +optional
+	Coinbase *CoinbaseAccountSpec `json:"coinbase,omitempty"`
+}
+
+// CoinbaseAccountSpec is an account at Coinbase Advanced Trade: the portfolio
+// that an API key was made for.
+type CoinbaseAccountSpec struct {
+	// environment is Production or Sandbox. It cannot change.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because orders and positions belong to the environment they were made in; create another TradingAccount"
+	Environment VenueEnvironment `json:"environment,omitempty"`
+
+	// credentialsRef names the Secret with the API key: its name under the key
+	// "key-name" and its ECDSA private key in PEM under "private-key". It may name
+	// another Secret later, for a key of the same portfolio.
+	// +required
+	CredentialsRef ObjectReference `json:"credentialsRef,omitzero"`
 }
 
 // PaperAccountSpec is a simulated account. Each agent on it is given the
@@ -106,15 +144,56 @@ type TradingAccountStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Agents *int32 `json:"agents,omitempty"`
+
+	// venueAccount is what the venue says of the account and of the key to it.
+	// +optional
+	VenueAccount *VenueAccountStatus `json:"venueAccount,omitempty"`
+}
+
+// KeyPermission is one thing that a key to an account is allowed.
+//
+// +kubebuilder:validation:Enum=View;Trade;Transfer
+type KeyPermission string
+
+const (
+	// PermissionView reads balances and orders.
+	PermissionView KeyPermission = "View"
+	// PermissionTrade sends and cancels orders.
+	PermissionTrade KeyPermission = "Trade"
+	// PermissionTransfer moves money out of the account.
+	PermissionTransfer KeyPermission = "Transfer"
+)
+
+// VenueAccountStatus is what a venue says of an account.
+type VenueAccountStatus struct {
+	// id of the account at its venue; with Coinbase the portfolio's UUID.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id,omitempty"`
+
+	// type of the account in the venue's own words, such as DEFAULT.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Type string `json:"type,omitempty"`
+
+	// permissions of the key that the credentials hold.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	Permissions []KeyPermission `json:"permissions,omitempty"`
 }
 
 // TradingAccount is one account at one venue.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=3"
 // +kubebuilder:resource:shortName=tac,categories=trading
 // +kubebuilder:printcolumn:name="Venue",type=string,JSONPath=`.spec.venue`
+// +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.coinbase.environment`
 // +kubebuilder:printcolumn:name="Ledger",type=string,JSONPath=`.spec.ledgerRef.name`
 // +kubebuilder:printcolumn:name="Agents",type=integer,JSONPath=`.status.agents`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`

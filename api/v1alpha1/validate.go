@@ -132,15 +132,12 @@ func ValidateMode(agent *TradingAgent, account *TradingAccount) field.ErrorList 
 	live := account.IsLive()
 	switch {
 	case agent.Spec.Mode == ModeLive && !live:
-		return field.ErrorList{field.Invalid(path, agent.Spec.Mode, fmt.Sprintf("TradingAccount %q is a paper account (venue %s); use mode Paper, or a live account", account.Name, account.Spec.Venue))}
+		return field.ErrorList{field.Invalid(path, agent.Spec.Mode, fmt.Sprintf("TradingAccount %q is a paper account (venue %s); use mode Paper, or a live account", account.Name, account.venueWords()))}
 	case agent.Spec.Mode == ModePaper && live:
-		return field.ErrorList{field.Invalid(path, agent.Spec.Mode, fmt.Sprintf("TradingAccount %q is a live account (venue %s); use mode Live, or a paper account", account.Name, account.Spec.Venue))}
+		return field.ErrorList{field.Invalid(path, agent.Spec.Mode, fmt.Sprintf("TradingAccount %q is a live account (venue %s); use mode Live, or a paper account", account.Name, account.venueWords()))}
 	}
 	return nil
 }
-
-// IsLive reports whether orders on the account cost money.
-func (a *TradingAccount) IsLive() bool { return a.Spec.Venue != VenuePaper }
 
 // ValidateCurrencies checks that account, policy and pairs speak of one
 // currency. Nil objects are passed over.

@@ -26,6 +26,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AssetPairSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AssetPairStatus"):
 		return &apiv1alpha1.AssetPairStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CoinbaseAccountSpec"):
+		return &apiv1alpha1.CoinbaseAccountSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CoinbaseDataSpec"):
 		return &apiv1alpha1.CoinbaseDataSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataLimits"):
@@ -92,6 +94,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TradingAgentStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TradingStatus"):
 		return &apiv1alpha1.TradingStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("VenueAccountStatus"):
+		return &apiv1alpha1.VenueAccountStatusApplyConfiguration{}
 
 	}
 	return nil

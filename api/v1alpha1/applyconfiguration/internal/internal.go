@@ -111,6 +111,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseAccountSpec
+  map:
+    fields:
+    - name: credentialsRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: environment
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseDataSpec
   map:
     fields:
@@ -213,6 +222,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: model
       type:
         scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.KeyPermission
+  scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Ledger
   map:
     fields:
@@ -500,6 +511,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingAccountSpec
   map:
     fields:
+    - name: coinbase
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseAccountSpec
     - name: ledgerRef
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
@@ -526,6 +540,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: venueAccount
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueAccountStatus
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingAgent
   map:
     fields:
@@ -703,6 +720,23 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ValueSource
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Venue
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueAccountStatus
+  map:
+    fields:
+    - name: id
+      type:
+        scalar: string
+    - name: permissions
+      type:
+        list:
+          elementType:
+            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.KeyPermission
+          elementRelationship: associative
+    - name: type
+      type:
+        scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:

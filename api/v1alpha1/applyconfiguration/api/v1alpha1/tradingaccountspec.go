@@ -18,6 +18,8 @@ type TradingAccountSpecApplyConfiguration struct {
 	LedgerRef *ObjectReferenceApplyConfiguration `json:"ledgerRef,omitempty"`
 	// paper is the simulated account, with venue Paper.
 	Paper *PaperAccountSpecApplyConfiguration `json:"paper,omitempty"`
+	// coinbase is the account at Coinbase Advanced Trade, with venue Coinbase.
+	Coinbase *CoinbaseAccountSpecApplyConfiguration `json:"coinbase,omitempty"`
 }
 
 // TradingAccountSpecApplyConfiguration constructs a declarative configuration of the TradingAccountSpec type for use with
@@ -47,5 +49,13 @@ func (b *TradingAccountSpecApplyConfiguration) WithLedgerRef(value *ObjectRefere
 // If called multiple times, the Paper field is set to the value of the last call.
 func (b *TradingAccountSpecApplyConfiguration) WithPaper(value *PaperAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
 	b.Paper = value
+	return b
+}
+
+// WithCoinbase sets the Coinbase field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Coinbase field is set to the value of the last call.
+func (b *TradingAccountSpecApplyConfiguration) WithCoinbase(value *CoinbaseAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
+	b.Coinbase = value
 	return b
 }

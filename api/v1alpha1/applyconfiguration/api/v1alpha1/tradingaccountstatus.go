@@ -19,6 +19,8 @@ type TradingAccountStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// agents is how many TradingAgents trade on this account.
 	Agents *int32 `json:"agents,omitempty"`
+	// venueAccount is what the venue says of the account and of the key to it.
+	VenueAccount *VenueAccountStatusApplyConfiguration `json:"venueAccount,omitempty"`
 }
 
 // TradingAccountStatusApplyConfiguration constructs a declarative configuration of the TradingAccountStatus type for use with
@@ -53,5 +55,13 @@ func (b *TradingAccountStatusApplyConfiguration) WithObservedGeneration(value in
 // If called multiple times, the Agents field is set to the value of the last call.
 func (b *TradingAccountStatusApplyConfiguration) WithAgents(value int32) *TradingAccountStatusApplyConfiguration {
 	b.Agents = &value
+	return b
+}
+
+// WithVenueAccount sets the VenueAccount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the VenueAccount field is set to the value of the last call.
+func (b *TradingAccountStatusApplyConfiguration) WithVenueAccount(value *VenueAccountStatusApplyConfiguration) *TradingAccountStatusApplyConfiguration {
+	b.VenueAccount = value
 	return b
 }
