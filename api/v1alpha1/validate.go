@@ -48,6 +48,9 @@ func validateSizing(sizing *SizingSpec, path *field.Path) field.ErrorList {
 	if sizing.StopFraction != "" && ratOrZero(sizing.StopFraction).Sign() == 0 {
 		errs = append(errs, field.Invalid(path.Child("stopFraction"), sizing.StopFraction, "must be greater than zero: a stop at the entry price closes every position at once"))
 	}
+	if sizing.TargetFraction != "" && ratOrZero(sizing.TargetFraction).Sign() == 0 {
+		errs = append(errs, field.Invalid(path.Child("targetFraction"), sizing.TargetFraction, "must be greater than zero: a target at the entry price closes every position at once"))
+	}
 	return errs
 }
 

@@ -62,6 +62,13 @@ func ExceedsShare(part market.Money, share Fraction, whole market.Money) bool {
 	return part > 0 && (whole <= 0 || compareShare(part, share, whole) > 0)
 }
 
+// ReachesShare reports whether part is at least the share of whole, exactly. A
+// part that is not positive never does; a whole that is not positive has no
+// share.
+func ReachesShare(part market.Money, share Fraction, whole market.Money) bool {
+	return part > 0 && (whole <= 0 || compareShare(part, share, whole) >= 0)
+}
+
 // compareShare compares part with share × whole, both positive, in 128 bits.
 func compareShare(part market.Money, share Fraction, whole market.Money) int {
 	leftHigh, leftLow := bits.Mul64(uint64(part), uint64(Whole))    //nolint:gosec // a share is never negative, nor are these amounts

@@ -136,6 +136,10 @@ func TestFractionArithmetic(t *testing.T) {
 		if got := ExceedsShare(market.Money(amount), share, market.Money(whole)); got != want {
 			t.Errorf("ExceedsShare(%d, %s, %d) = %v", amount, share, whole, got)
 		}
+		want = amount > 0 && (whole <= 0 || new(big.Rat).SetInt64(amount).Cmp(limit) >= 0)
+		if got := ReachesShare(market.Money(amount), share, market.Money(whole)); got != want {
+			t.Errorf("ReachesShare(%d, %s, %d) = %v", amount, share, whole, got)
+		}
 	})
 }
 

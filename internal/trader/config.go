@@ -51,11 +51,15 @@ func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, accoun
 	if err != nil {
 		return Config{}, fmt.Errorf("agent %s: spec.decision.debate: %w", agent.Name, err)
 	}
-	return config, fractions(
-		fraction{"decision.minConfidenceFraction", resolved.MinConfidenceFraction, &config.MinConfidence},
-		fraction{"sizing.riskFraction", resolved.RiskFraction, &config.Risk},
-		fraction{"sizing.stopFraction", resolved.StopFraction, &config.Stop},
-	)
+	wanted := []fraction{
+		{"decision.minConfidenceFraction", resolved.MinConfidenceFraction, &config.MinConfidence},
+		{"sizing.riskFraction", resolved.RiskFraction, &config.Risk},
+		{"sizing.stopFraction", resolved.StopFraction, &config.Stop},
+	}
+	if resolved.TargetFraction != "" {
+		wanted = append(wanted, fraction{"sizing.targetFraction", resolved.TargetFraction, &config.Target})
+	}
+	return config, fractions(wanted...)
 }
 
 // NewSettings is the part of the manifests that may change while the agent runs.

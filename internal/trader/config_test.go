@@ -50,7 +50,7 @@ func TestConfigOfLeanManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Interval != 5*time.Minute || config.MinConfidence != 700_000_000 || config.LongShort || config.Risk != 10_000_000 || config.Stop != 20_000_000 {
+	if config.Interval != 5*time.Minute || config.MinConfidence != 700_000_000 || config.LongShort || config.Risk != 10_000_000 || config.Stop != 20_000_000 || config.Target != 0 {
 		t.Errorf("%+v", config)
 	}
 	want := risk.Limits{
@@ -102,6 +102,14 @@ func TestTradingOfManifests(t *testing.T) {
 	}
 }
 
+func TestTargetOfManifests(t *testing.T) {
+	m := written()
+	m.agent.Spec.Sizing = &v1alpha1.SizingSpec{TargetFraction: "0.05"}
+	if config, err := m.config(); err != nil || config.Target != 50_000_000 {
+		t.Errorf("%d, %v", config.Target, err)
+	}
+}
+
 func TestManifestsThatCannotBe(t *testing.T) {
 	for says, change := range map[string]func(*manifests){
 		"spec.paper is missing":    func(m *manifests) { m.account.Spec.Paper = nil },
@@ -113,6 +121,7 @@ func TestManifestsThatCannotBe(t *testing.T) {
 		"spec.decision.debate": func(m *manifests) {
 			m.agent.Spec.Decision = &v1alpha1.DecisionSpec{Debate: &v1alpha1.DebateSpec{Judge: &v1alpha1.JudgeSpec{Model: "builtin/coin"}}}
 		},
+		"sizing.targetFraction":          func(m *manifests) { m.agent.Spec.Sizing = &v1alpha1.SizingSpec{TargetFraction: "1.5"} },
 		"sizing.riskFraction":            func(m *manifests) { m.agent.Spec.Sizing = &v1alpha1.SizingSpec{RiskFraction: "1.5"} },
 		"decision.minConfidenceFraction": func(m *manifests) { m.agent.Spec.Decision = &v1alpha1.DecisionSpec{MinConfidenceFraction: "-0.1"} },
 	} {

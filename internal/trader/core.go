@@ -33,6 +33,9 @@ type Config struct {
 	// Risk is the share of equity that one trade may lose at its stop, and Stop
 	// how far the price may move against a position, as a share of its entry.
 	Risk, Stop order.Fraction
+	// Target is how far the price must move in favour of a position for it to be
+	// closed, as a share of its entry; zero is no target.
+	Target order.Fraction
 	// Debate that decides.
 	Debate decision.Debate
 	// Settings at the start; they may change while the agent runs.
@@ -118,6 +121,8 @@ func NewCore(config Config) (*Core, error) {
 		return nil, fmt.Errorf("decision.intervalSeconds must be greater than zero, not %s", config.Interval)
 	case config.Stop <= 0:
 		return nil, errors.New("sizing.stopFraction must be greater than zero")
+	case config.Target < 0:
+		return nil, errors.New("sizing.targetFraction must not be negative")
 	case config.Debate.Bull == nil || config.Debate.Bear == nil || config.Debate.Judge == nil:
 		return nil, errors.New("a debate needs a bull, a bear and a judge")
 	}

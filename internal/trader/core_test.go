@@ -229,6 +229,41 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// The target is the mirror of the stop, but reaching it is enough.
+func TestTarget(t *testing.T) {
+	for _, side := range []decision.Action{decision.Buy, decision.Sell} {
+		h := byHand(t, fresh(), func(config *Config) { config.Target = 20_000_000 })
+		h.filled(h.rule(side))
+		// The target is 0.02 of the entry: 199 ticks are less than that, 200 are not.
+		before, at := market.Price(10_199), market.Price(10_200)
+		if side == decision.Sell {
+			before, at = 9_801, 9_800
+		}
+		asked := find[Deliberate](t, h.bar(before))
+		find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, Ruling: decision.Ruling{Action: decision.Hold}}))
+		h.core.Handle(Committed{})
+		commands := h.bar(at)
+		none[Deliberate](t, commands)
+		total := market.Quantity(0)
+		for _, leg := range find[Commit](t, commands).Intents {
+			total += leg.Quantity
+			if leg.Reason != OrderTarget || !leg.ReduceOnly {
+				t.Errorf("%s: %+v", side, leg)
+			}
+		}
+		if total != magnitude(h.core.pairs[0].position.Quantity) {
+			t.Errorf("%s: %d lots of %+v are closed", side, total, h.core.pairs[0].position)
+		}
+	}
+}
+
+// Without a target a gain, however large, is the debate's to judge.
+func TestNoTarget(t *testing.T) {
+	h := byHand(t, fresh(), func(config *Config) { config.Target = 0 })
+	h.filled(h.rule(decision.Buy))
+	find[Deliberate](t, h.bar(15_000))
+}
+
 // A position that has outgrown the largest order is left in several legs.
 func TestExitInLegs(t *testing.T) {
 	h := byHand(t, fresh(), nil)
@@ -433,6 +468,7 @@ func TestNewCoreRefuses(t *testing.T) {
 		"no pairs":         func(c *Config) { c.Agent.Instruments = nil },
 		"no interval":      func(c *Config) { c.Interval = 0 },
 		"no stop":          func(c *Config) { c.Stop = 0 },
+		"negative target":  func(c *Config) { c.Target = -1 },
 		"no debate":        func(c *Config) { c.Debate = decision.Debate{} },
 		"another currency": func(c *Config) { c.Agent.Currency = "EUR" },
 	} {

@@ -12,8 +12,8 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
 )
 
-// consider does what a new bar of a pair asks for: leave at the stop, go on
-// flattening, or hold a debate.
+// consider does what a new bar of a pair asks for: leave at the stop or at the
+// target, go on flattening, or hold a debate.
 func (c *Core) consider(pair *pairState) {
 	c.loop = Idle
 	if c.busy() || c.permitted() == risk.Halted {
@@ -28,6 +28,10 @@ func (c *Core) consider(pair *pairState) {
 	}
 	if c.stopped(pair) {
 		c.exit(pair, OrderStop, "The price has moved against the position by more than the stop.")
+		return
+	}
+	if c.arrived(pair) {
+		c.exit(pair, OrderTarget, "The price has moved in favour of the position by as much as the target.")
 		return
 	}
 	if !pair.fresh || !pair.frames.Ready() || pair.priceAt.Sub(pair.lastDecided) < c.config.Interval {
@@ -50,11 +54,24 @@ func (c *Core) busy() bool { return !c.recovered || c.deliberating || c.inHand !
 // stopped reports whether the price has moved against the position by more than
 // the stop, measured from what was paid for it.
 func (c *Core) stopped(pair *pairState) bool {
+	gain, known := gainOf(pair)
+	return known && order.ExceedsShare(-gain, c.config.Stop, magnitude(pair.position.Cost))
+}
+
+// arrived reports whether the price has moved in favour of the position by the
+// target, measured as the stop is.
+func (c *Core) arrived(pair *pairState) bool {
+	gain, known := gainOf(pair)
+	return known && c.config.Target > 0 && order.ReachesShare(gain, c.config.Target, magnitude(pair.position.Cost))
+}
+
+// gainOf is what the position is worth more than was paid for it; unknown if
+// there is no position or no price.
+func gainOf(pair *pairState) (gain market.Money, known bool) {
 	if pair.position.Quantity == 0 || pair.price <= 0 {
-		return false
+		return 0, false
 	}
-	loss := pair.position.Cost - pair.instrument.Notional(pair.price, pair.position.Quantity)
-	return order.ExceedsShare(loss, c.config.Stop, magnitude(pair.position.Cost))
+	return pair.instrument.Notional(pair.price, pair.position.Quantity) - pair.position.Cost, true
 }
 
 // ruled makes an order of a ruling, or the reason why there is none, and commits

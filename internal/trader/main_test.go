@@ -62,7 +62,7 @@ func setup(tb testing.TB, pairs ...string) (Config, paper.Config) {
 	tb.Helper()
 	config := Config{
 		Agent:    ledger.Agent{UID: "agent-uid", Namespace: "desk", Name: "coin", Account: "account-uid", Venue: paper.Name, Currency: "USD", Balance: balance, Holder: "pod-uid"},
-		Interval: time.Minute, MinConfidence: 700_000_000, LongShort: true, Risk: 10_000_000, Stop: 5_000_000,
+		Interval: time.Minute, MinConfidence: 700_000_000, LongShort: true, Risk: 10_000_000, Stop: 5_000_000, Target: 9_000_000,
 		Debate: coinDebate(tb),
 		Settings: Settings{Trading: risk.Enabled, Generation: 1, Limits: risk.Limits{
 			MaxOrderNotional: 1500 * market.MoneyUnit, PriceCollar: 20_000_000, MaxPerSecond: 5, MaxPositionFraction: 250_000_000,

@@ -49,6 +49,7 @@ const (
 const (
 	OrderDecision = "Decision"
 	OrderStop     = "Stop"
+	OrderTarget   = "Target"
 	OrderFlatten  = "Flatten"
 )
 
