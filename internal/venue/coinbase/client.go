@@ -233,7 +233,9 @@ func (c *Client) get(ctx context.Context, environment v1alpha1.VenueEnvironment,
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if err := c.limiter.Wait(ctx); err != nil {
+	if err := c.limiter.Wait(ctx); errors.Is(err, context.Canceled) {
+		return ctx.Err()
+	} else if err != nil {
 		return fmt.Errorf("%w: too many questions wait to be asked", ErrUnreachable)
 	}
 	token, err := credentials.token(http.MethodGet, host, path, c.now())
@@ -248,6 +250,9 @@ func (c *Client) get(ctx context.Context, environment v1alpha1.VenueEnvironment,
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "trading-operator")
 	response, err := c.http.Do(request)
+	if errors.Is(err, context.Canceled) {
+		return ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrUnreachable, cause(ctx, err))
 	}
