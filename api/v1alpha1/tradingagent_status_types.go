@@ -43,12 +43,22 @@ type TradingAgentStatus struct {
 	// +optional
 	Revision *RevisionStatus `json:"revision,omitempty"`
 
+	// pairs that the agent trades, in their canonical spelling and in the order of
+	// the spec. A pair that does not exist is not among them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=32
+	Pairs []string `json:"pairs,omitempty"`
+
 	// effective shows every resolved setting and where it came from.
 	// +optional
 	// +listType=map
 	// +listMapKey=field
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=96
 	Effective []EffectiveValue `json:"effective,omitempty"`
 
 	// trading is written by the agent itself.

@@ -300,7 +300,7 @@ type ReplaySpec struct {
 // +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
 // +kubebuilder:resource:shortName=ta,categories=trading
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
-// +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.spec.assetPairs[*].name`
+// +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.status.pairs`
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.riskPolicyRef.name`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Trading",type=string,JSONPath=`.status.trading.state`

@@ -1083,6 +1083,11 @@ func (in *TradingAgentStatus) DeepCopyInto(out *TradingAgentStatus) {
 		*out = new(RevisionStatus)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Pairs != nil {
+		in, out := &in.Pairs, &out.Pairs
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Effective != nil {
 		in, out := &in.Effective, &out.Effective
 		*out = make([]EffectiveValue, len(*in))

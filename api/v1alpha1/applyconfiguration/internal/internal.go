@@ -638,6 +638,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: pairs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: podName
       type:
         scalar: string

@@ -26,6 +26,9 @@ type TradingAgentStatusApplyConfiguration struct {
 	NodeName *string `json:"nodeName,omitempty"`
 	// revision says which state of the fields that need a new process is in use.
 	Revision *RevisionStatusApplyConfiguration `json:"revision,omitempty"`
+	// pairs that the agent trades, in their canonical spelling and in the order of
+	// the spec. A pair that does not exist is not among them.
+	Pairs []string `json:"pairs,omitempty"`
 	// effective shows every resolved setting and where it came from.
 	Effective []EffectiveValueApplyConfiguration `json:"effective,omitempty"`
 	// trading is written by the agent itself.
@@ -88,6 +91,16 @@ func (b *TradingAgentStatusApplyConfiguration) WithNodeName(value string) *Tradi
 // If called multiple times, the Revision field is set to the value of the last call.
 func (b *TradingAgentStatusApplyConfiguration) WithRevision(value *RevisionStatusApplyConfiguration) *TradingAgentStatusApplyConfiguration {
 	b.Revision = value
+	return b
+}
+
+// WithPairs adds the given value to the Pairs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Pairs field.
+func (b *TradingAgentStatusApplyConfiguration) WithPairs(values ...string) *TradingAgentStatusApplyConfiguration {
+	for i := range values {
+		b.Pairs = append(b.Pairs, values[i])
+	}
 	return b
 }
 
