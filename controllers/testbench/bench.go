@@ -16,17 +16,11 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/three-rivers-tech/trading-operator/controllers"
@@ -41,18 +35,14 @@ const operator = "system:serviceaccount:trading-system:trading-operator"
 
 // Bench is an API server with the operator on it.
 type Bench struct {
-	// Client is an administrator's; it does not cache.
-	Client client.WithWatch
-	// Config is an administrator's.
-	Config *rest.Config
+	*Server
 	// Clock that the controllers go by.
 	Clock *clocktesting.FakePassiveClock
 	// Database that stands in for every ledger's.
 	Database *Database
 
-	environment *envtest.Environment
-	stop        context.CancelFunc
-	stopped     chan error
+	stop    context.CancelFunc
+	stopped chan error
 
 	mu     sync.Mutex
 	writes []string
@@ -61,28 +51,15 @@ type Bench struct {
 // Start starts an API server and the operator. With webhooks, the admission
 // webhook of config/webhook is installed and served.
 func Start(webhooks bool) (*Bench, error) {
+	server, err := StartServer(webhooks)
+	if err != nil {
+		return nil, err
+	}
 	b := &Bench{
+		Server:   server,
 		Clock:    clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
 		Database: NewDatabase(),
 		stopped:  make(chan error, 1),
-	}
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run the tests by make test, or set it to what `go -C hack/cluster run . assets` prints")
-	}
-	// The data is thrown away, so it need not survive a power cut.
-	etcd := &envtest.Etcd{}
-	etcd.Configure().Set("unsafe-no-fsync", "true")
-	b.environment = &envtest.Environment{
-		CRDDirectoryPaths:     []string{path("config/crd/bases")},
-		ErrorIfCRDPathMissing: true,
-		ControlPlane:          envtest.ControlPlane{Etcd: etcd},
-	}
-	if webhooks {
-		b.environment.WebhookInstallOptions.Paths = []string{path("config/webhook/validating.yaml")}
-	}
-	var err error
-	if b.Config, err = b.environment.Start(); err != nil {
-		return nil, fmt.Errorf("start the API server: %w", err)
 	}
 	if err := b.startOperator(webhooks); err != nil {
 		return nil, errors.Join(err, b.Stop())
@@ -91,32 +68,17 @@ func Start(webhooks bool) (*Bench, error) {
 }
 
 func (b *Bench) startOperator(webhooks bool) error {
-	scheme, err := controllers.NewScheme()
-	if err != nil {
-		return err
-	}
-	if b.Client, err = client.NewWithWatch(b.Config, client.Options{Scheme: scheme}); err != nil {
-		return err
-	}
-	if err := b.grant(); err != nil {
-		return fmt.Errorf("install the operator's rights: %w", err)
-	}
-	user, err := b.environment.AddUser(envtest.User{Name: operator}, &rest.Config{QPS: -1})
-	if err != nil {
-		return fmt.Errorf("add the operator's user: %w", err)
-	}
-	operatorConfig := user.Config()
+	operatorConfig := b.OperatorConfig()
 	operatorConfig.Wrap(b.recording)
+	options, err := ManagerOptions()
+	if err != nil {
+		return err
+	}
 	hooks := b.environment.WebhookInstallOptions
-	mgr, err := ctrl.NewManager(operatorConfig, ctrl.Options{
-		Scheme:  scheme,
-		Cache:   controllers.CacheOptions(),
-		Metrics: metricsserver.Options{BindAddress: "0"},
-		WebhookServer: webhook.NewServer(webhook.Options{
-			Host: hooks.LocalServingHost, Port: hooks.LocalServingPort, CertDir: hooks.LocalServingCertDir,
-		}),
-		Controller: config.Controller{SkipNameValidation: new(true), MaxConcurrentReconciles: 4},
+	options.WebhookServer = webhook.NewServer(webhook.Options{
+		Host: hooks.LocalServingHost, Port: hooks.LocalServingPort, CertDir: hooks.LocalServingCertDir,
 	})
+	mgr, err := ctrl.NewManager(operatorConfig, options)
 	if err != nil {
 		return err
 	}
@@ -160,22 +122,7 @@ func (b *Bench) StopOperator() error {
 
 // Stop ends the operator and the API server.
 func (b *Bench) Stop() error {
-	return errors.Join(b.StopOperator(), b.environment.Stop())
-}
-
-// grant installs config/rbac as it is deployed.
-func (b *Bench) grant() error {
-	objects, err := Objects(path("config/manager/namespace.yaml"), path("config/rbac/service_account.yaml"),
-		path("config/rbac/role.yaml"), path("config/rbac/role_binding.yaml"))
-	if err != nil {
-		return err
-	}
-	for _, object := range objects {
-		if err := b.Client.Create(context.Background(), object); err != nil && !apierrors.IsAlreadyExists(err) {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(b.StopOperator(), b.Server.Stop())
 }
 
 // Objects reads every object of some YAML files.
