@@ -69,6 +69,11 @@ fuzz: ## Fuzz every decoder and validator for a short while each (FUZZTIME=30s).
 bench: ## Run the benchmarks of the gate, the backtest and the readers.
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/risk ./internal/trader ./internal/market/...
 
+.PHONY: bench-operator
+bench-operator: build ## Measure the operator with AGENTS=1000,10000 agents on a real API server, beside a bare client and StatefulSets.
+	$(GO) run ./test/scale --agents=$${AGENTS:-1000,10000} --manager=$(BIN)/manager \
+		--programs="$$($(CLUSTER_TOOL) path kubernetes etcd kwok)" $(ARGS)
+
 ##@ Develop
 
 .PHONY: generate

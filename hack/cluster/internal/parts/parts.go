@@ -58,7 +58,11 @@ var All = []Part{
 // Apart lists parts that the local cluster does without. They are built when
 // they are asked for by name.
 var Apart = []Part{
-	{Name: "kwok", Version: "0.8.0", Programs: map[string]string{"kwok": "sigs.k8s.io/kwok/cmd/kwok"}},
+	{Name: "kwok", Version: "0.8.0", Programs: map[string]string{"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+		Files: map[string][2]string{
+			"node-stages": {"sigs.k8s.io/kwok", "kustomize/stage/node/fast/node-*.yaml"},
+			"pod-stages":  {"sigs.k8s.io/kwok", "kustomize/stage/pod/fast/pod-*.yaml"},
+		}},
 }
 
 // Find returns the part of that name.

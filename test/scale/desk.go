@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/test/postgres"
+)
+
+const (
+	operatorNamespace = "trading-system"
+	deskNamespace     = "desk"
+
+	ledgerName = "main"
+	ledgerKey  = "uri"
+
+	// workers is how many requests every client of the benchmark has under way
+	// at once. More gain nothing on a machine with few cores.
+	workers = 16
+)
+
+// shape of the desk that is measured.
+type shape struct {
+	agents int
+	// pairs of the namespace; as many agents share an account, one pair each.
+	pairs int
+	// policies that the agents are spread over.
+	policies int
+}
+
+func (s shape) accounts() int { return (s.agents + s.pairs - 1) / s.pairs }
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
+
+func inDesk(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: deskNamespace, Name: name}
+}
+
+func agentName(i int) string   { return fmt.Sprintf("agent-%05d", i) }
+func policyName(i int) string  { return fmt.Sprintf("policy-%03d", i) }
+func accountName(i int) string { return fmt.Sprintf("account-%04d", i) }
+func pairName(i int) string    { return fmt.Sprintf("c%04d-usd", i) }
+
+// furniture is everything that the agents refer to. The ledger's connection is
+// uri.
+func furniture(s shape, uri string) []client.Object {
+	objects := []client.Object{
+		&corev1.Secret{ObjectMeta: inDesk("ledger"), StringData: map[string]string{ledgerKey: uri}},
+		&v1alpha1.Ledger{ObjectMeta: inDesk(ledgerName), Spec: v1alpha1.LedgerSpec{URISecretRef: v1alpha1.SecretKeyReference{Name: "ledger", Key: ledgerKey}}},
+	}
+	for i := range s.policies {
+		objects = append(objects, &v1alpha1.RiskPolicy{ObjectMeta: inDesk(policyName(i)), Spec: v1alpha1.RiskPolicySpec{
+			Trading: v1alpha1.TradingEnabled, Currency: "USD",
+			Order: v1alpha1.OrderLimits{MaxNotional: "1000"},
+			Agent: v1alpha1.AgentLimits{MaxDrawdownFraction: "0.15", MaxTradesPerDay: new(int32(5))},
+		}})
+	}
+	for i := range s.accounts() {
+		objects = append(objects, &v1alpha1.TradingAccount{ObjectMeta: inDesk(accountName(i)), Spec: v1alpha1.TradingAccountSpec{
+			Venue: v1alpha1.VenuePaper, LedgerRef: v1alpha1.ObjectReference{Name: ledgerName},
+			Paper: &v1alpha1.PaperAccountSpec{Currency: "USD", Balance: "10000"},
+		}})
+	}
+	for i := range s.pairs {
+		objects = append(objects, &v1alpha1.AssetPair{ObjectMeta: inDesk(pairName(i)), Spec: v1alpha1.AssetPairSpec{
+			Base: v1alpha1.Currency(fmt.Sprintf("C%04d", i)), Quote: "USD", TickSize: "0.01", LotSize: "1",
+		}})
+	}
+	return objects
+}
+
+// agent is the i-th of the desk: alone with its pair on its account.
+func agent(s shape, i int) *v1alpha1.TradingAgent {
+	return &v1alpha1.TradingAgent{ObjectMeta: inDesk(agentName(i)), Spec: v1alpha1.TradingAgentSpec{
+		Mode: v1alpha1.ModePaper, Trading: v1alpha1.TradingEnabled,
+		AccountRef:    v1alpha1.ObjectReference{Name: accountName(i / s.pairs)},
+		RiskPolicyRef: v1alpha1.ObjectReference{Name: policyName(i % s.policies)},
+		AssetPairs:    []v1alpha1.AssetPairSelector{{Name: pairName(i % s.pairs)}},
+		MarketData:    v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: "sample/eurusd-1h"}},
+	}}
+}
+
+// each calls a function for 0 to n-1 by the clients' workers.
+func each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// install brings the kinds, the operator's rights, what config/admission refuses
+// without our pods, and the desk's furniture into an empty cluster.
+func (p *plane) install(ctx context.Context, repository string, s shape, uri string) error {
+	crds := envtest.CRDInstallOptions{Paths: []string{filepath.Join(repository, "config", "crd", "bases")}, ErrorIfPathMissing: true}
+	if _, err := envtest.InstallCRDs(p.config, crds); err != nil {
+		return fmt.Errorf("install the kinds: %w", err)
+	}
+	config := filepath.Join(repository, "config")
+	manifests, err := manifestsIn(filepath.Join(config, "rbac"), filepath.Join(config, "admission"))
+	if err != nil {
+		return err
+	}
+	namespaces := []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: deskNamespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}},
+	}
+	for _, object := range append(namespaces, manifests...) {
+		if err := p.admin.Create(ctx, object); err != nil {
+			return fmt.Errorf("install %s %s: %w", object.GetObjectKind().GroupVersionKind().Kind, object.GetName(), err)
+		}
+	}
+	objects := furniture(s, uri)
+	return each(ctx, len(objects), func(ctx context.Context, i int) error {
+		if err := p.admin.Create(ctx, objects[i]); err != nil {
+			return fmt.Errorf("create %T %s: %w", objects[i], objects[i].GetName(), err)
+		}
+		return nil
+	})
+}
+
+// manifestsIn reads every manifest of some folders. A folder may be missing.
+func manifestsIn(folders ...string) ([]client.Object, error) {
+	var objects []client.Object
+	for _, folder := range folders {
+		entries, err := os.ReadDir(folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if filepath.Ext(entry.Name()) != ".yaml" || entry.Name() == "kustomization.yaml" {
+				continue
+			}
+			found, err := manifestsOf(os.DirFS(folder), entry.Name())
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", filepath.Join(folder, entry.Name()), err)
+			}
+			objects = append(objects, found...)
+		}
+	}
+	return objects, nil
+}
+
+func manifestsOf(folder fs.FS, name string) ([]client.Object, error) {
+	content, err := fs.ReadFile(folder, name)
+	if err != nil {
+		return nil, err
+	}
+	var objects []client.Object
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(string(content)), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}
+
+// newDatabase makes an empty database on a server, owned by an ordinary user as
+// a ledger's is, and returns its connection URI.
+func newDatabase(ctx context.Context, server *postgres.Server, name string) (string, error) {
+	connection, err := pgx.Connect(ctx, server.AdminURI())
+	if err != nil {
+		return "", fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	password := rand.Text()
+	for _, statement := range []string{
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, password),
+		fmt.Sprintf("CREATE DATABASE %s OWNER %s", name, name),
+	} {
+		if _, err := connection.Exec(ctx, statement); err != nil {
+			return "", errors.Join(fmt.Errorf("make a database: %w", err), connection.Close(ctx))
+		}
+	}
+	uri, err := url.Parse(server.AdminURI())
+	if err != nil {
+		return "", errors.Join(err, connection.Close(ctx))
+	}
+	uri.User, uri.Path = url.UserPassword(name, password), name
+	return uri.String(), connection.Close(ctx)
+}
