@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,37 @@ func TestResolve(t *testing.T) {
 	}
 	if without, _ := Resolve(agent, nil); without.Trading != TradingReduceOnly {
 		t.Errorf("without a policy the agent may trade %s, want ReduceOnly", without.Trading)
+	}
+}
+
+func TestResolvePairs(t *testing.T) {
+	first, second := pair("eur-usd", "EUR", "USD", 0), pair("btc-usd", "BTC", "USD", 0)
+	second.Spec.MinNotional = "10"
+	got := ResolvePairs([]*AssetPair{&first, nil, &second})
+	want := []EffectiveValue{
+		{Field: "pairs[EUR-USD].tickSize", Value: "0.01", Source: SourceAssetPair},
+		{Field: "pairs[EUR-USD].lotSize", Value: "0.0001", Source: SourceAssetPair},
+		{Field: "pairs[BTC-USD].tickSize", Value: "0.01", Source: SourceAssetPair},
+		{Field: "pairs[BTC-USD].lotSize", Value: "0.0001", Source: SourceAssetPair},
+		{Field: "pairs[BTC-USD].minNotional", Value: "10", Source: SourceAssetPair},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// A status that resolves everything for as many pairs as an agent may have must
+// be one that the schema lets through.
+func TestEffectiveFitsTheSchema(t *testing.T) {
+	agent := agentWith(func(spec *TradingAgentSpec) {
+		spec.MarketData = MarketDataSpec{Source: DataSourceCoinbase}
+		spec.Sizing = &SizingSpec{TargetFraction: "0.1"}
+	})
+	policy := &RiskPolicy{Spec: RiskPolicySpec{Order: OrderLimits{MaxNotional: "1"}, Agent: AgentLimits{MaxDailyLossFraction: "0.1"}}}
+	_, values := Resolve(agent, policy)
+	const pairs, perPair, bound = 16, 3, 96
+	if most := len(values) + pairs*perPair; most > bound {
+		t.Errorf("status.effective may have %d entries, and its MaxItems is %d", most, bound)
 	}
 }
 

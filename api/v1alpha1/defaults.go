@@ -114,6 +114,23 @@ func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValu
 	return settings, r.values
 }
 
+// ResolvePairs lists what the AssetPairs decide for an agent that trades them, in
+// their order, under their canonical spelling. Nil stands for a pair that does not
+// exist.
+func ResolvePairs(pairs []*AssetPair) []EffectiveValue {
+	r := &resolver{}
+	for _, pair := range pairs {
+		if pair == nil {
+			continue
+		}
+		name := "pairs[" + pair.Canonical() + "]."
+		r.note(name+"tickSize", string(pair.Spec.TickSize), SourceAssetPair)
+		r.note(name+"lotSize", string(pair.Spec.LotSize), SourceAssetPair)
+		r.note(name+"minNotional", string(pair.Spec.MinNotional), SourceAssetPair)
+	}
+	return r.values
+}
+
 // resolver collects the resolved values in the order in which they are asked for.
 type resolver struct {
 	values []EffectiveValue

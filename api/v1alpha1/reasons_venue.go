@@ -15,6 +15,7 @@ const (
 	ReasonKeyCannotTrade      = "KeyCannotTrade"
 	ReasonKeyCanWithdraw      = "KeyCanWithdraw"
 	ReasonAccountClaimed      = "AccountClaimed"
+	ReasonVenueAccountChanged = "VenueAccountChanged"
 	ReasonPairNotListed       = "PairNotListed"
 	ReasonPairNotTradable     = "PairNotTradable"
 	ReasonTickMismatch        = "TickMismatch"
@@ -36,6 +37,7 @@ func venueReasons() []Reason {
 		{ReasonKeyCannotTrade, "The key may not trade.", "Make a key with the permissions view and trade, and without transfer."},
 		{ReasonKeyCanWithdraw, "The key may move money out of the account, which no agent needs.", "Make a key without the transfer permission, put it into the Secret, and delete the old key at the venue."},
 		{ReasonAccountClaimed, "Another TradingAccount is the same account at the venue; two would not know of each other's orders.", "Delete one of the two, or use a key of another account."},
+		{ReasonVenueAccountChanged, "The key is for another account at the venue than before, while agents trade on this one.", "Put a key of the former account back, or create another TradingAccount."},
 		{ReasonPairNotListed, "The venue does not list the pair, or not for this account.", "Correct base and quote of the AssetPair, or trade another pair."},
 		{ReasonPairNotTradable, "The venue lists the pair but takes no orders in it for this account.", "Wait until the venue opens it, or trade another pair."},
 		{ReasonTickMismatch, "The AssetPair's tickSize is no multiple of the venue's price increment.", "Create an AssetPair with the tickSize that the message names."},

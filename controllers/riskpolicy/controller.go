@@ -4,7 +4,10 @@ package riskpolicy
 
 import (
 	"context"
+	"strings"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,7 +38,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	errs := v1alpha1.ValidateRiskPolicy(policy)
 	outcome := reconcile.Judge(policy, v1alpha1.ReasonInvalidSpec, errs, r.Clock.Now())
+	if len(errs) == 0 {
+		remark(policy, r.Clock.Now())
+	}
 	return r.Reporter.Finish(ctx, before, policy, outcome, err)
+}
+
+// remark names limits that cannot do their work in the condition Accepted, which
+// stays True.
+func remark(policy *v1alpha1.RiskPolicy, now time.Time) {
+	remarks := v1alpha1.RiskPolicyRemarks(policy)
+	if len(remarks) == 0 {
+		return
+	}
+	words := make([]string, len(remarks))
+	for i, found := range remarks {
+		words[i] = found.String()
+	}
+	reconcile.StatusOf(policy).Set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, remarks[0].Reason, strings.Join(words, "; "), now)
 }
 
 // SetupWithManager registers the controller and what wakes it.
