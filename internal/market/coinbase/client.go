@@ -29,8 +29,12 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// errRefused marks what no repetition mends: the request itself is wrong.
-var errRefused = errors.New("refused by the exchange")
+var (
+	// errRefused marks what no repetition mends: the request itself is wrong.
+	errRefused = errors.New("refused by the exchange")
+	// errMalformed marks an answer that is not what was asked for.
+	errMalformed = errors.New("the answer is not a list of candles")
+)
 
 // busyError is an answer that asks to come back later.
 type busyError struct {
@@ -106,7 +110,7 @@ func refusal(response *http.Response, body []byte, product string) error {
 		// The exchange's shield answers 403 when it is under attack.
 		return &busyError{status: response.Status, after: retryAfter(response.Header.Get("Retry-After"))}
 	case code == http.StatusNotFound:
-		return fmt.Errorf("%w: it has no product %s; check base and quote of the AssetPair", errRefused, product)
+		return fmt.Errorf("%w: %w: %s; check base and quote of the AssetPair", errRefused, ErrNotListed, product)
 	}
 	var said struct {
 		Message string `json:"message"`
@@ -132,13 +136,13 @@ func retryAfter(header string) time.Duration {
 func (c *client) decode(body []byte, instrument market.Instrument, from, to time.Time) ([]market.Bar, error) {
 	var buckets [][]json.Number
 	if err := json.Unmarshal(body, &buckets); err != nil {
-		return nil, fmt.Errorf("the answer is not a list of candles: %w", err)
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	bars := make([]market.Bar, 0, len(buckets))
 	for i, bucket := range buckets {
 		bar, err := c.bar(bucket, instrument)
 		if err != nil {
-			return nil, fmt.Errorf("candle %d: %w", i+1, err)
+			return nil, fmt.Errorf("%w: candle %d: %w", errMalformed, i+1, err)
 		}
 		if !bar.Start.Before(from) && !bar.End.After(to) {
 			bars = append(bars, bar)

@@ -15,6 +15,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/market/coinbase/coinbasetest"
 )
 
 func pair(tb testing.TB, base string) market.Instrument {
@@ -27,15 +28,15 @@ func pair(tb testing.TB, base string) market.Instrument {
 }
 
 // follow opens a feed on the exchange, inside a bubble with a fake clock.
-func follow(t *testing.T, e *exchange, options Options) *Feed {
+func follow(t *testing.T, e *coinbasetest.Exchange, options Options) *Feed {
 	t.Helper()
 	// The bubble begins at midnight, which is the end of candles of all lengths.
 	if err := sleep(t.Context(), 12*time.Hour+17*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	options.Client, options.URL, options.Granularity = e.serve(t), "http://exchange.test", time.Minute
-	instruments := make([]market.Instrument, len(e.products))
-	for i, product := range e.products {
+	options.Client, options.URL, options.Granularity = serve(t, e), "http://exchange.test", time.Minute
+	instruments := make([]market.Instrument, len(e.Products))
+	for i, product := range e.Products {
 		instruments[i] = pair(t, strings.TrimSuffix(product, "-USD"))
 	}
 	feed, err := Open(t.Context(), instruments, options)
@@ -46,7 +47,7 @@ func follow(t *testing.T, e *exchange, options Options) *Feed {
 }
 
 // next takes a bar and wants it to be a finished candle.
-func next(t *testing.T, e *exchange, feed *Feed) market.PairBar {
+func next(t *testing.T, e *coinbasetest.Exchange, feed *Feed) market.PairBar {
 	t.Helper()
 	bar, err := feed.Next(t.Context())
 	if err != nil {
@@ -56,20 +57,20 @@ func next(t *testing.T, e *exchange, feed *Feed) market.PairBar {
 	return bar
 }
 
-func check(t *testing.T, e *exchange, bar market.PairBar) {
+func check(t *testing.T, e *coinbasetest.Exchange, bar market.PairBar) {
 	t.Helper()
 	open := market.Price(700_000 + bar.Start.Unix()/60%1000)
 	want := market.Bar{Start: bar.Start, End: bar.End, Open: open, High: open + 100, Low: open - 100, Close: open + 50, Volume: 2764374762}
 	if bar.Bar != want {
 		t.Errorf("%s: got %+v, want %+v", bar.Pair, bar.Bar, want)
 	}
-	if bar.End.After(e.now()) {
-		t.Errorf("the candle of %s is not over at %s", bar.Start, e.now())
+	if bar.End.After(e.Now()) {
+		t.Errorf("the candle of %s is not over at %s", bar.Start, e.Now())
 	}
 }
 
 func TestFollowsTheMarket(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 100})
 		history := feed.History()
@@ -93,19 +94,19 @@ func TestFollowsTheMarket(t *testing.T) {
 			}
 			last = bar.End
 		}
-		if requests := len(e.asked()); requests > 210 {
+		if requests := len(e.Asked()); requests > 210 {
 			t.Errorf("%d requests for 200 candles", requests)
 		}
 	})
 }
 
 func TestALongHistoryIsAskedForInParts(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 700})
 		history := feed.History()
-		if len(history) != 700 || e.widest > 300 {
-			t.Errorf("%d candles, up to %d a request", len(history), e.widest)
+		if len(history) != 700 || e.Widest() > 300 {
+			t.Errorf("%d candles, up to %d a request", len(history), e.Widest())
 		}
 		for i := 1; i < len(history); i++ {
 			if !history[i].Start.Equal(history[i-1].End) {
@@ -116,7 +117,7 @@ func TestALongHistoryIsAskedForInParts(t *testing.T) {
 }
 
 func TestPairsComeInOrderOfTheirEnd(t *testing.T) {
-	e := &exchange{products: []string{"ETH-USD", "BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"ETH-USD", "BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 2})
 		got := make([]string, 0, 8)
@@ -133,7 +134,7 @@ func TestPairsComeInOrderOfTheirEnd(t *testing.T) {
 }
 
 func TestATimeWithoutATradeHasNoCandle(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD", "ETH-USD"}, idle: func(product string, start time.Time) bool {
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD", "ETH-USD"}, Idle: func(product string, start time.Time) bool {
 		return product == "BTC-USD" && start.Minute()%3 != 0
 	}}
 	synctest.Test(t, func(t *testing.T) {
@@ -161,14 +162,14 @@ func TestATimeWithoutATradeHasNoCandle(t *testing.T) {
 }
 
 func TestALatePublicationIsAwaited(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 1})
-		e.lag = 6 * time.Second
+		e.Lag = 6 * time.Second
 		last := feed.History()[0].End
 		for range 20 {
 			bar := next(t, e, feed)
-			if !bar.Start.Equal(last) || time.Since(bar.End) < e.lag {
+			if !bar.Start.Equal(last) || time.Since(bar.End) < e.Lag {
 				t.Fatalf("%s after %s", bar.Start, last)
 			}
 			last = bar.End
@@ -178,28 +179,28 @@ func TestALatePublicationIsAwaited(t *testing.T) {
 
 func TestFailuresLoseAndDoubleNothing(t *testing.T) {
 	for name, failure := range map[string]http.HandlerFunc{
-		"429 without a time":   tooMany(""),
-		"429 with seconds":     tooMany("7"),
-		"429 with a date":      tooMany("Sat, 01 Jan 2000 12:05:00 GMT"),
-		"500":                  broken(http.StatusInternalServerError),
-		"502":                  broken(http.StatusBadGateway),
-		"503":                  broken(http.StatusServiceUnavailable),
-		"403 of the shield":    broken(http.StatusForbidden),
-		"a page instead":       page,
-		"an answer cut off":    cutOff,
-		"a broken connection":  hangUp,
-		"no answer":            hang,
-		"an impossible candle": impossibleCandle,
+		"429 without a time":   coinbasetest.TooMany(""),
+		"429 with seconds":     coinbasetest.TooMany("7"),
+		"429 with a date":      coinbasetest.TooMany("Sat, 01 Jan 2000 12:05:00 GMT"),
+		"500":                  coinbasetest.Broken(http.StatusInternalServerError),
+		"502":                  coinbasetest.Broken(http.StatusBadGateway),
+		"503":                  coinbasetest.Broken(http.StatusServiceUnavailable),
+		"403 of the shield":    coinbasetest.Broken(http.StatusForbidden),
+		"a page instead":       coinbasetest.Page,
+		"an answer cut off":    coinbasetest.CutOff,
+		"a broken connection":  coinbasetest.HangUp,
+		"no answer":            coinbasetest.Hang,
+		"an impossible candle": coinbasetest.ImpossibleCandle,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &exchange{products: []string{"BTC-USD", "ETH-USD"}}
+			e := &coinbasetest.Exchange{Products: []string{"BTC-USD", "ETH-USD"}}
 			var reports []error
 			synctest.Test(t, func(t *testing.T) {
 				feed := follow(t, e, Options{WarmUp: 1, Report: func(err error) { reports = append(reports, err) }})
 				last := feed.History()[0].End
 				for round := range 10 {
 					if round%3 == 0 {
-						e.fail(failure, failure)
+						e.Fail(failure, failure)
 					}
 					for _, want := range []string{"BTC-USD", "ETH-USD"} {
 						bar := next(t, e, feed)
@@ -227,12 +228,12 @@ func TestFailuresLoseAndDoubleNothing(t *testing.T) {
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 1})
-		e.fail(tooMany("40"))
+		e.Fail(coinbasetest.TooMany("40"))
 		next(t, e, feed)
-		asked := e.asked()
+		asked := e.Asked()
 		if pause := asked[len(asked)-1].Sub(asked[len(asked)-2]); pause < 40*time.Second || pause > 41*time.Second {
 			t.Errorf("asked again after %s", pause)
 		}
@@ -240,13 +241,13 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 }
 
 func TestTheBackOffGrowsToAMinute(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 1})
-		before := len(e.asked())
-		e.fail(slices.Repeat([]http.HandlerFunc{broken(503)}, 12)...)
+		before := len(e.Asked())
+		e.Fail(slices.Repeat([]http.HandlerFunc{coinbasetest.Broken(503)}, 12)...)
 		next(t, e, feed)
-		asked := e.asked()[before:]
+		asked := e.Asked()[before:]
 		limit := minBackOff
 		for i := 1; i <= 12; i++ {
 			if pause := asked[i].Sub(asked[i-1]); pause < limit/2 || pause > limit+time.Second {
@@ -268,7 +269,7 @@ func TestAnOutageIsMadeUpFor(t *testing.T) {
 		"two days": {48 * time.Hour, maxCatchUp},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &exchange{products: []string{"BTC-USD"}}
+			e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 			synctest.Test(t, func(t *testing.T) {
 				feed := follow(t, e, Options{WarmUp: 1})
 				if err := sleep(t.Context(), test.outage); err != nil { // the reader was stopped
@@ -283,8 +284,8 @@ func TestAnOutageIsMadeUpFor(t *testing.T) {
 					}
 					last = bar.End
 				}
-				if !last.Equal(until) || e.widest > 300 {
-					t.Errorf("made up to %s, want %s, with up to %d candles a request", last, until, e.widest)
+				if !last.Equal(until) || e.Widest() > 300 {
+					t.Errorf("made up to %s, want %s, with up to %d candles a request", last, until, e.Widest())
 				}
 				if bar := next(t, e, feed); !bar.Start.Equal(last) {
 					t.Errorf("then comes %s", bar.Start)
@@ -297,7 +298,7 @@ func TestAnOutageIsMadeUpFor(t *testing.T) {
 func TestTheExchangesClockCounts(t *testing.T) {
 	for _, skew := range []time.Duration{-3 * time.Hour, -45 * time.Second, 45 * time.Second, 3 * time.Hour} {
 		t.Run(skew.String(), func(t *testing.T) {
-			e := &exchange{products: []string{"BTC-USD"}, skew: skew}
+			e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}, Skew: skew}
 			synctest.Test(t, func(t *testing.T) {
 				feed := follow(t, e, Options{WarmUp: 3})
 				if len(feed.History()) != 3 {
@@ -306,8 +307,8 @@ func TestTheExchangesClockCounts(t *testing.T) {
 				last := feed.History()[2].End
 				for range 10 {
 					bar := next(t, e, feed)
-					if !bar.Start.Equal(last) || e.now().Sub(bar.End) > settle+2*time.Second {
-						t.Fatalf("%s after %s, at %s", bar.Start, last, e.now())
+					if !bar.Start.Equal(last) || e.Now().Sub(bar.End) > settle+2*time.Second {
+						t.Fatalf("%s after %s, at %s", bar.Start, last, e.Now())
 					}
 					last = bar.End
 				}
@@ -317,12 +318,12 @@ func TestTheExchangesClockCounts(t *testing.T) {
 }
 
 func TestTheContextEndsTheWait(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{WarmUp: 1})
 		last := feed.History()[0].End
-		for _, failures := range [][]http.HandlerFunc{nil, {hang}, slices.Repeat([]http.HandlerFunc{broken(503)}, 20)} {
-			e.fail(failures...)
+		for _, failures := range [][]http.HandlerFunc{nil, {coinbasetest.Hang}, slices.Repeat([]http.HandlerFunc{coinbasetest.Broken(503)}, 20)} {
+			e.Fail(failures...)
 			ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 			_, err := feed.Next(ctx)
 			for err == nil {
@@ -341,7 +342,7 @@ func TestTheContextEndsTheWait(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD", "ETH-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD", "ETH-USD"}}
 	synctest.Test(t, func(t *testing.T) {
 		feed := follow(t, e, Options{})
 		if got := feed.Describe(); got != "Coinbase Exchange candles of 1m0s for BTC-USD, ETH-USD" {
@@ -352,10 +353,10 @@ func TestDescribe(t *testing.T) {
 
 // TestOverTheNetwork speaks HTTP over the loopback interface.
 func TestOverTheNetwork(t *testing.T) {
-	e := &exchange{products: []string{"BTC-USD"}}
+	e := &coinbasetest.Exchange{Products: []string{"BTC-USD"}}
 	server := httptest.NewServer(e)
 	defer server.Close()
-	e.fail(hang)
+	e.Fail(coinbasetest.Hang)
 	var reports []error
 	feed, err := Open(t.Context(), []market.Instrument{pair(t, "BTC")}, Options{
 		Granularity: time.Hour, WarmUp: 5, URL: server.URL + "/",
@@ -374,7 +375,7 @@ func TestOverTheNetwork(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	server := httptest.NewServer(&exchange{products: []string{"BTC-USD"}})
+	server := httptest.NewServer(&coinbasetest.Exchange{Products: []string{"BTC-USD"}})
 	defer server.Close()
 	btc := []market.Instrument{pair(t, "BTC")}
 	minute := Options{Granularity: time.Minute, URL: server.URL}
@@ -384,7 +385,7 @@ func TestOpenRefuses(t *testing.T) {
 		change      func(*Options)
 		want        string
 	}{
-		{"a pair that is not traded", []market.Instrument{pair(t, "BTC"), pair(t, "FOO")}, func(*Options) {}, "no product FOO-USD; check base and quote"},
+		{"a pair that is not traded", []market.Instrument{pair(t, "BTC"), pair(t, "FOO")}, func(*Options) {}, "no such product: FOO-USD; check base and quote"},
 		{"a length that there is not", btc, func(o *Options) { o.Granularity = 2 * time.Minute }, "do not exist"},
 		{"no pair", nil, func(*Options) {}, "at least one pair"},
 		{"a negative warm-up", btc, func(o *Options) { o.WarmUp = -1 }, "zero or more"},
