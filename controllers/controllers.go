@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,10 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/riskpolicy"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
 // World is what the controllers reach outside the API server.
@@ -37,7 +40,15 @@ type World struct {
 	Info    func(ctx context.Context, uri string) (ledger.ServerInfo, error)
 	Migrate func(ctx context.Context, uri string) (int64, error)
 	Release func(ctx context.Context, uri, agentUID string) error
+	// Coinbase is asked about accounts and pairs; nil asks the venue itself.
+	Coinbase *coinbase.Client
+	// Namespace of the operator, where accounts at venues are claimed;
+	// DefaultNamespace if empty.
+	Namespace string
 }
+
+// DefaultNamespace is where config/default puts the operator.
+const DefaultNamespace = "trading-system"
 
 // NewScheme knows every kind that the operator reads or writes.
 func NewScheme() (*runtime.Scheme, error) {
@@ -66,12 +77,25 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 		return err
 	}
 	tools := func(name string) reconcile.Tools { return reconcile.NewTools(mgr, name, world.Clock) }
+	if world.Coinbase == nil {
+		client, err := coinbase.New(coinbase.Options{})
+		if err != nil {
+			return err
+		}
+		world.Coinbase = client
+	}
+	asker := &tradingaccount.Coinbase{Reader: mgr.GetClient(), Live: mgr.GetAPIReader(), Client: world.Coinbase}
+	claims := &tradingaccount.Claims{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: cmp.Or(world.Namespace, DefaultNamespace), Clock: world.Clock}
+	listed := listings.New(asker.Product)
+	if err := mgr.Add(listed); err != nil {
+		return fmt.Errorf("add the listings: %w", err)
+	}
 	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
 		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
-		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller")},
+		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Coinbase: asker, Claims: claims, Listings: listed},
 		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate},
-		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release},
+		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed},
 	}
 	for kind, room := range rooms {
 		if err := room.SetupWithManager(mgr); err != nil {

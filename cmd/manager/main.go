@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -25,6 +27,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
 // version of the program, set when it is built.
@@ -35,6 +38,9 @@ const leaseName = "trading-operator"
 
 // reconciliationTimeout ends a pass that hangs on the API server.
 const reconciliationTimeout = time.Minute
+
+// namespaceFile tells a pod its namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 type options struct {
 	agentImage      string
@@ -47,6 +53,8 @@ type options struct {
 	webhookPort     int
 	webhookCertDir  string
 	concurrency     int
+	namespace       string
+	coinbaseURL     string
 }
 
 func main() {
@@ -61,6 +69,8 @@ func main() {
 	flag.IntVar(&opts.webhookPort, "webhook-port", 9443, "port of the admission webhook")
 	flag.StringVar(&opts.webhookCertDir, "webhook-cert-dir", "/etc/trading/webhook", "directory with tls.crt and tls.key of the admission webhook")
 	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 8, "passes that each controller runs at once")
+	flag.StringVar(&opts.namespace, "operator-namespace", "", "namespace of the Leases that claim accounts at venues; the operator's own if not given")
+	flag.StringVar(&opts.coinbaseURL, "coinbase-url", "", "address of a gateway to Coinbase Advanced Trade, in place of api.coinbase.com and api-sandbox.coinbase.com; it must begin with https:// unless it is a loopback address, and pass requests on unchanged")
 	logging := zap.Options{}
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
@@ -77,6 +87,10 @@ func run(ctx context.Context, opts options) error {
 	if opts.agentImage == "" {
 		return errors.New("no agent image is known; set --agent-image or the environment variable AGENT_IMAGE")
 	}
+	venue, err := coinbase.New(coinbase.Options{URL: opts.coinbaseURL})
+	if err != nil {
+		return fmt.Errorf("--coinbase-url: %w", err)
+	}
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w; set KUBECONFIG or run in a cluster", err)
@@ -91,6 +105,8 @@ func run(ctx context.Context, opts options) error {
 		Info:       ledger.Info,
 		Migrate:    ledger.Migrate,
 		Release:    ledger.Release,
+		Coinbase:   venue,
+		Namespace:  ownNamespace(opts),
 	}
 	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {
 		return err
@@ -104,6 +120,16 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// ownNamespace is where the operator's Leases are: as the flags say, or as the pod
+// does; empty if neither does.
+func ownNamespace(opts options) string {
+	fromPod, err := os.ReadFile(namespaceFile)
+	if err != nil {
+		fromPod = nil // not in a pod
+	}
+	return cmp.Or(opts.namespace, opts.leaderNamespace, strings.TrimSpace(string(fromPod)))
 }
 
 func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
 // AgentImage that the operator on the bench starts agents with.
@@ -40,6 +41,8 @@ type Bench struct {
 	Clock *clocktesting.FakePassiveClock
 	// Database that stands in for every ledger's.
 	Database *Database
+	// Venue is the way to every venue.
+	Venue *Venue
 
 	stop    context.CancelFunc
 	stopped chan error
@@ -59,6 +62,7 @@ func Start(webhooks bool) (*Bench, error) {
 		Server:   server,
 		Clock:    clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
 		Database: NewDatabase(),
+		Venue:    &Venue{},
 		stopped:  make(chan error, 1),
 	}
 	if err := b.startOperator(webhooks); err != nil {
@@ -82,10 +86,15 @@ func (b *Bench) startOperator(webhooks bool) error {
 	if err != nil {
 		return err
 	}
+	asker, err := coinbase.New(coinbase.Options{Transport: b.Venue})
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	world := controllers.World{
 		AgentImage: AgentImage, Clock: b.Clock,
 		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
+		Coinbase: asker,
 	}
 	err = controllers.SetupWithManager(ctx, mgr, world)
 	if err == nil && webhooks {

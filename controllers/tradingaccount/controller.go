@@ -1,5 +1,6 @@
-// Package tradingaccount says whether an account's venue answers, and how many
-// agents trade on it.
+// Package tradingaccount says whether an account can be traded on: whether its
+// venue answers, whether its key may trade and nothing more, and whether it is
+// claimed by another TradingAccount; and how many agents trade on it.
 package tradingaccount
 
 import (
@@ -7,80 +8,110 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	ctrlreconcile "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
-// Reconciler reports on accounts. It writes nothing but their status.
+// concurrency: a pass over an account at a venue waits for the venue most of its
+// time.
+const concurrency = 8
+
+// Reconciler reports on accounts and claims those at venues.
 type Reconciler struct {
 	reconcile.Tools
+	// Coinbase asks Coinbase.
+	Coinbase *Coinbase
+	// Claims keep one account at a venue from being two TradingAccounts.
+	Claims *Claims
+	// Listings are told which products are still traded.
+	Listings *listings.Listings
+
+	memory memory
 }
 
-// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingaccounts;tradingagents;ledgers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingaccounts;tradingagents;ledgers;assetpairs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingaccounts/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
-// Reconcile resolves one account's ledger, asks its venue and counts its agents.
+// The Leases of the claims are in the operator's own namespace; the right to them is
+// in config/rbac/account_claims.yaml.
+
+// Reconcile resolves one account's references, asks its venue, claims it and
+// counts its agents.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	account := &v1alpha1.TradingAccount{}
-	if err := r.Client.Get(ctx, request.NamespacedName, account); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	err := r.Client.Get(ctx, request.NamespacedName, account)
+	if apierrors.IsNotFound(err) {
+		r.Listings.Forget(request.NamespacedName)
+		return ctrl.Result{}, r.Claims.ReleaseAll(ctx, request.NamespacedName)
+	}
+	if err != nil {
+		return ctrl.Result{}, err
 	}
 	before := account.DeepCopy()
-	agents, err := reconcile.AgentsBy(ctx, r.Client, account.Namespace, reconcile.IndexAccount, account.Name)
+	found, err := r.gather(ctx, account)
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, account, reconcile.Outcome{}, err)
 	}
-	account.Status.Agents = reconcile.Count(len(agents))
+	outcome := report(account, found, r.Clock.Now())
+	result, err := r.Reporter.Finish(ctx, before, account, outcome, nil)
+	if outcome.IsDone() && account.Spec.Venue == v1alpha1.VenueCoinbase {
+		r.Listings.Keep(account, found.products)
+	}
+	return result, err
+}
 
+// gather learns all that a report needs.
+func (r *Reconciler) gather(ctx context.Context, account *v1alpha1.TradingAccount) (*finding, error) {
+	agents, err := reconcile.AgentsBy(ctx, r.Client, account.Namespace, reconcile.IndexAccount, account.Name)
+	if err != nil {
+		return nil, err
+	}
+	account.Status.Agents = reconcile.Count(len(agents))
+	found := &finding{invalid: v1alpha1.ValidateTradingAccount(account)}
 	ledger := &v1alpha1.Ledger{}
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: account.Spec.LedgerRef.Name}, ledger)
-	if apierrors.IsNotFound(err) {
-		ledger, err = nil, nil
-	}
-	if err != nil {
-		return r.Reporter.Finish(ctx, before, account, reconcile.Outcome{}, fmt.Errorf("read the ledger: %w", err))
-	}
-	return r.Reporter.Finish(ctx, before, account, r.report(account, ledger), nil)
-}
-
-// report sets the account's conditions. ledger is nil if it does not exist.
-func (r *Reconciler) report(account *v1alpha1.TradingAccount, ledger *v1alpha1.Ledger) reconcile.Outcome {
-	status, now := reconcile.StatusOf(account), r.Clock.Now()
-	status.Set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the spec is valid", now)
-	if ledger == nil {
-		message := fmt.Sprintf("Ledger %q does not exist; create it, or delete this account and create it with another ledgerRef", account.Spec.LedgerRef.Name)
-		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonLedgerNotFound, message, now)
-		status.Set(v1alpha1.ConditionVenueReachable, metav1.ConditionUnknown, v1alpha1.ReasonLedgerNotFound, message, now)
-		since := status.Since(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, now)
-		return reconcile.WaitOrStall(v1alpha1.ReasonLedgerNotFound, message, since, now, reconcile.ReferenceGrace)
-	}
-	status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolved, "the ledger exists", now)
-	if unreachable := paperUnreachable(ledger); unreachable != "" {
-		status.Set(v1alpha1.ConditionVenueReachable, metav1.ConditionFalse, v1alpha1.ReasonVenueUnreachable, unreachable, now)
-		since := status.Since(v1alpha1.ConditionVenueReachable, metav1.ConditionFalse, now)
-		return reconcile.WaitOrStall(v1alpha1.ReasonVenueUnreachable, unreachable, since, now, reconcile.ReferenceGrace)
-	}
-	status.Set(v1alpha1.ConditionVenueReachable, metav1.ConditionTrue, v1alpha1.ReasonVenueReachable, "the paper venue's ledger is Ready", now)
-	return reconcile.Done(v1alpha1.ReasonReady, "the venue answers")
-}
-
-// paperUnreachable says why the paper venue, whose book is in the ledger, does
-// not answer; empty if it does.
-func paperUnreachable(ledger *v1alpha1.Ledger) string {
-	ready := reconcile.StatusOf(ledger).Get(v1alpha1.ConditionReady)
 	switch {
-	case ready == nil:
-		return fmt.Sprintf("the paper venue's book is in Ledger %q, which has not been looked at yet", ledger.Name)
-	case ready.Status != metav1.ConditionTrue:
-		return fmt.Sprintf("the paper venue's book is in Ledger %q, which is not Ready: %s", ledger.Name, ready.Reason)
+	case err == nil:
+		found.ledger = ledger
+	case !apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	return ""
+	if account.Spec.Venue != v1alpha1.VenueCoinbase || len(found.invalid) > 0 {
+		return found, nil
+	}
+	if found.products, err = r.productsOf(ctx, account, agents); err != nil {
+		return nil, err
+	}
+	return found, r.examine(ctx, account, found)
+}
+
+// productsOf are the products that an account's agents trade, as the venue spells
+// them.
+func (r *Reconciler) productsOf(ctx context.Context, account *v1alpha1.TradingAccount, agents []v1alpha1.TradingAgent) ([]string, error) {
+	var pairs v1alpha1.AssetPairList
+	if err := r.Client.List(ctx, &pairs, client.InNamespace(account.Namespace)); err != nil {
+		return nil, fmt.Errorf("list asset pairs: %w", err)
+	}
+	var products []string
+	for i := range agents {
+		for _, selector := range agents[i].Spec.AssetPairs {
+			if pair := v1alpha1.FindPair(pairs.Items, selector.Name); pair != nil {
+				products = append(products, coinbase.ProductID(pair))
+			}
+		}
+	}
+	return products, nil
 }
 
 // SetupWithManager registers the controller and what wakes it.
@@ -89,6 +120,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.TradingAccount{}, builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.Ledger{}, reconcile.Map(r.accountsOf), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(accountOf), builder.WithPredicates(reconcile.Changed(accountMoved))).
+		Watches(&v1alpha1.TradingAccount{}, reconcile.Map(r.rivalsOf), builder.WithPredicates(claimMoved())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(r)
 }
 
@@ -104,3 +137,42 @@ func accountOf(_ context.Context, agent *v1alpha1.TradingAgent) ([]ctrlreconcile
 
 // accountMoved: the reference cannot change, so only coming and going matter.
 func accountMoved(_, _ *v1alpha1.TradingAgent) bool { return false }
+
+// rivalsOf are the accounts of the cluster that wait for a claim.
+func (r *Reconciler) rivalsOf(ctx context.Context, _ *v1alpha1.TradingAccount) ([]ctrlreconcile.Request, error) {
+	var all v1alpha1.TradingAccountList
+	if err := r.Client.List(ctx, &all); err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	var waiting []v1alpha1.TradingAccount
+	for _, account := range all.Items {
+		accepted := reconcile.StatusOf(&account).Get(v1alpha1.ConditionAccepted)
+		if accepted != nil && accepted.Reason == v1alpha1.ReasonAccountClaimed {
+			waiting = append(waiting, account)
+		}
+	}
+	return reconcile.Requests(waiting), nil
+}
+
+// claimMoved passes what may set a claim free: an account's end, and its change
+// to another at the venue.
+func claimMoved() predicate.Predicate {
+	moved := reconcile.Changed(func(before, after *v1alpha1.TradingAccount) bool {
+		return venueID(before) != "" && venueID(before) != venueID(after)
+	})
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: moved.Update,
+		DeleteFunc: func(gone event.DeleteEvent) bool {
+			account, ok := gone.Object.(*v1alpha1.TradingAccount)
+			return ok && account.Spec.Venue != v1alpha1.VenuePaper
+		},
+	}
+}
+
+func venueID(account *v1alpha1.TradingAccount) string {
+	if account.Status.VenueAccount == nil {
+		return ""
+	}
+	return account.Status.VenueAccount.ID
+}

@@ -11,9 +11,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 )
 
 // refusedPause is how soon a pod that the API server refused is tried again: a
@@ -28,6 +30,8 @@ type Reconciler struct {
 	// Release gives back an agent's claims in the ledger at uri. Its error must
 	// not carry the URI.
 	Release func(ctx context.Context, uri, agentUID string) error
+	// Listings know how venues trade the agents' pairs.
+	Listings *listings.Listings
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents,verbs=get;list;watch;patch
@@ -79,5 +83,6 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.TradingAccount{}, reconcile.Map(r.agentsOfAccount), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.Ledger{}, reconcile.Map(r.agentsOfLedger), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(r.agentsWithoutPair), builder.WithPredicates(reconcile.Changed(pairsMoved))).
+		WatchesRawSource(source.Channel(r.Listings.Changes(), reconcile.Map(r.agentsOfAccount))).
 		Complete(r)
 }

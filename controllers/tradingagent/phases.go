@@ -43,6 +43,7 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 		return nil, fmt.Errorf("list asset pairs: %w", err)
 	}
 	s.pairs = pairs.Items
+	r.lookUpPairs(s)
 	neighbours, err := reconcile.AgentsBy(ctx, r.Client, key.Namespace, reconcile.IndexAccount, agent.Spec.AccountRef.Name)
 	if err != nil {
 		return nil, err

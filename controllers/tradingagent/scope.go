@@ -8,6 +8,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 )
 
 // scope is everything that one pass knows about an agent. What does not exist
@@ -20,6 +21,9 @@ type scope struct {
 	ledger        *v1alpha1.Ledger
 	// pairs of the namespace.
 	pairs []v1alpha1.AssetPair
+	// listings are how the account's venue trades the agent's pairs, in the order
+	// of the spec.
+	listings []listings.Answer
 	// elders are the older agents on the same account: of two that name one
 	// pair, the older keeps it.
 	elders []v1alpha1.TradingAgent

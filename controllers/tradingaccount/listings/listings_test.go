@@ -21,13 +21,13 @@ type venue struct {
 	mu    sync.Mutex
 	tick  string
 	err   error
-	asked map[string]int
+	asked int
 }
 
-func (v *venue) ask(_ context.Context, key Key) (coinbase.Product, error) {
+func (v *venue) ask(context.Context, Key) (coinbase.Product, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.asked[key.Product]++
+	v.asked++
 	return coinbase.Product{PriceIncrement: decimal.RequireFromString(v.tick), BaseIncrement: decimal.New(1, 0)}, v.err
 }
 
@@ -37,10 +37,10 @@ func (v *venue) set(tick string, err error) {
 	v.tick, v.err = tick, err
 }
 
-func (v *venue) times(product string) int {
+func (v *venue) times() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.asked[product]
+	return v.asked
 }
 
 func account(uid types.UID) *v1alpha1.TradingAccount {
@@ -48,15 +48,15 @@ func account(uid types.UID) *v1alpha1.TradingAccount {
 }
 
 // bubble runs a test with a clock that moves on when all wait.
-func bubble(t *testing.T, test func(*testing.T, *venue, *Listings)) {
+func bubble(t *testing.T, test func(*venue, *Listings)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		asked := &venue{tick: "0.01", asked: map[string]int{}}
+		asked := &venue{tick: "0.01"}
 		known := New(asked.ask)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- known.Start(ctx) }()
-		test(t, asked, known)
+		test(asked, known)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -83,7 +83,7 @@ func changes(known *Listings) int {
 }
 
 func TestAsksOnceForAll(t *testing.T) {
-	bubble(t, func(t *testing.T, asked *venue, known *Listings) {
+	bubble(t, func(asked *venue, known *Listings) {
 		for range 100 {
 			if answer := known.Look(account("1"), "BTC-USD"); answer.Known {
 				t.Fatal("it is known before the venue was asked")
@@ -94,12 +94,12 @@ func TestAsksOnceForAll(t *testing.T) {
 		if !answer.Known || !answer.Listed || answer.Product.PriceIncrement.String() != "0.01" {
 			t.Errorf("got %+v", answer)
 		}
-		if asked.times("BTC-USD") != 1 || changes(known) != 1 {
-			t.Errorf("the venue was asked %d times", asked.times("BTC-USD"))
+		if asked.times() != 1 || changes(known) != 1 {
+			t.Errorf("the venue was asked %d times", asked.times())
 		}
 		after(freshFor + freshFor/2)
-		if asked.times("BTC-USD") != 2 || changes(known) != 0 {
-			t.Errorf("asked %d times, want a second time, and nobody woken for the same answer", asked.times("BTC-USD"))
+		if asked.times() != 2 || changes(known) != 0 {
+			t.Errorf("asked %d times, want a second time, and nobody woken for the same answer", asked.times())
 		}
 		asked.set("0.1", nil)
 		after(freshFor + freshFor/2)
@@ -110,7 +110,7 @@ func TestAsksOnceForAll(t *testing.T) {
 }
 
 func TestTriesAgainUntilAnswered(t *testing.T) {
-	bubble(t, func(t *testing.T, asked *venue, known *Listings) {
+	bubble(t, func(asked *venue, known *Listings) {
 		asked.set("0.01", fmt.Errorf("%w: dial", coinbase.ErrUnreachable))
 		known.Look(account("1"), "BTC-USD")
 		after(10 * time.Minute)
@@ -118,7 +118,7 @@ func TestTriesAgainUntilAnswered(t *testing.T) {
 		if answer.Known || answer.Problem != "the exchange does not answer: dial" {
 			t.Errorf("got %+v", answer)
 		}
-		if n := asked.times("BTC-USD"); n < 8 || n > 12 {
+		if n := asked.times(); n < 8 || n > 12 {
 			t.Errorf("asked %d times within ten minutes, want growing pauses", n)
 		}
 		if n := changes(known); n != 1 {
@@ -139,22 +139,22 @@ func TestTriesAgainUntilAnswered(t *testing.T) {
 }
 
 func TestHonoursRetryAfter(t *testing.T) {
-	bubble(t, func(t *testing.T, asked *venue, known *Listings) {
+	bubble(t, func(asked *venue, known *Listings) {
 		asked.set("0.01", &coinbase.RateLimitedError{After: time.Minute})
 		known.Look(account("1"), "BTC-USD")
 		after(59 * time.Second)
-		if n := asked.times("BTC-USD"); n != 1 {
+		if n := asked.times(); n != 1 {
 			t.Errorf("asked %d times, though the exchange wants to be left alone", n)
 		}
 		after(15 * time.Second)
-		if n := asked.times("BTC-USD"); n != 2 {
+		if n := asked.times(); n != 2 {
 			t.Errorf("asked %d times, want 2", n)
 		}
 	})
 }
 
 func TestDelistedAndListedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, asked *venue, known *Listings) {
+	bubble(t, func(asked *venue, known *Listings) {
 		asked.set("0.01", coinbase.ErrNotFound)
 		known.Look(account("1"), "BTC-USD")
 		synctest.Wait()
@@ -170,7 +170,7 @@ func TestDelistedAndListedAgain(t *testing.T) {
 }
 
 func TestKeepAndForget(t *testing.T) {
-	bubble(t, func(t *testing.T, asked *venue, known *Listings) {
+	bubble(t, func(asked *venue, known *Listings) {
 		other := account("2")
 		other.Name = "other"
 		for _, product := range []string{"BTC-USD", "ETH-USD"} {
@@ -191,9 +191,9 @@ func TestKeepAndForget(t *testing.T) {
 		if len(known.answers) != 0 {
 			t.Errorf("kept %v", known.answers)
 		}
-		before := asked.times("BTC-USD")
+		before := asked.times()
 		after(time.Hour)
-		if asked.times("BTC-USD") != before {
+		if asked.times() != before {
 			t.Error("the venue is still asked for what nobody trades")
 		}
 	})
@@ -202,7 +202,7 @@ func TestKeepAndForget(t *testing.T) {
 // An answer that the account's credentials kept away is asked for again as soon
 // as the account says that they are right.
 func TestKeepAsksAgainWhereNoAnswerWasHad(t *testing.T) {
-	bubble(t, func(t *testing.T, asked *venue, known *Listings) {
+	bubble(t, func(asked *venue, known *Listings) {
 		asked.set("0.01", coinbase.ErrRefused)
 		known.Look(account("1"), "BTC-USD")
 		after(10 * time.Minute)
