@@ -19,6 +19,21 @@ func NewFrames(length time.Duration) *Frames {
 	return &Frames{fastFrame: frame{length: length}, slowFrame: frame{length: SlowFactor * length}}
 }
 
+// BarsPerFrame is how many bars of a length make one frame of the interval
+// between decisions.
+func BarsPerFrame(interval, barLength time.Duration) int {
+	if barLength <= 0 || barLength >= interval {
+		return 1
+	}
+	return int((interval + barLength - 1) / barLength)
+}
+
+// BarsToBegin is how many bars of the past the first decision needs: those of the
+// slowest indicator, and of the frame that may have begun before them.
+func BarsToBegin(interval, barLength time.Duration) int {
+	return (PulseBars + 1) * BarsPerFrame(interval, barLength)
+}
+
 // Add takes the next bar. It reports whether a fast frame was completed by it.
 func (f *Frames) Add(bar market.Bar) bool {
 	if span := bar.End.Sub(bar.Start); span > f.fastFrame.length {

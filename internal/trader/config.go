@@ -132,16 +132,11 @@ func NewPaperAccount(config Config, account *v1alpha1.TradingAccount) (paper.Con
 // takes so many more that its indicators are what they would be without the
 // restart.
 func WarmUpBars(interval, barLength time.Duration, resumed bool) int {
-	perFrame := 1
-	if barLength > 0 && barLength < interval {
-		perFrame = int((interval + barLength - 1) / barLength)
-	}
-	frames := decision.PulseBars + 1
 	if resumed {
 		const settled = 5
-		frames = settled * decision.SlowFactor * decision.PulseBars
+		return settled * decision.SlowFactor * decision.PulseBars * decision.BarsPerFrame(interval, barLength)
 	}
-	return frames * perFrame
+	return decision.BarsToBegin(interval, barLength)
 }
 
 // identity is the object's UID; an object from a file has none and is known by
