@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -36,10 +39,12 @@ type bench struct {
 	logs       string
 	idle       time.Duration
 	edits      int
-	profile    bool
-	database   *postgres.Server
-	out        io.Writer
-	errs       []error
+	profiling  bool
+	// concurrency of the operator's controllers; its own default if zero.
+	concurrency int
+	database    *postgres.Server
+	out         io.Writer
+	errs        []error
 }
 
 func (b *bench) dir(phase string) string {
@@ -103,7 +108,7 @@ func (b *bench) measureOperator(ctx context.Context, r *result) (*recording, err
 	}
 	defer b.end(d.plane)
 	defer d.crowd.stop()
-	if d.leader, err = d.startOperator(b.manager, "manager-1"); err != nil {
+	if d.leader, err = d.startOperator(b, "manager-1"); err != nil {
 		return nil, err
 	}
 	if err := d.leader.awaitLead(ctx); err != nil {
@@ -123,7 +128,7 @@ func (b *bench) measureOperator(ctx context.Context, r *result) (*recording, err
 		return nil, err
 	}
 	// The standby comes now, so that it does not compete while the desk comes up.
-	if d.standby, err = d.startOperator(b.manager, "manager-2"); err != nil {
+	if d.standby, err = d.startOperator(b, "manager-2"); err != nil {
 		return nil, err
 	}
 	for _, phase := range []func(context.Context, *result) error{d.rest, d.edit, d.editPolicies, d.failover} {
@@ -226,7 +231,7 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	usedBefore, err := usageOf(d.leader.cmd.Process.Pid)
+	used, err := d.usages()
 	if err != nil {
 		return nil, err
 	}
@@ -234,8 +239,9 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.bench.profile {
+	if d.profiling {
 		go d.saveProfile(ctx, "profile?seconds=30", "cpu.pprof")
+		go d.saveServerProfile(ctx)
 	}
 	start := time.Now()
 	uids, err := d.createAgents(ctx)
@@ -260,7 +266,7 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	usedAfter, err := usageOf(d.leader.cmd.Process.Pid)
+	using, err := d.usages()
 	if err != nil {
 		return nil, err
 	}
@@ -268,21 +274,46 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.bench.profile {
+	if d.profiling {
 		d.saveProfile(ctx, "heap", "heap.pprof")
 	}
 	agents := float64(d.shape.agents)
 	r.record(count(requests), after.passes()-before.passes())
 	r.HeapPerAgent = (full - empty) / agents
-	r.CPUPerAgent = (usedAfter.cpu - usedBefore.cpu).Seconds() * 1000 / agents
-	r.RSS = usedAfter.rss
-	r.PeakRSS = usedAfter.peak
+	r.CPUPerAgent = (using[0].cpu - used[0].cpu).Seconds() * 1000 / agents
+	r.ServerCPUPerAgent = (using[1].cpu - used[1].cpu).Seconds() * 1000 / agents
+	r.RSS, r.PeakRSS = using[0].rss, using[0].peak
 	return &recording{chains: chains(requests), uids: uids}, nil
 }
 
+// usages are those of the operator and of the API server.
+func (d *desk) usages() ([2]usage, error) {
+	server, err := childNamed("kube-apiserver")
+	if err != nil {
+		return [2]usage{}, err
+	}
+	own, err := usageOf(d.leader.cmd.Process.Pid)
+	if err != nil {
+		return [2]usage{}, err
+	}
+	theirs, err := usageOf(server)
+	return [2]usage{own, theirs}, err
+}
+
 func (d *desk) saveProfile(ctx context.Context, name, file string) {
-	if err := d.leader.profile(ctx, d.bench.logs, name, fmt.Sprintf("%d-%s", d.shape.agents, file)); err != nil {
+	if err := save(ctx, http.DefaultClient, d.leader.pprof+"/debug/pprof/"+name, filepath.Join(d.logs, fmt.Sprintf("%d-%s", d.shape.agents, file))); err != nil {
 		d.say("no profile: %v", err)
+	}
+}
+
+// saveServerProfile keeps where the API server spends its time.
+func (d *desk) saveServerProfile(ctx context.Context) {
+	httpClient, err := rest.HTTPClientFor(d.config)
+	if err == nil {
+		err = save(ctx, httpClient, strings.TrimSuffix(d.config.Host, "/")+"/debug/pprof/profile?seconds=30", filepath.Join(d.logs, fmt.Sprintf("%d-server-cpu.pprof", d.shape.agents)))
+	}
+	if err != nil {
+		d.say("no profile of the API server: %v", err)
 	}
 }
 
@@ -307,7 +338,7 @@ func (d *desk) createAgents(ctx context.Context) (map[string]types.UID, error) {
 // agents report their figures.
 func (d *desk) rest(ctx context.Context, r *result) error {
 	start := time.Now()
-	timer := time.NewTimer(d.bench.idle)
+	timer := time.NewTimer(d.idle)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -319,7 +350,7 @@ func (d *desk) rest(ctx context.Context, r *result) error {
 		return err
 	}
 	idle := count(requests)
-	r.IdleWrites = float64(idle.writes+idle.refused) / d.bench.idle.Minutes()
+	r.IdleWrites = float64(idle.writes+idle.refused) / d.idle.Minutes()
 	d.say("idle: %.1f writes a minute %v", r.IdleWrites, idle.byKind)
 	return nil
 }

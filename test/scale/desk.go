@@ -67,10 +67,11 @@ func pairName(i int) string    { return fmt.Sprintf("c%04d-usd", i) }
 // furniture is everything that the agents refer to. The ledger's connection is
 // uri.
 func furniture(s shape, uri string) []client.Object {
-	objects := []client.Object{
+	objects := make([]client.Object, 0, 2+s.policies+s.accounts()+s.pairs)
+	objects = append(objects,
 		&corev1.Secret{ObjectMeta: inDesk("ledger"), StringData: map[string]string{ledgerKey: uri}},
 		&v1alpha1.Ledger{ObjectMeta: inDesk(ledgerName), Spec: v1alpha1.LedgerSpec{URISecretRef: v1alpha1.SecretKeyReference{Name: "ledger", Key: ledgerKey}}},
-	}
+	)
 	for i := range s.policies {
 		objects = append(objects, &v1alpha1.RiskPolicy{ObjectMeta: inDesk(policyName(i)), Spec: v1alpha1.RiskPolicySpec{
 			Trading: v1alpha1.TradingEnabled, Currency: "USD",

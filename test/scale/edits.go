@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,9 +36,9 @@ func (d *desk) edit(ctx context.Context, r *result) error {
 }
 
 func (d *desk) editAgents(ctx context.Context, r *result) error {
-	for i := range d.bench.edits {
+	for i := range d.edits {
 		// Spread over the desk, each agent once.
-		name := agentName(i * max(1, d.shape.agents/d.bench.edits) % d.shape.agents)
+		name := agentName(i * max(1, d.shape.agents/d.edits) % d.shape.agents)
 		observed, inForce, err := d.editLimit(ctx, name, 900+i%50)
 		if err != nil {
 			return err
@@ -45,9 +47,9 @@ func (d *desk) editAgents(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		r.LimitObserved.add(observed)
-		r.LimitInForce.add(inForce)
-		r.PodReplaced.add(replaced)
+		r.LimitObserved = append(r.LimitObserved, observed)
+		r.LimitInForce = append(r.LimitInForce, inForce)
+		r.PodReplaced = append(r.PodReplaced, replaced)
 	}
 	return nil
 }
@@ -134,13 +136,11 @@ func (d *desk) resync(ctx context.Context) (int, error) {
 		if err == nil {
 			err = d.drained(ctx)
 		}
-		if ctx.Err() != nil {
-			return rounds, nil
-		}
-		if err != nil {
+		if err == nil {
+			rounds++
+		} else if ctx.Err() == nil {
 			return rounds, err
 		}
-		rounds++
 	}
 	return rounds, nil
 }
@@ -169,14 +169,9 @@ func (d *desk) editPolicies(ctx context.Context, r *result) error {
 }
 
 func (d *desk) editPolicy(ctx context.Context, policies, agents, trades int) (float64, error) {
-	want := v1alpha1.EffectiveValue{Field: "limits.agent.maxTradesPerDay", Value: fmt.Sprint(trades), Source: v1alpha1.SourceRiskPolicy}
+	want := v1alpha1.EffectiveValue{Field: "limits.agent.maxTradesPerDay", Value: strconv.Itoa(trades), Source: v1alpha1.SourceRiskPolicy}
 	all, err := d.crowd.awaitAgents(ctx, "an edited policy is observed", "", agents, func(agent *v1alpha1.TradingAgent) bool {
-		for _, value := range agent.Status.Effective {
-			if value == want {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(agent.Status.Effective, want)
 	})
 	if err != nil {
 		return 0, err

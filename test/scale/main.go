@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/three-rivers-tech/trading-operator/test/postgres"
@@ -26,7 +27,7 @@ import (
 type options struct {
 	agents, programs, manager, repository string
 	logs, calibration                     string
-	pairs, policies, edits                int
+	pairs, policies, edits, concurrency   int
 	idle                                  time.Duration
 	calibrate, profile                    bool
 }
@@ -42,18 +43,23 @@ func main() {
 	flag.IntVar(&opts.pairs, "pairs", 16, "pairs of the desk, and agents on each account")
 	flag.IntVar(&opts.policies, "policies", 100, "policies that the agents are spread over")
 	flag.IntVar(&opts.edits, "edits", 100, "edits of each kind, of different agents")
+	flag.IntVar(&opts.concurrency, "concurrency", 0, "the operator's --max-concurrent-reconciles; its own default if zero")
 	flag.DurationVar(&opts.idle, "idle", time.Minute, "how long the operator is watched at rest")
 	flag.BoolVar(&opts.calibrate, "calibrate", false, "add this run to the calibrated ones instead of comparing with them")
 	flag.BoolVar(&opts.profile, "profile", false, "keep a profile of the operator's processor time and heap beside the logs")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	ctrllog.SetLogger(logr.Discard())
-	if err := run(ctx, opts); err != nil {
+	klog.SetLogger(logr.Discard())
+	if err := interruptible(opts); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
-		stop()
 		os.Exit(1)
 	}
+}
+
+func interruptible(opts options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, opts)
 }
 
 func run(ctx context.Context, opts options) (err error) {
@@ -81,7 +87,7 @@ func run(ctx context.Context, opts options) (err error) {
 	if opts.logs, err = filepath.Abs(opts.logs); err != nil {
 		return err
 	}
-	database, err := postgres.Start(postgres.Options{})
+	database, err := postgres.Start(postgres.Options{}) //nolint:contextcheck // It ends by Close.
 	if err != nil {
 		return err
 	}
@@ -91,7 +97,7 @@ func run(ctx context.Context, opts options) (err error) {
 		b := &bench{
 			shape:    shape{agents: agents, pairs: opts.pairs, policies: opts.policies},
 			programs: filepath.SplitList(opts.programs), manager: opts.manager, repository: opts.repository, logs: opts.logs,
-			idle: opts.idle, edits: min(opts.edits, agents), profile: opts.profile, database: database, out: os.Stderr,
+			idle: opts.idle, edits: min(opts.edits, agents), profiling: opts.profile, concurrency: opts.concurrency, database: database, out: os.Stderr,
 		}
 		r, err := b.run(ctx)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -25,7 +24,7 @@ type operator struct {
 }
 
 // startOperator starts a replica with the rights of config/rbac.
-func (p *plane) startOperator(manager, name string) (*operator, error) {
+func (p *plane) startOperator(b *bench, name string) (*operator, error) {
 	if p.kubeconfig == "" {
 		var err error
 		if p.kubeconfig, err = p.addUser(operatorUser, serviceAccountGroups(operatorNamespace)...); err != nil {
@@ -36,14 +35,18 @@ func (p *plane) startOperator(manager, name string) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	started, err := startProcess(p.dir, name, manager, []string{"KUBECONFIG=" + p.kubeconfig},
-		"--agent-image="+agentImage,
-		"--leader-elect=true", "--leader-election-namespace="+operatorNamespace,
+	args := []string{
+		"--agent-image=" + agentImage,
+		"--leader-elect=true", "--leader-election-namespace=" + operatorNamespace,
 		// The webhook needs a certificate that the API server trusts, and judges
 		// what users write, which is not measured here.
 		"--webhooks=false",
-		"--metrics-bind-address="+addresses[0], "--pprof-bind-address="+addresses[1], "--health-probe-bind-address="+addresses[2],
-	)
+		"--metrics-bind-address=" + addresses[0], "--pprof-bind-address=" + addresses[1], "--health-probe-bind-address=" + addresses[2],
+	}
+	if b.concurrency > 0 {
+		args = append(args, fmt.Sprintf("--max-concurrent-reconciles=%d", b.concurrency))
+	}
+	started, err := startProcess(p.dir, name, b.manager, []string{"KUBECONFIG=" + p.kubeconfig}, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -66,13 +69,13 @@ func freeAddresses(n int) ([]string, error) {
 	return addresses, nil
 }
 
-// get reads a page of the operator's.
-func get(ctx context.Context, url string, take func(io.Reader) error) error {
+// get reads a page.
+func get(ctx context.Context, httpClient *http.Client, url string, take func(io.Reader) error) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := httpClient.Do(request)
 	if err != nil {
 		return err
 	}
@@ -88,7 +91,7 @@ type families map[string]*dto.MetricFamily
 
 func (o *operator) scrape(ctx context.Context) (families, error) {
 	var found families
-	err := get(ctx, o.metrics, func(body io.Reader) error {
+	err := get(ctx, http.DefaultClient, o.metrics, func(body io.Reader) error {
 		parser := expfmt.NewTextParser(model.UTF8Validation)
 		parsed, err := parser.TextToMetricFamilies(body)
 		found = parsed
@@ -97,34 +100,22 @@ func (o *operator) scrape(ctx context.Context) (families, error) {
 	return found, err
 }
 
-// sum adds up a family's values, of one controller only if it is named.
-func (f families) sum(name, controller string) float64 {
+// sum adds up a family's values.
+func (f families) sum(name string) float64 {
 	var total float64
 	for _, metric := range f[name].GetMetric() {
-		if controller != "" && !labelled(metric, controller) {
-			continue
-		}
 		total += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + metric.GetUntyped().GetValue()
 	}
 	return total
 }
 
-func labelled(metric *dto.Metric, controller string) bool {
-	for _, label := range metric.GetLabel() {
-		if label.GetName() == "controller" && label.GetValue() == controller {
-			return true
-		}
-	}
-	return false
-}
-
 // passes is how many reconciles the replica has done.
-func (f families) passes() float64 { return f.sum("controller_runtime_reconcile_total", "") }
+func (f families) passes() float64 { return f.sum("controller_runtime_reconcile_total") }
 
 // queued is how many objects wait for a reconcile.
-func (f families) queued() float64 { return f.sum("workqueue_depth", "") }
+func (f families) queued() float64 { return f.sum("workqueue_depth") }
 
-func (f families) leads() bool { return f.sum("leader_election_master_status", "") > 0 }
+func (f families) leads() bool { return f.sum("leader_election_master_status") > 0 }
 
 // awaitLead waits until the replica leads and has settled what it found.
 func (o *operator) awaitLead(ctx context.Context) error {
@@ -138,7 +129,7 @@ func (o *operator) awaitLead(ctx context.Context) error {
 func (o *operator) heap(ctx context.Context) (float64, error) {
 	// The second collection frees what finalizers and pools had kept from the first.
 	for range 2 {
-		if err := get(ctx, o.pprof+"/debug/pprof/heap?gc=1", drain); err != nil {
+		if err := get(ctx, http.DefaultClient, o.pprof+"/debug/pprof/heap?gc=1", drain); err != nil {
 			return 0, fmt.Errorf("collect the operator's garbage: %w", err)
 		}
 	}
@@ -146,7 +137,7 @@ func (o *operator) heap(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return found.sum("go_memstats_heap_inuse_bytes", ""), nil
+	return found.sum("go_memstats_heap_inuse_bytes"), nil
 }
 
 func drain(body io.Reader) error {
@@ -154,10 +145,10 @@ func drain(body io.Reader) error {
 	return err
 }
 
-// profile saves a profile of the replica, such as "heap" or "profile?seconds=30".
-func (o *operator) profile(ctx context.Context, dir, name, file string) error {
-	return get(ctx, o.pprof+"/debug/pprof/"+name, func(body io.Reader) error {
-		out, err := os.Create(filepath.Join(dir, file))
+// save keeps a page, such as a profile, in a file.
+func save(ctx context.Context, httpClient *http.Client, url, file string) error {
+	return get(ctx, httpClient, url, func(body io.Reader) error {
+		out, err := os.Create(file) //nolint:gosec // In the user's own directory.
 		if err != nil {
 			return err
 		}

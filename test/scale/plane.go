@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,6 @@ const (
 
 	// The users of the programs, as they stand in the audit log.
 	operatorUser          = "system:serviceaccount:trading-system:trading-operator"
-	clientUser            = "system:serviceaccount:trading-system:bare-client"
 	controllerManagerUser = "system:kube-controller-manager"
 
 	startDeadline = time.Minute
@@ -307,7 +307,7 @@ func usable(node *corev1.Node) bool {
 
 // output is a file for a program's standard output and standard error.
 func (p *plane) output(name string) (io.Writer, io.Writer, error) {
-	file, err := os.Create(filepath.Join(p.dir, name+".log"))
+	file, err := os.Create(filepath.Join(p.dir, name+".log")) //nolint:gosec // In the run's own directory.
 	if err != nil {
 		return nil, nil, err
 	}
@@ -318,8 +318,8 @@ func (p *plane) output(name string) (io.Writer, io.Writer, error) {
 // stop ends the programs, the youngest first. Their logs stay.
 func (p *plane) stop() error {
 	var errs []error
-	for i := len(p.processes) - 1; i >= 0; i-- {
-		errs = append(errs, p.processes[i].stop())
+	for _, started := range slices.Backward(p.processes) {
+		errs = append(errs, started.stop())
 	}
 	if p.environment != nil {
 		errs = append(errs, p.environment.Stop())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,7 @@ type process struct {
 
 // startProcess starts a program with its output in a file of dir.
 func startProcess(dir, name, path string, env []string, args ...string) (*process, error) {
-	log, err := os.Create(filepath.Join(dir, name+".log"))
+	log, err := os.Create(filepath.Join(dir, name+".log")) //nolint:gosec // In the run's own directory.
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +93,19 @@ type usage struct {
 // usageOf reads a process from /proc.
 func usageOf(pid int) (usage, error) {
 	var used usage
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	proc, err := os.OpenRoot(filepath.Join("/proc", strconv.Itoa(pid)))
+	if err != nil {
+		return used, err
+	}
+	defer func() { _ = proc.Close() }()
+	stat, err := proc.ReadFile("stat")
 	if err != nil {
 		return used, err
 	}
 	if used.cpu, err = processorTime(stat); err != nil {
 		return used, err
 	}
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	status, err := proc.ReadFile("status")
 	if err != nil {
 		return used, err
 	}
@@ -142,7 +147,8 @@ func processorTime(stat []byte) (time.Duration, error) {
 
 // childNamed is the process id of a child of this process, by the program's name.
 func childNamed(name string) (int, error) {
-	entries, err := os.ReadDir("/proc")
+	proc := os.DirFS("/proc")
+	entries, err := fs.ReadDir(proc, ".")
 	if err != nil {
 		return 0, err
 	}
@@ -151,7 +157,7 @@ func childNamed(name string) (int, error) {
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "stat"))
+		stat, err := fs.ReadFile(proc, entry.Name()+"/stat")
 		if err != nil {
 			continue // It has ended since.
 		}

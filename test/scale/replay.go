@@ -38,11 +38,8 @@ func chains(requests []request) map[string][]request {
 // child, what an Event tells of, or the object itself.
 func subjectOf(r *request) string {
 	var body struct {
-		Metadata struct {
-			Name            string
-			OwnerReferences []metav1.OwnerReference
-		}
-		Regarding struct{ Name string }
+		Metadata  metav1.ObjectMeta      `json:"metadata"`
+		Regarding corev1.ObjectReference `json:"regarding"`
 	}
 	// A JSON patch is a list and names nothing.
 	if err := json.Unmarshal(r.body, &body); err != nil {
@@ -59,18 +56,22 @@ func subjectOf(r *request) string {
 	return body.Metadata.Name
 }
 
+// bareWorkers are enough to keep the API server busy although some writes have it
+// wait: it judges a Role by a list that must be newer than the request.
+const bareWorkers = 64
+
 // bareClient writes what it is told to, and knows nothing of what it writes.
 type bareClient struct {
 	rest  rest.Interface
 	typed client.Client
+	// admin creates the agents, as a user does.
+	admin client.Client
 }
 
-// newBareClient has the rights of an administrator and the API server's
-// priority of a ServiceAccount, like the operator.
+// newBareClient has the operator's rights, because the API server does less for
+// an administrator.
 func newBareClient(p *plane) (*bareClient, error) {
-	user, err := p.environment.AddUser(envtest.User{
-		Name: clientUser, Groups: append(serviceAccountGroups(operatorNamespace), "system:masters"),
-	}, &rest.Config{QPS: -1})
+	user, err := p.environment.AddUser(envtest.User{Name: operatorUser, Groups: serviceAccountGroups(operatorNamespace)}, &rest.Config{QPS: -1})
 	if err != nil {
 		return nil, fmt.Errorf("add the bare client's user: %w", err)
 	}
@@ -83,7 +84,7 @@ func newBareClient(p *plane) (*bareClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bareClient{rest: set.CoreV1().RESTClient(), typed: typed}, nil
+	return &bareClient{rest: set.CoreV1().RESTClient(), typed: typed, admin: p.admin}, nil
 }
 
 // podNames find the UID of the recorded pod, and versions what a write was
@@ -97,11 +98,11 @@ var (
 // writes in their order, many agents at once.
 func (c *bareClient) run(ctx context.Context, s shape, recorded map[string][]request, uids map[string]types.UID) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(workers)
+	group.SetLimit(bareWorkers)
 	for i := range s.agents {
 		group.Go(func() error {
 			created := agent(s, i)
-			if err := c.typed.Create(ctx, created); err != nil {
+			if err := c.admin.Create(ctx, created); err != nil {
 				return fmt.Errorf("create an agent: %w", err)
 			}
 			return c.follow(ctx, recorded[created.Name], string(uids[created.Name]), string(created.UID))
