@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -21,12 +23,14 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/assetpair"
 	ledgercontroller "github.com/three-rivers-tech/trading-operator/controllers/ledger"
+	"github.com/three-rivers-tech/trading-operator/controllers/probe"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/riskpolicy"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	marketcoinbase "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
@@ -42,6 +46,9 @@ type World struct {
 	Release func(ctx context.Context, uri, agentUID string) error
 	// Coinbase is asked about accounts and pairs; nil asks the venue itself.
 	Coinbase *coinbase.Client
+	// MarketData is asked what Coinbase Exchange has of a pair; nil asks the
+	// exchange itself.
+	MarketData *marketcoinbase.Checker
 	// Namespace of the operator, where accounts at venues are claimed;
 	// DefaultNamespace if empty.
 	Namespace string
@@ -57,16 +64,19 @@ func NewScheme() (*runtime.Scheme, error) {
 }
 
 // CacheOptions keep in memory what the controllers read and no more: of the
-// cluster's pods, accounts and roles only the operator's own.
+// cluster's pods, accounts, roles, revisions and budgets only the operator's own.
 func CacheOptions() cache.Options {
 	own := labels.SelectorFromSet(labels.Set{reconcile.LabelManagedBy: reconcile.FieldOwner})
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:            {Label: own, Transform: reconcile.SlimPod},
-			&corev1.ServiceAccount{}: {Label: own},
-			&rbacv1.Role{}:           {Label: own},
-			&rbacv1.RoleBinding{}:    {Label: own},
+			&corev1.Pod{}:                   {Label: own, Transform: reconcile.SlimPod},
+			&corev1.Node{}:                  {Transform: reconcile.SlimNode},
+			&corev1.ServiceAccount{}:        {Label: own},
+			&rbacv1.Role{}:                  {Label: own},
+			&rbacv1.RoleBinding{}:           {Label: own},
+			&appsv1.ControllerRevision{}:    {Label: own},
+			&policyv1.PodDisruptionBudget{}: {Label: own},
 		},
 	}
 }
@@ -90,12 +100,16 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 	if err := mgr.Add(listed); err != nil {
 		return fmt.Errorf("add the listings: %w", err)
 	}
+	data, err := prober(mgr, world.MarketData)
+	if err != nil {
+		return err
+	}
 	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
 		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
 		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Coinbase: asker, Claims: claims, Listings: listed},
 		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate},
-		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed},
+		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Data: data},
 	}
 	for kind, room := range rooms {
 		if err := room.SetupWithManager(mgr); err != nil {
@@ -103,4 +117,19 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 		}
 	}
 	return nil
+}
+
+// prober asks providers of market data for as long as the operator leads.
+func prober(mgr ctrl.Manager, exchange *marketcoinbase.Checker) (*probe.Prober, error) {
+	if exchange == nil {
+		var err error
+		if exchange, err = marketcoinbase.NewChecker("", nil); err != nil {
+			return nil, err
+		}
+	}
+	data := probe.New(map[v1alpha1.DataSource]probe.Provider{v1alpha1.DataSourceCoinbase: exchange})
+	if err := mgr.Add(data); err != nil {
+		return nil, fmt.Errorf("add the prober of market data: %w", err)
+	}
+	return data, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -50,6 +51,11 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 	if err != nil {
 		return err
 	}
+	revision, err := revisionFrom(os.Getenv(revisionVariable))
+	if err != nil {
+		return err
+	}
+	watcher.Pin(revision)
 	writer, err := newStatusWriter(config)
 	if err != nil {
 		return err
@@ -71,6 +77,25 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 		return err
 	}
 	return nil
+}
+
+// revisionVariable holds the fields of the spec that the operator has started this
+// process for.
+const revisionVariable = "AGENT_REVISION"
+
+// revisionFrom reads a revision; nil if there is none. What this binary does not
+// know it does not ignore.
+func revisionFrom(text string) (*v1alpha1.AgentRevision, error) {
+	if text == "" {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	revision := &v1alpha1.AgentRevision{}
+	if err := decoder.Decode(revision); err != nil {
+		return nil, fmt.Errorf("read %s: %w; use an image of the release that the spec was written for", revisionVariable, err)
+	}
+	return revision, nil
 }
 
 func newStatusWriter(config *rest.Config) (client.Client, error) {

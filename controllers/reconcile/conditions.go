@@ -56,6 +56,11 @@ func (s Status) Set(conditionType string, status metav1.ConditionStatus, reason,
 	})
 }
 
+// Remove takes a condition away that is present only while it is True.
+func (s Status) Remove(conditionType string) {
+	meta.RemoveStatusCondition(s.Conditions, conditionType)
+}
+
 // Since is when the condition took the given status; now if it is about to.
 func (s Status) Since(conditionType string, status metav1.ConditionStatus, now time.Time) time.Time {
 	condition := s.Get(conditionType)

@@ -51,6 +51,17 @@ func (o Outcome) Again(after time.Duration) Outcome {
 	return o
 }
 
+// Within has the object looked at again after the given time at the latest.
+func (o Outcome) Within(limit time.Duration) Outcome {
+	if o.after == 0 || o.after > limit {
+		o.after = limit
+	}
+	return o
+}
+
+// IsDone reports whether the object is what its spec asks for.
+func (o Outcome) IsDone() bool { return o.verdict == verdictDone }
+
 // Reason of the outcome, as it stands in the Ready condition.
 func (o Outcome) Reason() string { return o.reason }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,4 +46,24 @@ func SlimPod(object any) (any, error) {
 		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
 	}
 	return object, nil
+}
+
+// SlimNode keeps of a cached node what the controllers read, and not the time of
+// its heartbeats. They never write nodes.
+func SlimNode(object any) (any, error) {
+	node, ok := object.(*corev1.Node)
+	if !ok {
+		return object, nil
+	}
+	slim := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion},
+		Spec:       corev1.NodeSpec{Unschedulable: node.Spec.Unschedulable},
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			condition.LastHeartbeatTime = metav1.Time{}
+			slim.Status.Conditions = []corev1.NodeCondition{condition}
+		}
+	}
+	return slim, nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,6 +25,11 @@ const (
 	IndexPolicy  = "spec.riskPolicyRef.name"
 	IndexPair    = "spec.assetPairs.name"
 	IndexLedger  = "spec.ledgerRef.name"
+	IndexNode    = "status.nodeName"
+	// IndexAgent finds the pods that pass for an agent, by their label.
+	IndexAgent = "metadata.labels.agent"
+	// IndexOwner finds children by the UID of the object that controls them.
+	IndexOwner = "metadata.controller.uid"
 )
 
 // agentIndexes are the functions behind the indexes of TradingAgent.
@@ -30,6 +37,14 @@ var agentIndexes = map[string]func(*v1alpha1.TradingAgent) []string{
 	IndexAccount: func(agent *v1alpha1.TradingAgent) []string { return []string{agent.Spec.AccountRef.Name} },
 	IndexPolicy:  func(agent *v1alpha1.TradingAgent) []string { return []string{agent.Spec.RiskPolicyRef.Name} },
 	IndexPair:    pairKeys,
+	IndexNode:    func(agent *v1alpha1.TradingAgent) []string { return present(agent.Status.NodeName) },
+}
+
+func present(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
 }
 
 // pairKeys are the spellings under which an agent's pairs are looked up: as
@@ -59,6 +74,19 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	}
 	if err := indexer.IndexField(ctx, &v1alpha1.TradingAccount{}, IndexLedger, byLedger); err != nil {
 		return fmt.Errorf("index accounts by %s: %w", IndexLedger, err)
+	}
+	byLabel := func(object client.Object) []string { return present(object.GetLabels()[v1alpha1.AgentLabel]) }
+	if err := indexer.IndexField(ctx, &corev1.Pod{}, IndexAgent, byLabel); err != nil {
+		return fmt.Errorf("index pods by %s: %w", IndexAgent, err)
+	}
+	byOwner := func(object client.Object) []string {
+		if owner := metav1.GetControllerOf(object); owner != nil {
+			return []string{string(owner.UID)}
+		}
+		return nil
+	}
+	if err := indexer.IndexField(ctx, &appsv1.ControllerRevision{}, IndexOwner, byOwner); err != nil {
+		return fmt.Errorf("index revisions by %s: %w", IndexOwner, err)
 	}
 	return nil
 }

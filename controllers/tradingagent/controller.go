@@ -6,14 +6,20 @@ import (
 	"context"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/probe"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 )
@@ -25,13 +31,15 @@ const refusedPause = 30 * time.Second
 // Reconciler keeps agents and their pods in step.
 type Reconciler struct {
 	reconcile.Tools
-	// AgentImage is what the agents' pods run.
+	// AgentImage is what an agent runs whose spec names no image.
 	AgentImage string
 	// Release gives back an agent's claims in the ledger at uri. Its error must
 	// not carry the URI.
 	Release func(ctx context.Context, uri, agentUID string) error
 	// Listings know how venues trade the agents' pairs.
 	Listings *listings.Listings
+	// Data knows what providers of market data have of them.
+	Data *probe.Prober
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents,verbs=get;list;watch;patch
@@ -39,6 +47,9 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents/finalizers,verbs=update
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=assetpairs;ledgers;riskpolicies;tradingaccounts,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
@@ -49,6 +60,9 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	s, err := r.gather(ctx, request.NamespacedName)
 	if err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Data.Look(request.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !s.agent.DeletionTimestamp.IsZero() {
@@ -58,8 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		return r.finish(ctx, s, outcome, err)
 	}
-	mayStart := check(s, references).ok() && check(s, rules).ok()
-	err = r.apply(ctx, s, mayStart)
+	err = r.apply(ctx, s, mayStart(s))
 	return r.finish(ctx, s, report(s), err)
 }
 
@@ -78,11 +91,16 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.Role{}).
 		Owns(&rbacv1.RoleBinding{}).
+		Owns(&appsv1.ControllerRevision{}).
+		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Pod{}, reconcile.Map(agentOfLabel)).
+		Watches(&corev1.Node{}, reconcile.Map(r.agentsOnNode), builder.WithPredicates(reconcile.Changed(nodeMoved))).
 		Watches(&v1alpha1.RiskPolicy{}, reconcile.Map(r.agentsOfPolicy), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.AssetPair{}, reconcile.Map(r.agentsOfPair), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.TradingAccount{}, reconcile.Map(r.agentsOfAccount), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.Ledger{}, reconcile.Map(r.agentsOfLedger), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(r.agentsWithoutPair), builder.WithPredicates(reconcile.Changed(pairsMoved))).
 		WatchesRawSource(source.Channel(r.Listings.Changes(), reconcile.Map(r.agentsOfAccount))).
+		WatchesRawSource(source.Channel(r.Data.Changes(), &handler.EnqueueRequestForObject{})).
 		Complete(r)
 }

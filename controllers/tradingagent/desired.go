@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -31,14 +32,19 @@ const (
 	// order and its answer, with the venue's time-out.
 	stopSeconds int64 = 30
 
+	// revisionVariable hands the process the fields of the spec that it runs by.
+	revisionVariable = "AGENT_REVISION"
+
 	ledgerDirectory = "/etc/trading/ledger"
 	ledgerFile      = "uri"
 	httpPort        = 8080
+
+	childSuffix = "-trader"
 )
 
 // ChildName is the name of all of an agent's children. It is deterministic:
 // the API server itself then refuses a second pod.
-func ChildName(agent metav1.Object) string { return agent.GetName() + "-trader" }
+func ChildName(agent metav1.Object) string { return agent.GetName() + childSuffix }
 
 // desiredAccess builds what the agent's process needs to act at the API server.
 func desiredAccess(agent *v1alpha1.TradingAgent) []client.Object {
@@ -90,12 +96,13 @@ func childMeta(agent *v1alpha1.TradingAgent) metav1.ObjectMeta {
 	}
 }
 
-// desiredPod builds the agent's pod. Every reference must be resolved.
-func desiredPod(s *scope, hash string) *corev1.Pod {
+// desiredPod builds the agent's pod of the target revision. Every reference must
+// be resolved.
+func desiredPod(s *scope) *corev1.Pod {
 	meta := childMeta(s.agent)
 	meta.Labels = maps.Clone(meta.Labels)
 	meta.Annotations = map[string]string{
-		templateHashAnnotation: hash,
+		templateHashAnnotation: s.hash,
 		// A trader that holds a position is not moved for the sake of packing.
 		"cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
 		"kubectl.kubernetes.io/default-container":        "trading-agent",
@@ -124,7 +131,7 @@ func desiredPod(s *scope, hash string) *corev1.Pod {
 func desiredContainer(s *scope) corev1.Container {
 	return corev1.Container{
 		Name:  "trading-agent",
-		Image: s.image,
+		Image: s.target.content.Image,
 		Args: []string{
 			"run",
 			"--namespace=$(POD_NAMESPACE)",
@@ -138,6 +145,7 @@ func desiredContainer(s *scope) corev1.Container {
 			fromField("POD_NAMESPACE", "metadata.namespace"),
 			fromField("POD_UID", "metadata.uid"),
 			fromField("NODE_NAME", "spec.nodeName"),
+			{Name: revisionVariable, Value: escapeReferences(string(s.target.data))},
 		},
 		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: httpPort, Protocol: corev1.ProtocolTCP}},
 		Resources: corev1.ResourceRequirements{
@@ -150,8 +158,8 @@ func desiredContainer(s *scope) corev1.Container {
 				corev1.ResourceMemory: resource.MustParse("512Mi"),
 			},
 		},
-		LivenessProbe:  probe("/healthz", 10, 6),
-		ReadinessProbe: probe("/readyz", 2, 3),
+		LivenessProbe:  httpProbe("/healthz", 10, 6),
+		ReadinessProbe: httpProbe("/readyz", 2, 3),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "ledger", MountPath: ledgerDirectory, ReadOnly: true},
 			{Name: "tmp", MountPath: "/tmp"},
@@ -182,7 +190,7 @@ func fromField(name, path string) corev1.EnvVar {
 	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}}}
 }
 
-func probe(path string, periodSeconds, failures int32) *corev1.Probe {
+func httpProbe(path string, periodSeconds, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Path: path, Port: intstr.FromString("http"), Scheme: corev1.URISchemeHTTP,
@@ -194,19 +202,16 @@ func probe(path string, periodSeconds, failures int32) *corev1.Probe {
 	}
 }
 
-// template is all that an agent's process reads once, at its start. Limits,
-// trading, deletionPolicy and the policy's name are not in it, because the agent
-// watches those; nor is the operator's version, so that upgrading the operator
-// restarts nobody. A field that is added here must be left out while it is
-// empty, or every agent restarts for it.
+// escapeReferences keeps the kubelet from taking a part of a value for a variable.
+func escapeReferences(value string) string { return strings.ReplaceAll(value, "$", "$$") }
+
+// template is all that an agent's process reads once, at its start: its revision,
+// and what that refers to. Limits, trading, deletionPolicy and the policy's name
+// are not in it, because the agent watches those; nor is the operator's version,
+// so that upgrading the operator restarts nobody.
 type template struct {
-	Image      string                       `json:"image"`
-	Mode       v1alpha1.Mode                `json:"mode"`
-	AccountRef v1alpha1.ObjectReference     `json:"accountRef"`
-	AssetPairs []v1alpha1.AssetPairSelector `json:"assetPairs"`
-	Decision   *v1alpha1.DecisionSpec       `json:"decision"`
-	Sizing     *v1alpha1.SizingSpec         `json:"sizing"`
-	MarketData v1alpha1.MarketDataSpec      `json:"marketData"`
+	Revision   json.RawMessage          `json:"revision"`
+	AccountRef v1alpha1.ObjectReference `json:"accountRef"`
 	// The UIDs tell an object from another that came later under its name.
 	AccountUID types.UID                   `json:"accountUID"`
 	Paper      *v1alpha1.PaperAccountSpec  `json:"paper"`
@@ -217,21 +222,15 @@ type template struct {
 
 // templateHash of the agent's pod. Every reference must be resolved.
 func templateHash(s *scope) (string, error) {
-	spec := s.agent.Spec
 	content := template{
-		Image:      s.image,
-		Mode:       spec.Mode,
-		AccountRef: spec.AccountRef,
-		AssetPairs: spec.AssetPairs,
-		Decision:   spec.Decision,
-		Sizing:     spec.Sizing,
-		MarketData: spec.MarketData,
+		Revision:   s.target.data,
+		AccountRef: s.agent.Spec.AccountRef,
 		AccountUID: s.account.UID,
 		Paper:      s.account.Spec.Paper,
 		LedgerUID:  s.ledger.UID,
 		LedgerURI:  s.ledger.Spec.URISecretRef,
 	}
-	for _, pair := range s.tradedPairs() {
+	for _, pair := range s.find(s.target.content.AssetPairs) {
 		content.PairUIDs = append(content.PairUIDs, pair.UID)
 	}
 	encoded, err := json.Marshal(content)

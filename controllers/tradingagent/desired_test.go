@@ -18,8 +18,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestDesiredObjects(t *testing.T) {
 	s := whole()
+	s.hash = "0123456789abcdef"
 	objects := map[string]client.Object{
-		"pod.yaml":             desiredPod(s, "0123456789abcdef"),
+		"pod.yaml":             desiredPod(s),
+		"budget.yaml":          desiredBudget(s.agent),
+		"revision.yaml":        desiredRevision(s.agent, s.wanted, 3),
 		"service_account.yaml": desiredServiceAccount(s.agent),
 		"role.yaml":            desiredRole(s.agent),
 		"role_binding.yaml":    desiredRoleBinding(s.agent),
@@ -48,10 +51,7 @@ func TestDesiredObjects(t *testing.T) {
 }
 
 func TestTemplateHash(t *testing.T) {
-	reference, err := templateHash(whole())
-	if err != nil {
-		t.Fatal(err)
-	}
+	reference := whole().hash
 	for _, test := range []struct {
 		name     string
 		change   func(*scope)
@@ -72,7 +72,9 @@ func TestTemplateHash(t *testing.T) {
 		{"decision", func(s *scope) { s.agent.Spec.Decision = &v1alpha1.DecisionSpec{IntervalSeconds: 60} }, true},
 		{"sizing", func(s *scope) { s.agent.Spec.Sizing = &v1alpha1.SizingSpec{RiskFraction: "0.02"} }, true},
 		{"marketData", func(s *scope) { s.agent.Spec.MarketData.Replay.Speed = 60 }, true},
-		{"image", func(s *scope) { s.image = "registry.example/trading-agent:2" }, true},
+		{"image", func(s *scope) { s.agent.Spec.Image = "registry.example/trading-agent:2" }, true},
+		{"how it is rolled back", func(s *scope) { s.agent.Spec.Rollback = v1alpha1.RollbackManual }, false},
+		{"its deadlines", func(s *scope) { s.agent.Spec.ProgressDeadlineSeconds, s.agent.Spec.DrainDeadlineSeconds = 60, 60 }, false},
 		{"another account of that name", func(s *scope) { s.account.UID = "other" }, true},
 		{"the account's fees", func(s *scope) { s.account.Spec.Paper.TakerFeeFraction = "0.001" }, true},
 		{"another ledger of that name", func(s *scope) { s.ledger.UID = "other" }, true},
@@ -82,12 +84,9 @@ func TestTemplateHash(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := whole()
 			test.change(s)
-			hash, err := templateHash(s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if (hash != reference) != test.restarts {
-				t.Errorf("restarts: %v, want %v", hash != reference, test.restarts)
+			settle(s)
+			if (s.hash != reference) != test.restarts {
+				t.Errorf("restarts: %v, want %v", s.hash != reference, test.restarts)
 			}
 		})
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,7 +25,7 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 	if err := r.Client.Get(ctx, key, agent); err != nil {
 		return nil, fmt.Errorf("read the agent: %w", err)
 	}
-	s := &scope{agent: agent, before: agent.DeepCopy(), image: r.AgentImage, now: r.Clock.Now()}
+	s := &scope{agent: agent, before: agent.DeepCopy(), now: r.Clock.Now()}
 	var err error
 	if s.account, err = read(ctx, r.Client, key.Namespace, agent.Spec.AccountRef.Name, &v1alpha1.TradingAccount{}); err != nil {
 		return nil, err
@@ -35,7 +38,11 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 			return nil, err
 		}
 	}
-	if s.pod, err = read(ctx, r.Client, key.Namespace, ChildName(agent), &corev1.Pod{}); err != nil {
+	s.settings, _ = v1alpha1.Resolve(agent, s.policy)
+	if err := r.gatherPod(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := r.gatherRevisions(ctx, s); err != nil {
 		return nil, err
 	}
 	var pairs v1alpha1.AssetPairList
@@ -44,6 +51,7 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 	}
 	s.pairs = pairs.Items
 	r.lookUpPairs(s)
+	r.lookUpData(s)
 	neighbours, err := reconcile.AgentsBy(ctx, r.Client, key.Namespace, reconcile.IndexAccount, agent.Spec.AccountRef.Name)
 	if err != nil {
 		return nil, err
@@ -54,6 +62,55 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 		}
 	}
 	return s, nil
+}
+
+// gatherPod reads the pod, its node and budget, and what else passes for it.
+func (r *Reconciler) gatherPod(ctx context.Context, s *scope) error {
+	namespace, name := s.agent.Namespace, ChildName(s.agent)
+	var err error
+	if s.pod, err = read(ctx, r.Client, namespace, name, &corev1.Pod{}); err != nil {
+		return err
+	}
+	if s.budget, err = read(ctx, r.Client, namespace, name, &policyv1.PodDisruptionBudget{}); err != nil {
+		return err
+	}
+	if pod := s.ownPod(); isScheduled(pod) {
+		if s.node, err = read(ctx, r.Client, "", pod.Spec.NodeName, &corev1.Node{}); err != nil {
+			return err
+		}
+	}
+	var pods corev1.PodList
+	err = r.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingFields{reconcile.IndexAgent: s.agent.Name})
+	if err != nil {
+		return fmt.Errorf("list the pods that pass for the agent: %w", err)
+	}
+	for i := range pods.Items {
+		if pod := &pods.Items[i]; pod.Name != name && pod.DeletionTimestamp.IsZero() && !finished(pod) {
+			s.duplicates = append(s.duplicates, pod.Name)
+		}
+	}
+	slices.Sort(s.duplicates)
+	return nil
+}
+
+// gatherRevisions reads the stored revisions and finds the one that shall run.
+func (r *Reconciler) gatherRevisions(ctx context.Context, s *scope) error {
+	var revisions appsv1.ControllerRevisionList
+	err := r.Client.List(ctx, &revisions, client.InNamespace(s.agent.Namespace), client.MatchingFields{reconcile.IndexOwner: string(s.agent.UID)})
+	if err != nil {
+		return fmt.Errorf("list the agent's revisions: %w", err)
+	}
+	s.revisions = revisions.Items
+	if s.wanted, err = wantedRevision(s.agent, s.revisions, r.AgentImage); err != nil {
+		return err
+	}
+	if told := s.agent.Status.Revision; told != nil && told.Good != s.wanted.name {
+		if s.good, err = storedRevision(s.revisions, told.Good); err != nil {
+			return err
+		}
+	}
+	s.target = s.targetRevision()
+	return nil
 }
 
 // read gets one object from the cache; nil if it does not exist.
@@ -79,24 +136,19 @@ func older(a, b *v1alpha1.TradingAgent) bool {
 // apply brings the children to their desired state. Without mayStart no pod is
 // created or replaced, but one that has failed for good is cleared away.
 func (r *Reconciler) apply(ctx context.Context, s *scope, mayStart bool) error {
-	hash := ""
-	if mayStart {
-		var err error
-		if hash, err = templateHash(s); err != nil {
+	s.mayStart = mayStart && !slices.Contains(s.find(s.target.content.AssetPairs), nil)
+	if s.mayStart {
+		if err := r.prepare(ctx, s); err != nil {
 			return err
 		}
 	}
-	s.step = nextStep(s, hash, mayStart)
-	if mayStart && s.step != stepForeign {
-		for _, child := range desiredAccess(s.agent) {
-			if err := r.Applier.Apply(ctx, s.agent, child); err != nil {
-				return err
-			}
-		}
+	if err := r.applyBudget(ctx, s); err != nil {
+		return err
 	}
+	s.step = nextStep(s)
 	switch s.step {
 	case stepCreate:
-		if err := r.createPod(ctx, s, hash); err != nil {
+		if err := r.createPod(ctx, s); err != nil {
 			s.step = stepKeep
 			return err
 		}
@@ -107,18 +159,39 @@ func (r *Reconciler) apply(ctx context.Context, s *scope, mayStart bool) error {
 	return nil
 }
 
-// createPod creates the agent's pod after its finalizer, so that no pod ever
-// runs for an agent that could vanish without it.
-func (r *Reconciler) createPod(ctx context.Context, s *scope, hash string) error {
+// prepare makes what a pod of the target revision needs before it can start.
+func (r *Reconciler) prepare(ctx context.Context, s *scope) error {
+	if s.pod != nil && s.ownPod() == nil {
+		return nil
+	}
 	if err := r.setFinalizers(ctx, s, func(agent *v1alpha1.TradingAgent) bool {
 		return agent.DeletionTimestamp.IsZero() && controllerutil.AddFinalizer(agent, v1alpha1.AgentFinalizer)
 	}); err != nil {
 		return err
 	}
-	pod := desiredPod(s, hash)
+	for _, child := range desiredAccess(s.agent) {
+		if err := r.Applier.Apply(ctx, s.agent, child); err != nil {
+			return err
+		}
+	}
+	if err := r.keepRevision(ctx, s); err != nil {
+		return err
+	}
+	if err := r.forgetRevisions(ctx, s); err != nil {
+		return err
+	}
+	var err error
+	s.hash, err = templateHash(s)
+	return err
+}
+
+// createPod creates the agent's pod. Its finalizer is there already, so that no
+// pod ever runs for an agent that could vanish without it.
+func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
+	pod := desiredPod(s)
 	err := r.Client.Create(ctx, pod, client.FieldOwner(reconcile.FieldOwner))
 	if apierrors.IsAlreadyExists(err) {
-		return r.meetPod(ctx, s, hash)
+		return r.meetPod(ctx, s)
 	}
 	if err != nil {
 		return fmt.Errorf("create Pod %s: %w", pod.Name, err)
@@ -129,13 +202,13 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope, hash string) error
 
 // meetPod looks at a pod that the cache did not show: it was created a moment
 // ago, lost the label that the cache selects by, or is somebody else's.
-func (r *Reconciler) meetPod(ctx context.Context, s *scope, hash string) error {
+func (r *Reconciler) meetPod(ctx context.Context, s *scope) error {
 	pod := &corev1.Pod{}
 	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.agent.Namespace, Name: ChildName(s.agent)}, pod); err != nil {
 		return fmt.Errorf("read the pod that exists already: %w", err)
 	}
 	s.pod = pod
-	s.step = nextStep(s, hash, false)
+	s.step = nextStep(&scope{agent: s.agent, pod: pod, now: s.now})
 	if s.ownPod() == nil || pod.Labels[reconcile.LabelManagedBy] == reconcile.FieldOwner {
 		return nil
 	}

@@ -39,12 +39,11 @@ func (r *Reconciler) remove(ctx context.Context, s *scope) (outcome reconcile.Ou
 	if !abandoned && !laidDown(s) {
 		// Only the agent's process can lay down its work, so it is kept running,
 		// and started once more if it was lost.
-		mayStart := check(s, references).ok() && check(s, rules).ok()
-		err := r.keepForRemoval(ctx, s, mayStart)
+		err := r.keepForRemoval(ctx, s, mayStart(s))
 		report(s)
 		return waitForStop(s, err)
 	}
-	s.step = nextStep(s, "", false)
+	s.step = nextStep(s)
 	report(s)
 	if pod := s.ownPod(); pod != nil && pod.DeletionTimestamp.IsZero() {
 		if err := r.endPod(ctx, pod); err != nil {
@@ -108,11 +107,10 @@ func laidDown(s *scope) bool {
 		pod := s.ownPod()
 		return pod == nil || neverStarted(pod)
 	}
-	settings, _ := v1alpha1.Resolve(s.agent, s.policy)
 	if trading.OpenOrders > 0 {
 		return false
 	}
-	if settings.DeletionPolicy == v1alpha1.DeletionFlatten {
+	if s.settings.DeletionPolicy == v1alpha1.DeletionFlatten {
 		return trading.Reason == v1alpha1.ReasonFlat && len(trading.Positions) == 0
 	}
 	return trading.Reason == v1alpha1.ReasonFlat || trading.Reason == v1alpha1.ReasonStopped

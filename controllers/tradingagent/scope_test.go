@@ -42,8 +42,7 @@ func whole() *scope {
 		pairs: []v1alpha1.AssetPair{{ObjectMeta: meta("eur-usd"), Spec: v1alpha1.AssetPairSpec{
 			Base: "EUR", Quote: "USD", TickSize: "0.00001", LotSize: "1",
 		}}},
-		image: "registry.example/trading-agent:1",
-		now:   now,
+		now: now,
 	}
 	ready := reconcile.Done(v1alpha1.ReasonReady, "well")
 	reconcile.StatusOf(s.policy).Summarize(ready, now)
@@ -51,14 +50,30 @@ func whole() *scope {
 	reconcile.StatusOf(s.ledger).Summarize(ready, now)
 	reconcile.StatusOf(&s.pairs[0]).Summarize(ready, now)
 	s.before = agent.DeepCopy()
+	settle(s)
 	return s
+}
+
+// defaultImage is what the operator of these tests runs agents with.
+const defaultImage = "registry.example/trading-agent:1"
+
+// settle brings what gather and prepare derive from the scope in step with it.
+func settle(s *scope) {
+	s.settings, _ = v1alpha1.Resolve(s.agent, s.policy)
+	s.mayStart = true
+	var err error
+	if s.wanted, err = wantedRevision(s.agent, s.revisions, defaultImage); err != nil {
+		panic(err) //nolint:forbidigo // a scope of a test that cannot be encoded is a mistake in the test
+	}
+	s.target = s.targetRevision()
+	if s.hash, err = templateHash(s); err != nil {
+		panic(err) //nolint:forbidigo // as above
+	}
 }
 
 // withPod gives the scope a pod of its own that runs with the newest template.
 func withPod(s *scope) *scope {
-	// A scope that cannot be hashed gives no hash, and every test of one fails.
-	hash, _ := templateHash(s)
-	s.pod = desiredPod(s, hash)
+	s.pod = desiredPod(s)
 	s.pod.UID = "pod-uid"
 	s.pod.CreationTimestamp = metav1.NewTime(now.Add(-time.Minute))
 	s.pod.Spec.NodeName = "node-1"

@@ -2,6 +2,7 @@ package tradingagent
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,28 +16,44 @@ import (
 // watch tells when somebody else's pod has gone.
 const foreignPodPause = 30 * time.Second
 
+// endGrace is how much longer than its grace a pod may take to end before its
+// user is told: a kubelet that was restarted needs its time.
+const endGrace = time.Minute
+
 // report writes what is known into the agent's status and says how the pass
 // ended. It is pure: nothing but the scope goes in.
 func report(s *scope) reconcile.Outcome {
+	return reportDrain(s, reportRollout(s, reportAgent(s)))
+}
+
+// reportAgent sets the conditions of the agent and its pod.
+func reportAgent(s *scope) reconcile.Outcome {
 	reportPod(s)
-	_, s.agent.Status.Effective = v1alpha1.Resolve(s.agent, s.policy)
-	unresolved, broken := check(s, references), check(s, rules)
-	reportFindings(s, unresolved, broken)
+	reportRevision(s)
+	reportSettings(s)
+	unresolved, accepted := check(s, references), reportAccepted(s)
+	reportResolved(s, unresolved)
 	reportPodAvailable(s)
 	reportTrading(s)
 
 	status := s.status()
 	podAvailable, venue := status.Get(v1alpha1.ConditionPodAvailable), status.Get(v1alpha1.ConditionVenueReconciled)
 	switch {
-	case !broken.ok():
-		return reconcile.Stall(broken.reason, broken.message)
+	case accepted.status == metav1.ConditionFalse:
+		return accepted.outcome()
 	case !unresolved.ok():
 		since := status.Since(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, s.now)
 		return reconcile.WaitOrStall(unresolved.reason, unresolved.message, since, s.now, reconcile.ReferenceGrace)
+	case accepted.status == metav1.ConditionUnknown:
+		return accepted.outcome()
 	case s.step == stepForeign:
 		return reconcile.Stall(podAvailable.Reason, podAvailable.Message).Again(foreignPodPause)
+	case len(s.duplicates) > 0:
+		return reconcile.Stall(v1alpha1.ReasonDuplicatePod, fmt.Sprintf("%s passes for this agent beside its pod; what it reports is refused; delete it", podNames(s.duplicates)))
 	case s.step == stepBackOff:
 		return reconcile.Wait(podAvailable.Reason, podAvailable.Message, revivePause(s, s.pod))
+	case s.step == stepAwaitEnd:
+		return reconcile.WaitOrStall(podAvailable.Reason, podAvailable.Message, s.pod.DeletionTimestamp.Time, s.now, endGrace)
 	case podAvailable.Reason == v1alpha1.ReasonImagePull:
 		return reconcile.Stall(podAvailable.Reason, podAvailable.Message)
 	case needsUser(s.trading()):
@@ -85,26 +102,6 @@ func reportPod(s *scope) {
 	}
 }
 
-func reportFindings(s *scope, unresolved, broken finding) {
-	status := s.status()
-	if unresolved.ok() {
-		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, v1alpha1.ReasonResolved, "account, ledger, policy and pairs exist", s.now)
-	} else {
-		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, unresolved.reason, unresolved.message, s.now)
-	}
-	loosened := judged(v1alpha1.ReasonLimitLooserThanRule, v1alpha1.ValidateTighter(s.agent.Spec.Limits, s.policy))
-	switch {
-	case !broken.ok():
-		status.Set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, broken.reason, broken.message, s.now)
-	case !loosened.ok():
-		// Tightening a policy must never stop its agents: the stricter limit binds
-		// anyway, so this is said and nothing is withheld.
-		status.Set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, loosened.reason, loosened.message+"; the policy's limit binds", s.now)
-	default:
-		status.Set(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the spec is valid", s.now)
-	}
-}
-
 func reportPodAvailable(s *scope) {
 	status, reason, message := podAvailability(s)
 	s.status().Set(v1alpha1.ConditionPodAvailable, status, reason, message, s.now)
@@ -120,15 +117,59 @@ func podAvailability(s *scope) (metav1.ConditionStatus, string, string) {
 	case stepReplace:
 		return metav1.ConditionFalse, v1alpha1.ReasonPodReplacing, fmt.Sprintf("Pod %q has an older spec and is ending; the new one starts when it is gone", name)
 	case stepAwaitEnd:
-		return metav1.ConditionFalse, v1alpha1.ReasonPodReplacing, fmt.Sprintf("Pod %q is ending; the next one starts when it is gone", name)
+		return endingPod(s)
 	case stepRevive, stepBackOff:
-		return metav1.ConditionFalse, v1alpha1.ReasonPodFailed, fmt.Sprintf("Pod %q has ended (%s) and will be replaced%s", name, s.pod.Status.Phase, because(s.pod.Status.Reason))
+		return endedPod(s.pod)
 	case stepKeep:
 	}
 	if s.pod == nil {
 		return metav1.ConditionFalse, v1alpha1.ReasonPodStarting, "the pod starts when the spec is accepted and every reference is Ready"
 	}
+	if s.nodeLost() {
+		return metav1.ConditionFalse, v1alpha1.ReasonNodeLost, fmt.Sprintf("node %q of Pod %q does not answer; its process may still trade, so no other is started; if the node is lost for good, delete the Node object", s.node.Name, name)
+	}
 	return runningPod(s.pod)
+}
+
+// endingPod tells of a pod that was deleted and is still there. Its deletion
+// timestamp is when its grace is over.
+func endingPod(s *scope) (metav1.ConditionStatus, string, string) {
+	if s.now.Before(s.pod.DeletionTimestamp.Add(endGrace)) {
+		return metav1.ConditionFalse, v1alpha1.ReasonPodReplacing, fmt.Sprintf("Pod %q is ending; the next one starts when it is gone", s.pod.Name)
+	}
+	return metav1.ConditionFalse, v1alpha1.ReasonPodEndOverdue, fmt.Sprintf("Pod %q on node %q has not ended; no other starts while its process may still trade; if the node is lost for good, delete the Node object, or taint it with node.kubernetes.io/out-of-service", s.pod.Name, s.pod.Spec.NodeName)
+}
+
+// endedPod tells of a pod that will not run again.
+func endedPod(pod *corev1.Pod) (metav1.ConditionStatus, string, string) {
+	reason := v1alpha1.ReasonPodFailed
+	switch {
+	case pod.Status.Reason == "Evicted":
+		reason = v1alpha1.ReasonPodEvicted
+	case outOfMemory(pod):
+		reason = v1alpha1.ReasonOutOfMemory
+	}
+	return metav1.ConditionFalse, reason, fmt.Sprintf("Pod %q has ended (%s) and will be replaced%s", pod.Name, pod.Status.Phase, because(strings.TrimSpace(pod.Status.Reason+" "+pod.Status.Message)))
+}
+
+// outOfMemory reports whether the process was killed for its use of memory the
+// last time that it ended.
+func outOfMemory(pod *corev1.Pod) bool {
+	for _, container := range pod.Status.ContainerStatuses {
+		for _, state := range []corev1.ContainerState{container.State, container.LastTerminationState} {
+			if state.Terminated != nil {
+				return state.Terminated.Reason == "OOMKilled"
+			}
+		}
+	}
+	return false
+}
+
+func podNames(names []string) string {
+	if len(names) == 1 {
+		return fmt.Sprintf("Pod %q", names[0])
+	}
+	return fmt.Sprintf("Pod %q and %d more", names[0], len(names)-1)
 }
 
 // runningPod reads the state of a pod that stays.
@@ -144,6 +185,8 @@ func runningPod(pod *corev1.Pod) (metav1.ConditionStatus, string, string) {
 		case waiting == nil:
 		case waiting.Reason == "ErrImagePull" || waiting.Reason == "ImagePullBackOff" || waiting.Reason == "InvalidImageName" || waiting.Reason == "ErrImageNeverPull":
 			return metav1.ConditionFalse, v1alpha1.ReasonImagePull, fmt.Sprintf("image %q cannot be pulled (%s)", container.Image, waiting.Reason)
+		case waiting.Reason == "CrashLoopBackOff" && outOfMemory(pod):
+			return metav1.ConditionFalse, v1alpha1.ReasonOutOfMemory, fmt.Sprintf("the process in Pod %q needs more memory than its limit and is killed; trade fewer pairs with one agent", pod.Name)
 		case waiting.Reason == "CrashLoopBackOff":
 			return metav1.ConditionFalse, v1alpha1.ReasonPodFailed, fmt.Sprintf("the process in Pod %q keeps failing; look at its log", pod.Name)
 		}

@@ -156,6 +156,7 @@ func TestLaidDown(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.scope.agent.Spec.DeletionPolicy = test.policy
+			settle(test.scope)
 			if test.change != nil {
 				test.change(test.scope.agent.Status.Trading)
 			}

@@ -2,9 +2,14 @@ package tradingagent
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlreconcile "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -32,13 +37,16 @@ type word struct {
 	generation, epoch, reconciledEpoch int64
 	state                              v1alpha1.TradingState
 	reason, message                    string
+	// bars says that prices arrive, and not which.
+	bars bool
 }
 
 func wordOf(trading *v1alpha1.TradingStatus) word {
 	if trading == nil {
 		return word{}
 	}
-	return word{trading.PodUID, trading.ObservedGeneration, trading.Epoch, trading.ReconciledEpoch, trading.State, trading.Reason, trading.Message}
+	bars := trading.Data != nil && trading.Data.LastBarTime != nil
+	return word{trading.PodUID, trading.ObservedGeneration, trading.Epoch, trading.ReconciledEpoch, trading.State, trading.Reason, trading.Message, bars}
 }
 
 // holdings are what a deletion waits for.
@@ -97,4 +105,33 @@ func (r *Reconciler) agentsWithoutPair(ctx context.Context, agent *v1alpha1.Trad
 		return accepted == nil || accepted.Reason != v1alpha1.ReasonPairTaken
 	})
 	return reconcile.Requests(waiting), nil
+}
+
+// agentOfLabel is the agent that a pod passes for. A pod that the agent owns wakes
+// it by that.
+func agentOfLabel(_ context.Context, pod *corev1.Pod) (requests, error) {
+	name := pod.Labels[v1alpha1.AgentLabel]
+	if name == "" || metav1.GetControllerOf(pod) != nil && pod.Name == name+childSuffix {
+		return nil, nil
+	}
+	return requests{{NamespacedName: types.NamespacedName{Namespace: pod.Namespace, Name: name}}}, nil
+}
+
+func (r *Reconciler) agentsOnNode(ctx context.Context, node *corev1.Node) (requests, error) {
+	var agents v1alpha1.TradingAgentList
+	if err := r.Client.List(ctx, &agents, client.MatchingFields{reconcile.IndexNode: node.Name}); err != nil {
+		return nil, fmt.Errorf("list the agents on node %s: %w", node.Name, err)
+	}
+	return reconcile.Requests(agents.Items), nil
+}
+
+// nodeMoved passes what an agent on the node must know: that it is being emptied,
+// and that it does not answer.
+func nodeMoved(before, after *corev1.Node) bool {
+	return before.UID != after.UID || before.Spec.Unschedulable != after.Spec.Unschedulable || answers(before) != answers(after)
+}
+
+func answers(node *corev1.Node) bool {
+	ready := nodeReady(node)
+	return ready == nil || ready.Status == corev1.ConditionTrue
 }

@@ -34,6 +34,7 @@ type Watcher struct {
 	identity Identity
 	cache    cache.Cache
 	changes  chan struct{}
+	pinned   *v1alpha1.AgentRevision
 }
 
 // NewWatcher prepares to follow the agent's own object, and the accounts,
@@ -67,6 +68,10 @@ func NewWatcher(ctx context.Context, config *rest.Config, identity Identity) (*W
 	}
 	return w, nil
 }
+
+// Pin makes the agent run by a revision: of its spec only what needs no new
+// process is followed from then on. It is called before Run.
+func (w *Watcher) Pin(revision *v1alpha1.AgentRevision) { w.pinned = revision }
 
 // signalling collapses any number of events into one pending signal.
 func (w *Watcher) signalling() toolscache.ResourceEventHandler {
@@ -134,6 +139,9 @@ func (w *Watcher) Desk(ctx context.Context) (Desk, error) {
 		if err := w.cache.List(ctx, list, client.InNamespace(w.identity.Namespace)); err != nil {
 			return Desk{}, fmt.Errorf("read the agent's manifests: %w", err)
 		}
+	}
+	if w.pinned != nil {
+		w.pinned.Into(&agent.Spec)
 	}
 	return assemble(agent, accounts.Items, policies.Items, pairs.Items, ledgers.Items), nil
 }
