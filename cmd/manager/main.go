@@ -36,6 +36,16 @@ var version = "dev"
 // leaseName is the Lease that replicas of the operator elect their leader by.
 const leaseName = "trading-operator"
 
+// The lead passes to a warm standby within five seconds of the leader's death. A
+// leader that cannot renew for three seconds gives up before that, so two never
+// act at once; a shorter lease would make every hiccup of the API server a change
+// of leader.
+const (
+	leaseDuration = 4 * time.Second
+	renewDeadline = 3 * time.Second
+	retryPeriod   = 500 * time.Millisecond
+)
+
 // reconciliationTimeout ends a pass that hangs on the API server.
 const reconciliationTimeout = time.Minute
 
@@ -147,6 +157,9 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       opts.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
 		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
 		HealthProbeBindAddress:        opts.probeAddress,
 		PprofBindAddress:              opts.pprofAddress,
