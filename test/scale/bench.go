@@ -223,7 +223,7 @@ func (d *desk) settle(ctx context.Context) error {
 
 // apply creates the agents and waits until all are observed.
 func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
-	empty, err := d.leader.heap(ctx)
+	empty, emptyLive, err := d.leader.heap(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	full, err := d.leader.heap(ctx)
+	full, fullLive, err := d.leader.heap(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +279,7 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	}
 	agents := float64(d.shape.agents)
 	r.record(count(requests), after.passes()-before.passes())
-	r.HeapPerAgent = (full - empty) / agents
+	r.HeapPerAgent, r.LivePerAgent = (full-empty)/agents, (fullLive-emptyLive)/agents
 	r.CPUPerAgent = (using[0].cpu - used[0].cpu).Seconds() * 1000 / agents
 	r.ServerCPUPerAgent = (using[1].cpu - used[1].cpu).Seconds() * 1000 / agents
 	r.RSS, r.PeakRSS = using[0].rss, using[0].peak

@@ -125,19 +125,20 @@ func (o *operator) awaitLead(ctx context.Context) error {
 	})
 }
 
-// heap is the bytes of the heap in use, after what is garbage has been collected.
-func (o *operator) heap(ctx context.Context) (float64, error) {
+// heap is how many bytes of the heap are in use, and how many of them by objects,
+// after what is garbage has been collected.
+func (o *operator) heap(ctx context.Context) (inUse, live float64, err error) {
 	// The second collection frees what finalizers and pools had kept from the first.
 	for range 2 {
 		if err := get(ctx, http.DefaultClient, o.pprof+"/debug/pprof/heap?gc=1", drain); err != nil {
-			return 0, fmt.Errorf("collect the operator's garbage: %w", err)
+			return 0, 0, fmt.Errorf("collect the operator's garbage: %w", err)
 		}
 	}
 	found, err := o.scrape(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return found.sum("go_memstats_heap_inuse_bytes"), nil
+	return found.sum("go_memstats_heap_inuse_bytes"), found.sum("go_memstats_heap_alloc_bytes"), nil
 }
 
 func drain(body io.Reader) error {

@@ -50,8 +50,8 @@ type result struct {
 
 	// IdleWrites a minute, refused ones among them.
 	IdleWrites float64
-	// HeapPerAgent in bytes.
-	HeapPerAgent float64
+	// HeapPerAgent in bytes, LivePerAgent without what is free between objects.
+	HeapPerAgent, LivePerAgent float64
 	// CPUPerAgent and ServerCPUPerAgent are processor time in milliseconds, of the
 	// operator and of the API server, until the desk had settled.
 	CPUPerAgent, ServerCPUPerAgent float64
@@ -121,6 +121,7 @@ func (r *result) rows() []row {
 		none("reads past the cache per reconcile", r.Reads, "%.2f"),
 		none("writes per minute when idle", r.IdleWrites, "%.1f"),
 		limit("heap per agent", r.HeapPerAgent/1024, 15, "%.1f KiB"),
+		fact("… live objects", "%.1f KiB", r.LivePerAgent/1024),
 		fact("resident memory (peak)", "%d MiB (%d MiB)", r.RSS>>20, r.PeakRSS>>20),
 		fact("processor time per agent (API server's)", "%.1f ms (%.1f ms)", r.CPUPerAgent, r.ServerCPUPerAgent),
 		spread("limit edited → observed, p50 and p99", r.LimitObserved),
