@@ -202,3 +202,16 @@ func TestReadURITellsNoSecret(t *testing.T) {
 		t.Errorf("an empty file gives %v", err)
 	}
 }
+
+func TestRevisionFrom(t *testing.T) {
+	if revision, err := revisionFrom(""); revision != nil || err != nil {
+		t.Errorf("none gives %+v, %v", revision, err)
+	}
+	revision, err := revisionFrom(`{"image":"agent:1","mode":"Paper","assetPairs":[{"name":"EUR/USD"}],"marketData":{"source":"Coinbase"}}`)
+	if err != nil || revision.Image != "agent:1" || revision.AssetPairs[0].Name != "EUR/USD" {
+		t.Errorf("got %+v, %v", revision, err)
+	}
+	if _, err := revisionFrom(`{"image":"agent:1","leverage":"3"}`); err == nil || !strings.Contains(err.Error(), "leverage") {
+		t.Errorf("a field that this binary does not know gives %v", err)
+	}
+}

@@ -47,8 +47,9 @@ func (r *Reconciler) applyBudget(ctx context.Context, s *scope) error {
 
 // exposed reports whether the agent holds a position or has an open order, as far
 // as any of its pods has told.
-func (s *scope) exposed() bool {
-	trading := s.agent.Status.Trading
+func (s *scope) exposed() bool { return exposed(s.agent.Status.Trading) }
+
+func exposed(trading *v1alpha1.TradingStatus) bool {
 	return trading != nil && (len(trading.Positions) > 0 || trading.OpenOrders > 0)
 }
 

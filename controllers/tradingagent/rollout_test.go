@@ -189,15 +189,15 @@ func TestWantedRevision(t *testing.T) {
 }
 
 func TestForgettable(t *testing.T) {
-	var stored []appsv1.ControllerRevision
+	stored := make([]appsv1.ControllerRevision, 0, 8)
 	for number := range int64(8) {
 		stored = append(stored, appsv1.ControllerRevision{ObjectMeta: meta(string(rune('a' + number))), Revision: number})
 	}
-	var names []string
+	got := ""
 	for _, old := range forgettable(stored, []string{"a", "h"}) {
-		names = append(names, old.Name)
+		got += old.Name
 	}
-	if got := strings.Join(names, ""); got != "bcd" {
+	if got != "bcd" {
 		t.Errorf("forgets %q", got)
 	}
 	if old := forgettable(stored[:revisionHistory], nil); old != nil {

@@ -49,7 +49,7 @@ func reportAgent(s *scope) reconcile.Outcome {
 	case s.step == stepForeign:
 		return reconcile.Stall(podAvailable.Reason, podAvailable.Message).Again(foreignPodPause)
 	case len(s.duplicates) > 0:
-		return reconcile.Stall(v1alpha1.ReasonDuplicatePod, fmt.Sprintf("%s passes for this agent beside its pod; what it reports is refused; delete it", podNames(s.duplicates)))
+		return reconcile.Stall(v1alpha1.ReasonDuplicatePod, podNames(s.duplicates)+" passes for this agent beside its pod; what it reports is refused; delete it")
 	case s.step == stepBackOff:
 		return reconcile.Wait(podAvailable.Reason, podAvailable.Message, revivePause(s, s.pod))
 	case s.step == stepAwaitEnd:

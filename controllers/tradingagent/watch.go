@@ -28,6 +28,7 @@ func agentMatters(before, after *v1alpha1.TradingAgent) bool {
 		!slices.Equal(before.Finalizers, after.Finalizers) ||
 		reconcile.Reported(before, after) ||
 		wordOf(before.Status.Trading) != wordOf(after.Status.Trading) ||
+		exposed(before.Status.Trading) != exposed(after.Status.Trading) ||
 		!after.DeletionTimestamp.IsZero() && holdings(before.Status.Trading) != holdings(after.Status.Trading)
 }
 

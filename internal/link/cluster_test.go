@@ -135,13 +135,18 @@ func TestWatcherFollowsTheManifests(t *testing.T) {
 		t.Fatalf("the desk misses %v", missing)
 	}
 
-	halt := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"trading":"Halted"}}`))
+	// What needs a new process stays as the process began with it; a halt does not.
+	pinned := v1alpha1.RevisionOf(&agent.Spec)
+	watcher.Pin(&pinned)
+	halt := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"trading":"Halted","decision":{"intervalSeconds":7}}}`))
 	if err := admin.Patch(ctx, agent.DeepCopy(), halt); err != nil {
 		t.Fatal(err)
 	}
 	await(t, watcher.Changes(), func() string {
 		if desk, err := watcher.Desk(ctx); err != nil || desk.Agent.Spec.Trading != v1alpha1.TradingHalted {
 			return fmt.Sprintf("the halt has not arrived: %v", err)
+		} else if decision := desk.Agent.Spec.Decision; decision != nil && decision.IntervalSeconds == 7 {
+			t.Fatal("the process takes up a part of a spec that it was not started for")
 		}
 		return ""
 	})
