@@ -1,6 +1,8 @@
 // Package admission is the thin webhook: it calls the validators of the API with
 // other objects of the namespace. What one object can say by itself is in the
-// schema, so that deleting, halting and tightening never need this webhook.
+// schema, and what it says beside one other object is in the policies of
+// config/admission, so that deleting, halting and tightening never need this
+// webhook.
 package admission
 
 import (
@@ -23,6 +25,7 @@ func SetupWithManager(mgr ctrl.Manager) error {
 		"TradingAgent":   ctrl.NewWebhookManagedBy(mgr, &v1alpha1.TradingAgent{}).WithValidator(&agentValidator{world}).Complete(),
 		"AssetPair":      ctrl.NewWebhookManagedBy(mgr, &v1alpha1.AssetPair{}).WithValidator(&pairValidator{world}).Complete(),
 		"TradingAccount": ctrl.NewWebhookManagedBy(mgr, &v1alpha1.TradingAccount{}).WithValidator(&accountValidator{world}).Complete(),
+		"RiskPolicy":     ctrl.NewWebhookManagedBy(mgr, &v1alpha1.RiskPolicy{}).WithValidator(&policyValidator{world}).Complete(),
 		"Ledger":         ctrl.NewWebhookManagedBy(mgr, &v1alpha1.Ledger{}).WithValidator(&ledgerValidator{world}).Complete(),
 	} {
 		if err != nil {

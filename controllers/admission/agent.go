@@ -69,11 +69,11 @@ func (v *agentValidator) around(ctx context.Context, agent *v1alpha1.TradingAgen
 	return around, err
 }
 
+// judge leaves the mode and the agent's own limits to the policies of
+// config/admission.
 func (s surroundings) judge(agent *v1alpha1.TradingAgent) field.ErrorList {
 	errs := v1alpha1.ValidateTradingAgent(agent)
 	errs = append(errs, v1alpha1.ValidateDistinctPairs(agent, s.pairs)...)
-	errs = append(errs, v1alpha1.ValidateMode(agent, s.account)...)
-	errs = append(errs, v1alpha1.ValidateTighter(agent.Spec.Limits, s.policy)...)
 	errs = append(errs, v1alpha1.ValidateCurrencies(agent, s.account, s.policy, s.pairs)...)
 	return append(errs, v1alpha1.ValidateUniquePairs(agent, s.agents, s.pairs)...)
 }

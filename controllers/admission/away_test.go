@@ -5,11 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/testbench"
@@ -50,7 +49,6 @@ func pair(name string, base v1alpha1.Currency, aliases ...string) *v1alpha1.Asse
 // While the operator is away, whatever makes the desk safer still works, and
 // what needs a judge waits for one.
 func TestOperatorAway(t *testing.T) {
-	log.SetLogger(logr.Discard())
 	bench, err := testbench.Start(true)
 	if err != nil {
 		t.Fatal(err)
@@ -71,28 +69,43 @@ func TestOperatorAway(t *testing.T) {
 	if err := bench.StopOperator(); err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range away(bench.Client) {
+	impersonating := rest.CopyConfig(bench.Config)
+	impersonating.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:deployer", Groups: []string{"system:masters"}}
+	forger, err := client.New(impersonating, client.Options{Scheme: bench.Client.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range away(bench.Client, forger) {
 		t.Run(step.name, func(t *testing.T) {
 			err := step.do(t.Context())
-			refused := err != nil && strings.Contains(err.Error(), "failed calling webhook")
-			if step.needsJudge && !refused {
-				t.Errorf("want a refusal for want of a judge, got %v", err)
+			if step.refused == passes && err != nil {
+				t.Errorf("must not need the operator: %v", err)
 			}
-			if !step.needsJudge && err != nil {
-				t.Errorf("must not need the webhook: %v", err)
+			if step.refused != passes && (err == nil || !strings.Contains(err.Error(), step.refused)) {
+				t.Errorf("want a refusal with %q, got %v", step.refused, err)
 			}
 		})
 	}
 }
 
+// What a step comes to while the operator is away.
+const (
+	passes = ""
+	// waits for the webhook, whose judgement it needs.
+	waits = "failed calling webhook"
+	// loosensPolicy is what the policy on limits says.
+	loosensPolicy = "would loosen RiskPolicy"
+)
+
 type step struct {
-	name       string
-	needsJudge bool
-	do         func(context.Context) error
+	name string
+	// refused is what the refusal says.
+	refused string
+	do      func(context.Context) error
 }
 
 // away are changes in the order in which they are made.
-func away(c client.Client) []step {
+func away(c, forger client.Client) []step {
 	change := func(edit func(*v1alpha1.TradingAgent)) func(context.Context) error {
 		return func(ctx context.Context) error {
 			live := agent("eur")
@@ -104,38 +117,39 @@ func away(c client.Client) []step {
 		}
 	}
 	return []step{
-		{"create an agent", true, func(ctx context.Context) error { return c.Create(ctx, agent("other")) }},
-		{"create a pair", true, func(ctx context.Context) error { return c.Create(ctx, pair("gbp-usd", "GBP")) }},
-		{"create a policy", false, func(ctx context.Context) error { return c.Create(ctx, policy("stricter")) }},
-		{"create an account", false, func(ctx context.Context) error {
+		{"create an agent", waits, func(ctx context.Context) error { return c.Create(ctx, agent("other")) }},
+		{"create a pair", waits, func(ctx context.Context) error { return c.Create(ctx, pair("gbp-usd", "GBP")) }},
+		{"create a policy", passes, func(ctx context.Context) error { return c.Create(ctx, policy("stricter")) }},
+		{"create an account", passes, func(ctx context.Context) error {
 			return c.Create(ctx, &v1alpha1.TradingAccount{ObjectMeta: meta("paper"), Spec: v1alpha1.TradingAccountSpec{
 				Venue: v1alpha1.VenuePaper, LedgerRef: v1alpha1.ObjectReference{Name: "main"},
 				Paper: &v1alpha1.PaperAccountSpec{Currency: "USD", Balance: "10000"},
 			}})
 		}},
-		{"create a ledger", false, func(ctx context.Context) error {
+		{"create a ledger", passes, func(ctx context.Context) error {
 			return c.Create(ctx, &v1alpha1.Ledger{ObjectMeta: meta("main"), Spec: v1alpha1.LedgerSpec{URISecretRef: v1alpha1.SecretKeyReference{Name: "ledger", Key: "uri"}}})
 		}},
-		{"halt the agent", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Trading = v1alpha1.TradingHalted })},
-		{"tighten a limit", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "50" })},
-		{"tighten a fraction", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxDrawdownFraction = "0.05" })},
-		{"tighten a count", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(0)) })},
-		{"loosen a limit", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "50.01" })},
-		{"loosen a count", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(1)) })},
-		{"tighten one limit and loosen another", true, change(func(a *v1alpha1.TradingAgent) {
+		{"halt the agent", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Trading = v1alpha1.TradingHalted })},
+		{"tighten a limit", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "50" })},
+		{"tighten a fraction", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxDrawdownFraction = "0.05" })},
+		{"tighten a count", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(0)) })},
+		{"loosen within the policy", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "1000" })},
+		{"loosen beyond the policy", loosensPolicy, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Order.MaxNotional = "1000.01" })},
+		{"loosen a count beyond the policy", loosensPolicy, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(6)) })},
+		{"tighten one limit and loosen another", loosensPolicy, change(func(a *v1alpha1.TradingAgent) {
 			a.Spec.Limits.Order.MaxNotional = "1"
-			a.Spec.Limits.Agent.MaxDrawdownFraction = "0.06"
+			a.Spec.Limits.Agent.MaxTradesPerDay = new(int32(6))
 		})},
-		{"set a limit", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Data = &v1alpha1.DataLimits{MaxAgeSeconds: 60} })},
-		{"tighten and go live", true, change(func(a *v1alpha1.TradingAgent) {
+		{"set a limit", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits.Data = &v1alpha1.DataLimits{MaxAgeSeconds: 60} })},
+		{"tighten and go live", "is a paper account", change(func(a *v1alpha1.TradingAgent) {
 			a.Spec.Limits.Order.MaxNotional = "1"
 			a.Spec.Mode = v1alpha1.ModeLive
 		})},
-		{"take another pair", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.AssetPairs[0].Name = "GBP-USD" })},
-		{"take another policy", true, change(func(a *v1alpha1.TradingAgent) { a.Spec.RiskPolicyRef.Name = "stricter" })},
-		{"remove every limit of its own", false, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits = nil })},
-		{"annotate", false, change(func(a *v1alpha1.TradingAgent) { a.Annotations = map[string]string{"note": "by hand"} })},
-		{"tighten the policy", false, func(ctx context.Context) error {
+		{"take another pair", waits, change(func(a *v1alpha1.TradingAgent) { a.Spec.AssetPairs[0].Name = "GBP-USD" })},
+		{"take another policy", waits, change(func(a *v1alpha1.TradingAgent) { a.Spec.RiskPolicyRef.Name = "stricter" })},
+		{"remove every limit of its own", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits = nil })},
+		{"annotate", passes, change(func(a *v1alpha1.TradingAgent) { a.Annotations = map[string]string{"note": "by hand"} })},
+		{"tighten the policy", passes, func(ctx context.Context) error {
 			live := policy("careful")
 			if err := c.Get(ctx, client.ObjectKeyFromObject(live), live); err != nil {
 				return err
@@ -143,7 +157,23 @@ func away(c client.Client) []step {
 			live.Spec.Order.MaxNotional = "1"
 			return c.Update(ctx, live)
 		}},
-		{"remove an alias", false, func(ctx context.Context) error {
+		{"loosen the policy", passes, func(ctx context.Context) error {
+			live := policy("stricter")
+			if err := c.Get(ctx, client.ObjectKeyFromObject(live), live); err != nil {
+				return err
+			}
+			live.Spec.Order.MaxNotional = "2000"
+			return c.Update(ctx, live)
+		}},
+		{"forge a report", "the token is bound to no pod", func(ctx context.Context) error {
+			live := agent("eur")
+			if err := c.Get(ctx, client.ObjectKeyFromObject(live), live); err != nil {
+				return err
+			}
+			live.Status.Trading = &v1alpha1.TradingStatus{PodUID: "forged", State: v1alpha1.TradingEnabled, Reason: v1alpha1.ReasonTrading}
+			return forger.Status().Update(ctx, live)
+		}},
+		{"remove an alias", passes, func(ctx context.Context) error {
 			live := pair("eur-usd", "EUR")
 			if err := c.Get(ctx, client.ObjectKeyFromObject(live), live); err != nil {
 				return err
@@ -151,8 +181,8 @@ func away(c client.Client) []step {
 			live.Spec.Aliases = nil
 			return c.Update(ctx, live)
 		}},
-		{"set a finalizer", false, change(func(a *v1alpha1.TradingAgent) { a.Finalizers = []string{v1alpha1.AgentFinalizer} })},
-		{"delete", false, func(ctx context.Context) error { return c.Delete(ctx, agent("eur")) }},
-		{"take the finalizer off", false, change(func(a *v1alpha1.TradingAgent) { a.Finalizers = nil })},
+		{"set a finalizer", passes, change(func(a *v1alpha1.TradingAgent) { a.Finalizers = []string{v1alpha1.AgentFinalizer} })},
+		{"delete", passes, func(ctx context.Context) error { return c.Delete(ctx, agent("eur")) }},
+		{"take the finalizer off", passes, change(func(a *v1alpha1.TradingAgent) { a.Finalizers = nil })},
 	}
 }

@@ -29,7 +29,8 @@ type Server struct {
 	operator    *rest.Config
 }
 
-// StartServer starts an API server. With webhooks, the admission webhook of
+// StartServer starts an API server with the policies of config/admission in
+// force. With webhooks, the admission webhook of
 // config/webhook is installed, to be served by a manager.
 func StartServer(webhooks bool) (*Server, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
@@ -52,6 +53,9 @@ func StartServer(webhooks bool) (*Server, error) {
 	}
 	if err := s.admitOperator(); err != nil {
 		return nil, errors.Join(err, s.environment.Stop())
+	}
+	if err := s.installPolicies(context.Background()); err != nil {
+		return nil, errors.Join(fmt.Errorf("install config/admission: %w", err), s.environment.Stop())
 	}
 	return s, nil
 }
