@@ -117,6 +117,9 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) 
 	if err != nil {
 		return err
 	}
+	if err := p.awaitTurn(ctx, watcher); err != nil {
+		return err
+	}
 	book, err := p.openLedger(ctx, uri, desk.Agent.Generation)
 	if err != nil {
 		return err
@@ -156,6 +159,32 @@ func (p *process) awaitDesk(ctx context.Context, watcher *link.Watcher) (link.De
 		select {
 		case <-ctx.Done():
 			return link.Desk{}, ctx.Err()
+		case <-watcher.Changes():
+		}
+	}
+}
+
+// awaitTurn waits until the operator names this pod as the agent's. A pod that
+// somebody made by hand waits for ever, instead of taking the agent's epoch from
+// the process that has it.
+func (p *process) awaitTurn(ctx context.Context, watcher *link.Watcher) error {
+	for {
+		desk, err := watcher.Desk(ctx)
+		if err != nil {
+			return err
+		}
+		named := desk.Agent.Status.PodUID
+		if named == p.holder {
+			return nil
+		}
+		reason, message := v1alpha1.ReasonRecovering, "the operator has not named this pod as the agent's yet"
+		if named != "" {
+			reason, message = v1alpha1.ReasonDuplicatePod, fmt.Sprintf("the agent's pod is %s; this is another", desk.Agent.Status.PodName)
+		}
+		p.wait(reason, message, desk.Agent.Generation)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-watcher.Changes():
 		}
 	}

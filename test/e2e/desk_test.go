@@ -13,7 +13,9 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/shopspring/decimal"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -93,6 +95,8 @@ var _ = Describe("the sample desk", Ordered, func() {
 		setTrading(ctx, agent.Name, v1alpha1.TradingEnabled)
 		Eventually(tradingState).WithContext(ctx).WithArguments(agent.Name).WithTimeout(10 * time.Second).Should(Equal(v1alpha1.TradingEnabled))
 	})
+
+	describePods()
 
 	It("leaves nothing behind when it is deleted", func(ctx SpecContext) {
 		deleted := agents(ctx)
@@ -286,6 +290,7 @@ func childrenLeft(ctx context.Context) ([]string, error) {
 	for kind, list := range map[string]client.ObjectList{
 		"pod": &corev1.PodList{}, "serviceaccount": &corev1.ServiceAccountList{},
 		"role": &rbacv1.RoleList{}, "rolebinding": &rbacv1.RoleBindingList{},
+		"controllerrevision": &appsv1.ControllerRevisionList{}, "poddisruptionbudget": &policyv1.PodDisruptionBudgetList{},
 	} {
 		if err := cluster.List(ctx, list, client.InNamespace(namespace), client.HasLabels{v1alpha1.AgentLabel}); err != nil {
 			return nil, err
