@@ -8,6 +8,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
@@ -20,12 +24,13 @@ func (e *NotOwnedError) Error() string {
 	return fmt.Sprintf("%s %q exists and does not belong to this object; delete or rename it", e.Kind, e.Name)
 }
 
-// Applier brings children to their desired state by server-side apply under one
-// field owner, and writes nothing when they have it already.
+// Applier brings children to their desired state under one field owner: it
+// creates what is missing, changes what differs by server-side apply, and writes
+// nothing where there is nothing to change.
 type Applier struct {
 	Client client.Client
-	// Live reads past the cache, which holds labelled objects only: before the
-	// first write it shows an object of that name that is somebody else's.
+	// Live reads past the cache, which holds labelled objects only: one of that
+	// name that it does not show may be somebody else's.
 	Live client.Reader
 }
 
@@ -36,48 +41,61 @@ func (a *Applier) Apply(ctx context.Context, owner, desired client.Object) error
 	if err != nil {
 		return err
 	}
-	want, err := plain(desired)
-	if err != nil {
-		return fmt.Errorf("encode %s %s: %w", gvk.Kind, desired.GetName(), err)
-	}
-	live, err := a.read(ctx, desired)
-	if err != nil {
-		return fmt.Errorf("read %s %s: %w", gvk.Kind, desired.GetName(), err)
-	}
-	if live != nil {
-		if !metav1.IsControlledBy(live, owner) {
-			return &NotOwnedError{Kind: gvk.Kind, Name: desired.GetName()}
-		}
-		have, err := plain(live)
-		if err != nil {
-			return fmt.Errorf("encode %s %s: %w", gvk.Kind, desired.GetName(), err)
-		}
-		if covers(have, want) {
-			return nil
-		}
-	}
-	child := &unstructured.Unstructured{Object: want}
-	child.SetGroupVersionKind(gvk)
-	err = a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(child), client.FieldOwner(FieldOwner), client.ForceOwnership)
-	if err != nil {
+	if err := a.apply(ctx, gvk, owner, desired); err != nil {
 		return fmt.Errorf("apply %s %s: %w", gvk.Kind, desired.GetName(), err)
 	}
 	return nil
 }
 
-// read returns the object as it is, or nil. The cache is asked first.
-func (a *Applier) read(ctx context.Context, desired client.Object) (client.Object, error) {
-	for _, reader := range []client.Reader{a.Client, a.Live} {
-		live := desired.DeepCopyObject().(client.Object)
-		err := reader.Get(ctx, client.ObjectKeyFromObject(desired), live)
-		if err == nil {
-			return live, nil
+func (a *Applier) apply(ctx context.Context, gvk schema.GroupVersionKind, owner, desired client.Object) error {
+	live := desired.DeepCopyObject().(client.Object)
+	err := a.Client.Get(ctx, client.ObjectKeyFromObject(desired), live)
+	if apierrors.IsNotFound(err) {
+		// Creating tells whether there is such an object, which an apply would take
+		// over without a word, and costs no read of the API server.
+		err = a.Client.Create(ctx, live, client.FieldOwner(FieldOwner))
+		if !apierrors.IsAlreadyExists(err) {
+			return err
 		}
-		if !apierrors.IsNotFound(err) {
-			return nil, err
-		}
+		live = desired.DeepCopyObject().(client.Object)
+		err = a.Live.Get(ctx, client.ObjectKeyFromObject(desired), live)
 	}
-	return nil, nil
+	if err != nil {
+		return err
+	}
+	if !metav1.IsControlledBy(live, owner) {
+		return &NotOwnedError{Kind: gvk.Kind, Name: desired.GetName()}
+	}
+	have, err := plain(live)
+	if err != nil {
+		return err
+	}
+	want, err := plain(desired)
+	if err != nil || covers(have, want) {
+		return err
+	}
+	if err := a.takeFields(ctx, desired); err != nil {
+		return err
+	}
+	child := &unstructured.Unstructured{Object: want}
+	child.SetGroupVersionKind(gvk)
+	return a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(child), client.FieldOwner(FieldOwner), client.ForceOwnership)
+}
+
+// takeFields turns the fields that were owned by creating the object into fields
+// that are owned by applying it. Else one that is no longer wanted would stay,
+// because its creator owned it for ever.
+func (a *Applier) takeFields(ctx context.Context, desired client.Object) error {
+	// The cache holds no managed fields.
+	live := desired.DeepCopyObject().(client.Object)
+	if err := a.Live.Get(ctx, client.ObjectKeyFromObject(desired), live); err != nil {
+		return err
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(FieldOwner), FieldOwner)
+	if err != nil || len(patch) == 0 {
+		return err
+	}
+	return a.Client.Patch(ctx, live, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(FieldOwner))
 }
 
 // plain is the object as a tree of maps, without what only the server sets.
