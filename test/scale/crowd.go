@@ -268,7 +268,7 @@ func statusAfter(age time.Duration, pod string, generation, epoch int64) v1alpha
 	status.Equity = v1alpha1.SignedDecimal(fmt.Sprintf("10%03d.%02d", cents/100, cents%100))
 	status.PNL = v1alpha1.SignedDecimal(fmt.Sprintf("%d.%02d", cents/100, cents%100))
 	status.DrawdownFraction = "0"
-	status.Data = &v1alpha1.DataStatus{Source: "Replay sample/eurusd-1h at 60x", LastBarTime: new(metav1.NewTime(time.Unix(1262304000, 0).Add(age)))}
+	status.Data = &v1alpha1.DataStatus{Source: "Replay " + recordingName + " at 60x", LastBarTime: new(metav1.NewTime(time.Unix(1262304000, 0).Add(age)))}
 	if age >= firstDecision {
 		status.Decisions = int64(age / firstDecision)
 		status.LastDecision = &v1alpha1.DecisionStatus{

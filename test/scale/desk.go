@@ -93,6 +93,10 @@ func furniture(s shape, uri string) []client.Object {
 	return objects
 }
 
+// recordingName is a data set of the desk's own; what ships inside the agent has
+// the prices of a few pairs only.
+const recordingName = "desk/prices"
+
 // agent is the i-th of the desk: alone with its pair on its account.
 func agent(s shape, i int) *v1alpha1.TradingAgent {
 	return &v1alpha1.TradingAgent{ObjectMeta: inDesk(agentName(i)), Spec: v1alpha1.TradingAgentSpec{
@@ -100,7 +104,7 @@ func agent(s shape, i int) *v1alpha1.TradingAgent {
 		AccountRef:    v1alpha1.ObjectReference{Name: accountName(i / s.pairs)},
 		RiskPolicyRef: v1alpha1.ObjectReference{Name: policyName(i % s.policies)},
 		AssetPairs:    []v1alpha1.AssetPairSelector{{Name: pairName(i % s.pairs)}},
-		MarketData:    v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: "sample/eurusd-1h"}},
+		MarketData:    v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: recordingName}},
 	}}
 }
 
