@@ -13,7 +13,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 # Everything is static and built with the same settings, so that the operator, its
 # tests and the Kubernetes of "make up" share one build cache.
 export CGO_ENABLED := 0
-# Packages with tests that need no root. test/e2e has a build tag of its own.
+# Packages with tests that need no root. test/e2e and test/faults have build tags of their own.
 PACKAGES    ?= ./...
 CLUSTER_TOOL := $(GO) -C hack/cluster run .
 
@@ -51,6 +51,11 @@ test: ## Run every test that needs no root, against a real API server and a real
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(GO) test $(PACKAGES)
 	$(GO) -C hack/cluster test ./...
 	$(GO) -C test/charts test ./...
+	@$(MAKE) --no-print-directory faults
+
+.PHONY: faults
+faults: ## Kill the operator at each of its writes, and spoil its view of the cluster (FAULTS=long, FAULTS_SEED=…).
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(GO) -C test/faults test -tags faults -count 1 -timeout 60m
 
 .PHONY: e2e
 e2e: ## Run the desk on the local cluster and break each part once (needs root).
