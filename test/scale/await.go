@@ -53,8 +53,10 @@ func (w *awaited[O]) tell(name string, object O) bool {
 	if len(w.met) < w.want {
 		return false
 	}
-	w.at = time.Now()
-	w.once.Do(func() { close(w.done) })
+	w.once.Do(func() {
+		w.at = time.Now()
+		close(w.done)
+	})
 	return true
 }
 

@@ -221,17 +221,34 @@ func (d *desk) settle(ctx context.Context) error {
 	})
 }
 
+// snapshot is what the operator and the API server have used so far.
+type snapshot struct {
+	heap, live  float64
+	passes      float64
+	own, server usage
+}
+
+func (d *desk) snapshot(ctx context.Context) (snapshot, error) {
+	var s snapshot
+	var err error
+	if s.heap, s.live, err = d.leader.heap(ctx); err != nil {
+		return s, err
+	}
+	found, err := d.leader.scrape(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.passes = found.passes()
+	if s.own, err = usageOf(d.leader.cmd.Process.Pid); err != nil {
+		return s, err
+	}
+	s.server, err = serverUsage()
+	return s, err
+}
+
 // apply creates the agents and waits until all are observed.
 func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
-	empty, emptyLive, err := d.leader.heap(ctx)
-	if err != nil {
-		return nil, err
-	}
-	before, err := d.leader.scrape(ctx)
-	if err != nil {
-		return nil, err
-	}
-	used, err := d.usages()
+	before, err := d.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +270,12 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
+	serving, err := serverUsage()
+	if err != nil {
+		return nil, err
+	}
 	r.Apply, r.Create = end.Sub(start).Seconds(), created.Sub(start).Seconds()
+	r.ServerCPUPerAgent = perAgent(serving.cpu-before.server.cpu, d.shape.agents)
 	d.say("all observed after %.1f s", r.Apply)
 	if err := d.settle(ctx); err != nil {
 		return nil, err
@@ -262,42 +284,24 @@ func (d *desk) apply(ctx context.Context, r *result) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := d.leader.scrape(ctx)
-	if err != nil {
-		return nil, err
-	}
-	using, err := d.usages()
-	if err != nil {
-		return nil, err
-	}
-	full, fullLive, err := d.leader.heap(ctx)
+	after, err := d.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if d.profiling {
 		d.saveProfile(ctx, "heap", "heap.pprof")
 	}
+	r.record(count(requests), after.passes-before.passes)
 	agents := float64(d.shape.agents)
-	r.record(count(requests), after.passes()-before.passes())
-	r.HeapPerAgent, r.LivePerAgent = (full-empty)/agents, (fullLive-emptyLive)/agents
-	r.CPUPerAgent = (using[0].cpu - used[0].cpu).Seconds() * 1000 / agents
-	r.ServerCPUPerAgent = (using[1].cpu - used[1].cpu).Seconds() * 1000 / agents
-	r.RSS, r.PeakRSS = using[0].rss, using[0].peak
+	r.HeapPerAgent, r.LivePerAgent = (after.heap-before.heap)/agents, (after.live-before.live)/agents
+	r.CPUPerAgent = perAgent(after.own.cpu-before.own.cpu, d.shape.agents)
+	r.RSS, r.PeakRSS = after.own.rss, after.own.peak
 	return &recording{chains: chains(requests), uids: uids}, nil
 }
 
-// usages are those of the operator and of the API server.
-func (d *desk) usages() ([2]usage, error) {
-	server, err := childNamed("kube-apiserver")
-	if err != nil {
-		return [2]usage{}, err
-	}
-	own, err := usageOf(d.leader.cmd.Process.Pid)
-	if err != nil {
-		return [2]usage{}, err
-	}
-	theirs, err := usageOf(server)
-	return [2]usage{own, theirs}, err
+// perAgent is a time in milliseconds for each agent.
+func perAgent(d time.Duration, agents int) float64 {
+	return d.Seconds() * 1000 / float64(agents)
 }
 
 func (d *desk) saveProfile(ctx context.Context, name, file string) {
@@ -375,6 +379,10 @@ func (b *bench) measureBare(ctx context.Context, r *result, recorded *recording)
 	if err != nil {
 		return err
 	}
+	served, err := serverUsage()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	if err := bare.run(ctx, b.shape, recorded.chains, recorded.uids); err != nil {
 		return err
@@ -388,7 +396,9 @@ func (b *bench) measureBare(ctx context.Context, r *result, recorded *recording)
 		end = written
 	}
 	r.BareWrites, r.Bare = written.Sub(start).Seconds(), end.Sub(start).Seconds()
-	return nil
+	serving, err := serverUsage()
+	r.BareServerCPUPerAgent = perAgent(serving.cpu-served.cpu, b.shape.agents)
+	return err
 }
 
 // kinds are the kinds of writes, the most frequent first.

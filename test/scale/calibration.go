@@ -29,15 +29,16 @@ type calibratedRun struct {
 // figures are what is compared with calibrated runs.
 func (r *result) figures() map[string]float64 {
 	return map[string]float64{
-		"applyPerBareClient":   r.Apply / r.Bare,
-		"applyPerStatefulSets": r.Apply / r.Sets,
-		"writesPerAgent":       r.Writes,
-		"statusWritesPerAgent": r.StatusWrites,
-		"refusedPerAgent":      r.Refused,
-		"passesPerAgent":       r.Passes,
-		"readsPerPass":         r.Reads,
-		"idleWritesPerMinute":  r.IdleWrites,
-		"heapKiBPerAgent":      r.HeapPerAgent / 1024,
+		"applyPerBareClient":     r.Apply / r.Bare,
+		"applyPerStatefulSets":   r.Apply / r.Sets,
+		"serverCPUPerBareClient": r.ServerCPUPerAgent / r.BareServerCPUPerAgent,
+		"writesPerAgent":         r.Writes,
+		"statusWritesPerAgent":   r.StatusWrites,
+		"refusedPerAgent":        r.Refused,
+		"passesPerAgent":         r.Passes,
+		"readsPerPass":           r.Reads,
+		"idleWritesPerMinute":    r.IdleWrites,
+		"heapKiBPerAgent":        r.HeapPerAgent / 1024,
 	}
 }
 

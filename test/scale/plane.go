@@ -276,14 +276,10 @@ func (p *plane) addNodes(ctx context.Context, agents int) error {
 // gives it: new kinds have it compile their schemas for seconds, which would
 // count against whoever comes first.
 func (p *plane) calm(ctx context.Context) error {
-	pid, err := childNamed("kube-apiserver")
-	if err != nil {
-		return err
-	}
 	const window, share = time.Second, 0.1
 	before := time.Duration(-1)
 	return poll(ctx, window, startDeadline, "the API server comes to rest", func(context.Context) (bool, error) {
-		used, err := usageOf(pid)
+		used, err := serverUsage()
 		if err != nil {
 			return false, err
 		}

@@ -175,6 +175,15 @@ func kibibytes(text string) (int64, error) {
 	return n << 10, err
 }
 
+// serverUsage is the API server's, of which there is one at a time.
+func serverUsage() (usage, error) {
+	pid, err := childNamed("kube-apiserver")
+	if err != nil {
+		return usage{}, err
+	}
+	return usageOf(pid)
+}
+
 // poll asks until the answer is yes, with a deadline.
 func poll(ctx context.Context, every, deadline time.Duration, what string, yes func(context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)

@@ -31,7 +31,7 @@ func TestPercentile(t *testing.T) {
 
 func good() *result {
 	return &result{
-		Agents: 100, Apply: 13, Bare: 10, Sets: 20, Writes: 6, StatusWrites: 2, HeapPerAgent: 15 << 10, Failover: 5,
+		Agents: 100, Apply: 13, Bare: 10, Sets: 20, Writes: 6, StatusWrites: 2, ServerCPUPerAgent: 9, BareServerCPUPerAgent: 8, HeapPerAgent: 15 << 10, Failover: 5,
 		ByKind: map[string]int{"create pods": 100},
 	}
 }
@@ -144,8 +144,14 @@ func TestAwaited(t *testing.T) {
 			t.Fatalf("after %+v %d wait, want %d", step, len(waiting), step.left)
 		}
 	}
-	if at, err := w.wait(t.Context(), time.Minute); err != nil || at.IsZero() {
+	at, err := w.wait(t.Context(), time.Minute)
+	if err != nil || at.IsZero() {
 		t.Errorf("waited until %s, %v", at, err)
+	}
+	// What comes later changes nothing: the time has been read.
+	w.tell("b", &v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Generation: 2}})
+	if !w.at.Equal(at) {
+		t.Errorf("the time moved from %s to %s", at, w.at)
 	}
 	never := &awaited[*v1alpha1.TradingAgent]{what: "never", name: "a", want: 1, done: make(chan struct{}), met: map[string]bool{}, meets: func(*v1alpha1.TradingAgent) bool { return true }}
 	if never.tell("b", &v1alpha1.TradingAgent{}) {

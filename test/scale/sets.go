@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -58,36 +58,11 @@ func (b *bench) measureSets(ctx context.Context) (setsResult, error) {
 	if err := p.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: deskNamespace}}); err != nil {
 		return setsResult{}, err
 	}
-	watched, err := cache.New(p.config, cache.Options{
-		Scheme: p.scheme, DefaultNamespaces: map[string]cache.Config{deskNamespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
-	})
-	if err != nil {
-		return setsResult{}, err
-	}
-	informer, err := watched.GetInformer(ctx, &appsv1.StatefulSet{}, cache.BlockUntilSynced(false))
-	if err != nil {
-		return setsResult{}, err
-	}
-	all := &awaited[*appsv1.StatefulSet]{
-		what: "every StatefulSet is ready", want: b.shape.agents, done: make(chan struct{}), met: map[string]bool{},
-		meets: func(set *appsv1.StatefulSet) bool {
-			return set.Status.ObservedGeneration == set.Generation && set.Status.ReadyReplicas == 1
-		},
-	}
-	tell := func(set *appsv1.StatefulSet) { all.tell(set.Name, set) }
-	if _, err := informer.AddEventHandler(handling(tell, func(*appsv1.StatefulSet) {})); err != nil {
-		return setsResult{}, err
-	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	var failed atomic.Value
-	go func() {
-		if err := watched.Start(watching); err != nil {
-			failed.Store(err)
-		}
-	}()
-	if !watched.WaitForCacheSync(ctx) {
-		return setsResult{}, fmt.Errorf("watch the StatefulSets: %v", failed.Load())
+	all, err := p.awaitSets(watching, b.shape.agents)
+	if err != nil {
+		return setsResult{}, err
 	}
 	if err := p.calm(ctx); err != nil {
 		return setsResult{}, err
@@ -113,4 +88,35 @@ func (b *bench) measureSets(ctx context.Context) (setsResult, error) {
 		}
 	}
 	return setsResult{took: end.Sub(start), writes: float64(writes) / float64(b.shape.agents)}, nil
+}
+
+// awaitSets waits for StatefulSets that their controller has observed and whose
+// pod is ready. It watches until the context ends.
+func (p *plane) awaitSets(ctx context.Context, want int) (*awaited[*appsv1.StatefulSet], error) {
+	watched, err := cache.New(p.config, cache.Options{
+		Scheme: p.scheme, DefaultNamespaces: map[string]cache.Config{deskNamespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := &awaited[*appsv1.StatefulSet]{
+		what: "every StatefulSet is ready", want: want, done: make(chan struct{}), met: map[string]bool{},
+		meets: func(set *appsv1.StatefulSet) bool {
+			return set.Status.ObservedGeneration == set.Generation && set.Status.ReadyReplicas == 1
+		},
+	}
+	informer, err := watched.GetInformer(ctx, &appsv1.StatefulSet{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, err
+	}
+	tell := func(set *appsv1.StatefulSet) { all.tell(set.Name, set) }
+	if _, err := informer.AddEventHandler(handling(tell, func(*appsv1.StatefulSet) {})); err != nil {
+		return nil, err
+	}
+	// It ends with the context; a watch that breaks is taken up again by itself.
+	go func() { _ = watched.Start(ctx) }()
+	if !watched.WaitForCacheSync(ctx) {
+		return nil, errors.New("the cache of StatefulSets has not synced")
+	}
+	return all, nil
 }
