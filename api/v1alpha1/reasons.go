@@ -132,7 +132,7 @@ func objectReasons() []Reason {
 		{ReasonPodReplacing, "The spec has changed: the old pod is ending, and the new one starts when it is gone.", ""},
 		{ReasonPodFailed, "The agent's process keeps failing.", "Look at kubectl logs of the pod that status.podName names."},
 		{ReasonPodNotOwned, "A pod with the agent's pod name exists that the agent does not own.", "Delete that pod."},
-		{ReasonImagePull, "The agent's image cannot be pulled.", "Correct the operator's AGENT_IMAGE, or make the image available to the node."},
+		{ReasonImagePull, "The agent's image cannot be pulled.", "Correct spec.image, or where it is not set the operator's AGENT_IMAGE, or make the image available to the node."},
 		{ReasonOutOfMemory, "The agent's process needed more memory than its limit and was killed.", "Trade fewer pairs with one agent, or report it with the pod's log."},
 		{ReasonPodEvicted, "The agent's pod was evicted; another starts by itself.", "If it stays so, look at the message and at the node."},
 		{ReasonPodEndOverdue, "The old pod has not ended in time; no other starts while its process may still trade.", "Look at its node. If the node is lost for good, delete the Node object, or taint it with node.kubernetes.io/out-of-service."},

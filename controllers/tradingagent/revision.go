@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -23,10 +22,17 @@ import (
 // included: enough to see what was tried, and little in the cluster's store.
 const revisionHistory = 5
 
+// specHashAnnotation on a revision holds the hash of what the spec said for it. A
+// spec without an image leads to another revision under another default.
+const specHashAnnotation = v1alpha1.GroupName + "/spec-hash"
+
 // revision is one state of the fields that need a new process.
 type revision struct {
-	name    string
-	content v1alpha1.AgentRevision
+	name string
+	// specHash is the hash of what the spec said, content what it came to: the
+	// image is filled in.
+	specHash string
+	content  v1alpha1.AgentRevision
 	// data is the content as it is stored. It is handed to the process as it is,
 	// because another release of the operator may have written it.
 	data []byte
@@ -34,26 +40,37 @@ type revision struct {
 	stored bool
 }
 
-// wantedRevision is the revision that the spec asks for. The image that a stored
-// one began with stays with it, so that no new default of the operator ever
-// restarts an agent.
+// wantedRevision is the revision that the spec asks for. The one that was good
+// keeps the image that it began with, so that no new default of the operator ever
+// restarts an agent; one that never got Ready takes up a corrected default.
 func wantedRevision(agent *v1alpha1.TradingAgent, stored []appsv1.ControllerRevision, defaultImage string) (*revision, error) {
 	content := v1alpha1.RevisionOf(&agent.Spec)
-	name, err := revisionName(agent, &content)
+	specHash, err := hashOf(agent.UID, &content)
 	if err != nil {
 		return nil, err
 	}
-	if found, err := storedRevision(stored, name); found != nil || err != nil {
-		return found, err
+	if told := agent.Status.Revision; told != nil {
+		good, err := storedRevision(stored, told.Good)
+		if err != nil || good != nil && good.specHash == specHash {
+			return good, err
+		}
 	}
 	if content.Image == "" {
 		content.Image = defaultImage
+	}
+	hash, err := hashOf(specHash, &content)
+	if err != nil {
+		return nil, err
+	}
+	name := agent.Name + "-" + hash
+	if found, err := storedRevision(stored, name); found != nil || err != nil {
+		return found, err
 	}
 	data, err := json.Marshal(content)
 	if err != nil {
 		return nil, fmt.Errorf("encode the revision: %w", err)
 	}
-	return &revision{name: name, content: content, data: data}, nil
+	return &revision{name: name, specHash: specHash, content: content, data: data}, nil
 }
 
 // storedRevision finds a revision by name; nil if there is none.
@@ -67,31 +84,32 @@ func storedRevision(stored []appsv1.ControllerRevision, name string) (*revision,
 }
 
 func decodeRevision(stored *appsv1.ControllerRevision) (*revision, error) {
-	found := &revision{name: stored.Name, data: stored.Data.Raw, stored: true}
+	found := &revision{name: stored.Name, specHash: stored.Annotations[specHashAnnotation], data: stored.Data.Raw, stored: true}
 	if err := json.Unmarshal(stored.Data.Raw, &found.content); err != nil {
 		return nil, fmt.Errorf("decode ControllerRevision %s: %w; delete it, and the operator writes it anew", stored.Name, err)
 	}
 	return found, nil
 }
 
-// revisionName is the same for the same content of the same agent. The agent's
-// UID is in it, so that the revisions of an earlier agent of the name, which the
+// hashOf is the same for the same content of the same seed. An agent's UID is the
+// first seed, so that the revisions of an earlier agent of the name, which the
 // garbage collector has not found yet, are never met.
-func revisionName(agent *v1alpha1.TradingAgent, content *v1alpha1.AgentRevision) (string, error) {
+func hashOf[S ~string](seed S, content *v1alpha1.AgentRevision) (string, error) {
 	encoded, err := json.Marshal(struct {
-		Agent   types.UID               `json:"agent"`
+		Seed    S                       `json:"seed"`
 		Content *v1alpha1.AgentRevision `json:"content"`
-	}{agent.UID, content})
+	}{seed, content})
 	if err != nil {
 		return "", fmt.Errorf("encode the revision: %w", err)
 	}
 	sum := sha256.Sum256(encoded)
-	return agent.Name + "-" + hex.EncodeToString(sum[:5]), nil
+	return hex.EncodeToString(sum[:5]), nil
 }
 
 func desiredRevision(agent *v1alpha1.TradingAgent, wanted *revision, number int64) *appsv1.ControllerRevision {
 	meta := childMeta(agent)
 	meta.Name = wanted.name
+	meta.Annotations = map[string]string{specHashAnnotation: wanted.specHash}
 	return &appsv1.ControllerRevision{ObjectMeta: meta, Data: runtime.RawExtension{Raw: wanted.data}, Revision: number}
 }
 

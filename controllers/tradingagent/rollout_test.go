@@ -155,19 +155,42 @@ func TestAfterARollback(t *testing.T) {
 }
 
 func TestWantedRevision(t *testing.T) {
+	const newDefault = "registry.example/trading-agent:2"
 	s := whole()
 	stored := []appsv1.ControllerRevision{*desiredRevision(s.agent, s.wanted, 1)}
-	t.Run("a new default image restarts nobody", func(t *testing.T) {
-		wanted, err := wantedRevision(s.agent, stored, "registry.example/trading-agent:2")
+	good := s.agent.DeepCopy()
+	good.Status.Revision = &v1alpha1.RevisionStatus{Current: s.wanted.name, Good: s.wanted.name}
+	t.Run("a new default image restarts no agent that was Ready", func(t *testing.T) {
+		wanted, err := wantedRevision(good, stored, newDefault)
 		if err != nil || wanted.content.Image != defaultImage || !wanted.stored {
 			t.Errorf("got %+v, %v", wanted, err)
 		}
 	})
+	t.Run("a corrected default reaches an agent that never was", func(t *testing.T) {
+		wanted, err := wantedRevision(s.agent, stored, newDefault)
+		if err != nil || wanted.content.Image != newDefault || wanted.stored {
+			t.Errorf("got %+v, %v", wanted, err)
+		}
+	})
 	t.Run("an edit takes up the new default", func(t *testing.T) {
-		agent := s.agent.DeepCopy()
+		agent := good.DeepCopy()
 		agent.Spec.Sizing = &v1alpha1.SizingSpec{RiskFraction: "0.02"}
-		wanted, err := wantedRevision(agent, stored, "registry.example/trading-agent:2")
-		if err != nil || wanted.content.Image != "registry.example/trading-agent:2" || wanted.stored {
+		wanted, err := wantedRevision(agent, stored, newDefault)
+		if err != nil || wanted.content.Image != newDefault || wanted.stored {
+			t.Errorf("got %+v, %v", wanted, err)
+		}
+	})
+	t.Run("an image that is taken out of the spec again gives way to the default", func(t *testing.T) {
+		agent := s.agent.DeepCopy()
+		agent.Spec.Image = "registry.example/trading-agent:own"
+		own, err := wantedRevision(agent, nil, defaultImage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent.Status.Revision = &v1alpha1.RevisionStatus{Current: own.name, Good: own.name}
+		agent.Spec.Image = ""
+		wanted, err := wantedRevision(agent, []appsv1.ControllerRevision{*desiredRevision(agent, own, 1)}, defaultImage)
+		if err != nil || wanted.content.Image != defaultImage {
 			t.Errorf("got %+v, %v", wanted, err)
 		}
 	})

@@ -54,13 +54,13 @@ func TestChartRendersWhatKustomizeRenders(t *testing.T) {
 
 func TestChartTakesItsValues(t *testing.T) {
 	objects := renderChart(t, map[string]any{
-		"replicas":         2,
+		"replicas":         3,
 		"imagePullSecrets": []any{map[string]any{"name": "registry"}},
 		"manager":          map[string]any{"image": "registry.example/manager:1"},
 		"agent":            map[string]any{"image": "registry.example/agent:1"},
 	})
 	deployment := text(t, objects["Deployment/trading-operator"])
-	for _, wanted := range []string{"replicas: 2", "image: registry.example/manager:1", "value: registry.example/agent:1", "- name: registry"} {
+	for _, wanted := range []string{"replicas: 3", "image: registry.example/manager:1", "value: registry.example/agent:1", "- name: registry"} {
 		if !strings.Contains(deployment, wanted) {
 			t.Errorf("the Deployment lacks %q:\n%s", wanted, deployment)
 		}
