@@ -52,7 +52,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	account := &v1alpha1.TradingAccount{}
 	err := r.Client.Get(ctx, request.NamespacedName, account)
 	if apierrors.IsNotFound(err) {
-		r.Listings.Forget(request.NamespacedName)
 		return ctrl.Result{}, r.Claims.ReleaseAll(ctx, request.NamespacedName)
 	}
 	if err != nil {

@@ -68,11 +68,12 @@ func (c *Coinbase) credentials(ctx context.Context, account *v1alpha1.TradingAcc
 // Product asks how an account trades a product; it is the listings' Ask.
 func (c *Coinbase) Product(ctx context.Context, key listings.Key) (coinbase.Product, error) {
 	account := &v1alpha1.TradingAccount{}
-	if err := c.Reader.Get(ctx, key.Account, account); err != nil {
-		return coinbase.Product{}, fmt.Errorf("read the account: %w", err)
+	err := c.Reader.Get(ctx, key.Account, account)
+	if apierrors.IsNotFound(err) || err == nil && account.UID != key.UID {
+		return coinbase.Product{}, listings.ErrGone
 	}
-	if account.UID != key.UID {
-		return coinbase.Product{}, fmt.Errorf("TradingAccount %q was deleted and created anew", account.Name)
+	if err != nil {
+		return coinbase.Product{}, fmt.Errorf("read the account: %w", err)
 	}
 	credentials, _, err := c.credentials(ctx, account)
 	if err != nil {

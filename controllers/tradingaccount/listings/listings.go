@@ -30,6 +30,8 @@ const (
 	// Bounds of the pause before a question is asked again that found no answer.
 	minPause = time.Second
 	maxPause = 5 * time.Minute
+	// lookedGrace is how long an agent that has looked may be unknown to others.
+	lookedGrace = time.Minute
 	// askTimeout bounds one question.
 	askTimeout = 15 * time.Second
 	// workers ask at once: a question waits for a venue most of its time.
@@ -63,7 +65,17 @@ func (a Answer) equal(other Answer) bool {
 	return a.Known == other.Known && a.Listed == other.Listed && a.Problem == other.Problem && a.Product.Equal(other.Product)
 }
 
-// Ask puts one question to a venue. Its error must hold nothing secret.
+// entry is an answer and when an agent looked at it last.
+type entry struct {
+	answer Answer
+	looked time.Time
+}
+
+// ErrGone says that the account of a question does not exist any more.
+var ErrGone = errors.New("the account does not exist any more")
+
+// Ask puts one question to a venue. Its error must hold nothing secret; with
+// ErrGone the question is dropped.
 type Ask func(context.Context, Key) (coinbase.Product, error)
 
 // Listings are the answers. A nil one knows nothing and asks nobody.
@@ -73,7 +85,7 @@ type Listings struct {
 	changes chan event.GenericEvent
 
 	mu      sync.Mutex
-	answers map[Key]Answer
+	entries map[Key]entry
 }
 
 // New makes listings that are empty until Start runs.
@@ -83,7 +95,7 @@ func New(ask Ask) *Listings {
 		ask:     ask,
 		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
 		changes: make(chan event.GenericEvent, backlog),
-		answers: map[Key]Answer{},
+		entries: map[Key]entry{},
 	}
 }
 
@@ -96,42 +108,36 @@ func (l *Listings) Look(account *v1alpha1.TradingAccount, product string) Answer
 	key := keyOf(account, product)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	answer, asked := l.answers[key]
+	known, asked := l.entries[key]
 	if !asked {
-		l.answers[key] = Answer{}
 		l.queue.Add(key)
 	}
-	return answer
+	known.looked = time.Now()
+	l.entries[key] = known
+	return known.answer
 }
 
-// Keep forgets what is known of an account beside the given products, and asks
-// again at once where no answer was had.
+// Keep forgets what is known of an account beside the given products, unless an
+// agent has looked at it a moment ago: whoever calls may not know of that agent
+// yet. It asks again at once where no answer was had.
 func (l *Listings) Keep(account *v1alpha1.TradingAccount, products []string) {
 	if l == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key, answer := range l.answers {
+	for key, known := range l.entries {
 		switch {
-		case key.Account != keyOf(account, "").Account:
-		case key.UID != account.UID || !slices.Contains(products, key.Product):
-			delete(l.answers, key)
-		case answer.Problem != "":
-			l.queue.Forget(key)
-			l.queue.Add(key)
+		case key != keyOf(account, key.Product):
+		case slices.Contains(products, key.Product):
+			if known.answer.Problem != "" {
+				l.queue.Forget(key)
+				l.queue.Add(key)
+			}
+		case time.Since(known.looked) > lookedGrace:
+			delete(l.entries, key)
 		}
 	}
-}
-
-// Forget drops what is known of an account that is gone.
-func (l *Listings) Forget(account types.NamespacedName) {
-	if l == nil {
-		return
-	}
-	gone := &v1alpha1.TradingAccount{}
-	gone.Namespace, gone.Name = account.Namespace, account.Name
-	l.Keep(gone, nil)
 }
 
 // Changes carries the account of every answer that has changed.
@@ -169,6 +175,10 @@ func (l *Listings) next(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	if errors.Is(err, ErrGone) {
+		l.drop(key)
+		return true
+	}
 	l.schedule(key, product, err)
 	if l.learn(key, product, err) {
 		account := &v1alpha1.TradingAccount{ObjectMeta: metav1.ObjectMeta{Namespace: key.Account.Namespace, Name: key.Account.Name}}
@@ -183,8 +193,15 @@ func (l *Listings) next(ctx context.Context) bool {
 func (l *Listings) wanted(key Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, asked := l.answers[key]
+	_, asked := l.entries[key]
 	return asked
+}
+
+func (l *Listings) drop(key Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.entries, key)
+	l.queue.Forget(key)
 }
 
 // schedule says when the question is asked again.
@@ -211,7 +228,8 @@ func (l *Listings) schedule(key Key, product coinbase.Product, err error) {
 func (l *Listings) learn(key Key, product coinbase.Product, err error) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before, asked := l.answers[key]
+	known, asked := l.entries[key]
+	before := known.answer
 	if !asked {
 		return false
 	}
@@ -224,7 +242,8 @@ func (l *Listings) learn(key Key, product coinbase.Product, err error) (changed 
 	case err != nil:
 		answer = Answer{Problem: err.Error()}
 	}
-	l.answers[key] = answer
+	known.answer = answer
+	l.entries[key] = known
 	return !answer.equal(before)
 }
 

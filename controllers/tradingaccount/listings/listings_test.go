@@ -169,7 +169,7 @@ func TestDelistedAndListedAgain(t *testing.T) {
 	})
 }
 
-func TestKeepAndForget(t *testing.T) {
+func TestKeepsWhatIsTraded(t *testing.T) {
 	bubble(t, func(asked *venue, known *Listings) {
 		other := account("2")
 		other.Name = "other"
@@ -179,22 +179,30 @@ func TestKeepAndForget(t *testing.T) {
 		known.Look(other, "BTC-USD")
 		synctest.Wait()
 		known.Keep(account("1"), []string{"ETH-USD"})
-		if len(known.answers) != 2 || !known.Look(account("1"), "ETH-USD").Known || !known.Look(other, "BTC-USD").Known {
-			t.Errorf("kept %v", known.answers)
+		if len(known.entries) != 3 {
+			t.Errorf("%d entries: what an agent has looked at a moment ago must stay", len(known.entries))
 		}
-		// An account of the same name that was created anew is asked about anew.
-		known.Keep(account("3"), []string{"ETH-USD"})
-		if len(known.answers) != 1 {
-			t.Errorf("kept %v", known.answers)
-		}
-		known.Forget(types.NamespacedName{Namespace: "desk", Name: "other"})
-		if len(known.answers) != 0 {
-			t.Errorf("kept %v", known.answers)
+		after(2 * lookedGrace)
+		known.Keep(account("1"), []string{"ETH-USD"})
+		if len(known.entries) != 2 || !known.Look(account("1"), "ETH-USD").Known || !known.Look(other, "BTC-USD").Known {
+			t.Errorf("kept %v", known.entries)
 		}
 		before := asked.times()
+		after(freshFor + freshFor/2)
+		if got := asked.times(); got != before+2 {
+			t.Errorf("the venue was asked %d times about what is traded, want 2", got-before)
+		}
+	})
+}
+
+func TestForgetsAnAccountThatIsGone(t *testing.T) {
+	bubble(t, func(asked *venue, known *Listings) {
+		known.Look(account("1"), "BTC-USD")
+		synctest.Wait()
+		asked.set("0.01", ErrGone)
 		after(time.Hour)
-		if asked.times() != before {
-			t.Error("the venue is still asked for what nobody trades")
+		if len(known.entries) != 0 || asked.times() != 2 {
+			t.Errorf("kept %v and asked %d times", known.entries, asked.times())
 		}
 	})
 }
@@ -218,7 +226,6 @@ func TestKeepAsksAgainWhereNoAnswerWasHad(t *testing.T) {
 func TestNobodyListens(t *testing.T) {
 	var none *Listings
 	none.Keep(account("1"), nil)
-	none.Forget(types.NamespacedName{})
 	if answer := none.Look(account("1"), "BTC-USD"); answer.Known {
 		t.Errorf("got %+v", answer)
 	}

@@ -1,0 +1,460 @@
+package controllers_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/exchange"
+	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/process"
+)
+
+// An account at Coinbase is checked against an exchange in a process of its own.
+var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, func() {
+	var (
+		d     *desk
+		venue *process.Exchange
+	)
+	BeforeAll(func(ctx SpecContext) {
+		var err error
+		venue, err = process.Start(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func() {
+			Expect(bench.Venue.Connect("")).To(Succeed())
+			Expect(venue.Stop()).To(Succeed())
+		})
+	})
+	BeforeEach(func(ctx SpecContext) {
+		d = newDesk(ctx)
+		Expect(bench.Venue.Connect(venue.API)).To(Succeed())
+		Expect(venue.Fail(ctx)).To(Succeed())
+		Expect(venue.PutProduct(ctx, bitcoin())).To(Succeed())
+		d.create(d.secret(), d.ledger())
+	})
+
+	It("is Ready when its key may trade and not withdraw", func(ctx SpecContext) {
+		credentials, key := newKey(ctx, venue, nil)
+		d.create(d.keySecret(credentials), d.liveAccount())
+		account := d.liveAccount()
+		eventuallyReady(d, account, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		Expect(account.Status.VenueAccount).To(HaveValue(Equal(v1alpha1.VenueAccountStatus{
+			ID: key.PortfolioID, Type: "DEFAULT", Permissions: []v1alpha1.KeyPermission{v1alpha1.PermissionView, v1alpha1.PermissionTrade},
+		})))
+		claim := d.claim(key.PortfolioID)
+		Expect(claim.Spec.HolderIdentity).To(HaveValue(Equal(d.namespace + "/live/" + string(account.UID))))
+		d.nothingTells(credentials)
+
+		// Settled, it writes nothing and asks the venue for nothing.
+		asked := requestsOf(ctx, venue, key)
+		aboutTheAccount := func(writes []string) []string {
+			return slices.DeleteFunc(d.own(writes), func(write string) bool { return !strings.Contains(write, "/tradingaccounts/") })
+		}
+		Eventually(bench.Writes).WithTimeout(patience).WithPolling(calm).Should(WithTransform(aboutTheAccount, BeEmpty()))
+		for _, other := range []string{"other", "uri", "another"} {
+			// Whatever happens to the ledger wakes the account's controller.
+			change(d, d.ledger(), func(ledger *v1alpha1.Ledger) { ledger.Spec.URISecretRef.Key = other })
+			eventuallyGeneration(d, d.ledger())
+		}
+		Consistently(bench.Writes).WithTimeout(calm).Should(WithTransform(aboutTheAccount, BeEmpty()))
+		Expect(requestsOf(ctx, venue, key)).To(Equal(asked))
+	})
+
+	DescribeTable("is Stalled, and says why, with a key that",
+		func(ctx SpecContext, reason string, edit func(*exchange.Key)) {
+			credentials, _ := newKey(ctx, venue, edit)
+			d.create(d.keySecret(credentials), d.liveAccount())
+			account := d.liveAccount()
+			eventuallyReady(d, account, metav1.ConditionFalse, reason)
+			Expect(reconcile.StatusOf(account).Get(v1alpha1.ConditionStalled)).NotTo(BeNil())
+			Expect(reconcile.StatusOf(account).Get(v1alpha1.ConditionAccepted).Status).To(Equal(metav1.ConditionFalse))
+			d.nothingTells(credentials)
+
+			By("a good key in the Secret clears it")
+			good, _ := newKey(ctx, venue, nil)
+			change(d, d.keySecret(good), func(secret *corev1.Secret) { secret.Data = d.keySecret(good).Data })
+			d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+			d.nothingTells(good)
+		},
+		Entry("may not trade", v1alpha1.ReasonKeyCannotTrade, func(key *exchange.Key) { key.CanTrade = false }),
+		Entry("may not view", v1alpha1.ReasonKeyCannotView, func(key *exchange.Key) { key.CanView = false }),
+		Entry("may withdraw", v1alpha1.ReasonKeyCanWithdraw, func(key *exchange.Key) { key.CanTransfer = true }),
+		Entry("is one of another environment", v1alpha1.ReasonCredentialsRefused, func(key *exchange.Key) { key.Environment = "Sandbox" }),
+	)
+
+	It("is Stalled with a key that the venue does not know, and with what is no key", func(ctx SpecContext) {
+		credentials, _ := newKey(ctx, venue, nil)
+		credentials.Name += "x"
+		d.create(d.keySecret(credentials), d.liveAccount())
+		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonCredentialsRefused)
+		d.nothingTells(credentials)
+		broken := process.Credentials{Name: "organizations/o/apiKeys/k", PrivateKey: "-----BEGIN EC PRIVATE KEY-----\nY2FuYXJ5LWNhbmFyeQ==\n-----END EC PRIVATE KEY-----\n"}
+		change(d, d.keySecret(broken), func(secret *corev1.Secret) { secret.Data = d.keySecret(broken).Data })
+		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonCredentialsInvalid)
+		d.nothingTells(broken)
+	})
+
+	It("waits for its Secret and for both of its keys", func(ctx SpecContext) {
+		d.create(d.liveAccount())
+		account := d.liveAccount()
+		eventuallyReady(d, account, metav1.ConditionFalse, v1alpha1.ReasonCredentialsNotFound)
+		Expect(reconcile.StatusOf(account).Get(v1alpha1.ConditionReconciling)).NotTo(BeNil(), "GitOps applies in any order")
+		credentials, _ := newKey(ctx, venue, nil)
+		secret := d.keySecret(credentials)
+		delete(secret.Data, v1alpha1.CoinbasePrivateKey)
+		d.create(secret)
+		Eventually(func() string {
+			d.touchAccount()
+			return reconcile.StatusOf(get(d, &v1alpha1.TradingAccount{}, "live")).Get(v1alpha1.ConditionReady).Message
+		}).WithTimeout(patience).Should(ContainSubstring(`Secret "coinbase" has no key "private-key"`))
+		change(d, d.keySecret(credentials), func(secret *corev1.Secret) { secret.Data = d.keySecret(credentials).Data })
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+	})
+
+	It("goes on by itself when a lost venue answers again", func(ctx SpecContext) {
+		for _, fault := range []exchange.Fault{
+			{Kind: exchange.FaultReset},
+			{Kind: exchange.FaultTruncate},
+			{Kind: exchange.FaultStatus, Status: 503},
+		} {
+			Expect(venue.Fail(ctx, fault)).To(Succeed())
+			credentials, _ := newKey(ctx, venue, nil)
+			secret := d.keySecret(credentials)
+			d.create(secret, d.liveAccount())
+			account := d.liveAccount()
+			eventuallyReady(d, account, metav1.ConditionFalse, v1alpha1.ReasonVenueUnreachable)
+			Expect(reconcile.StatusOf(account).Get(v1alpha1.ConditionStalled)).To(BeNil(), "nobody needs to act")
+			d.nothingTells(credentials)
+			Expect(venue.Fail(ctx)).To(Succeed())
+			eventuallyReady(d, account, metav1.ConditionTrue, v1alpha1.ReasonReady)
+
+			By("its last word stands while the venue is away")
+			Expect(venue.Fail(ctx, fault)).To(Succeed())
+			bench.Clock.SetTime(bench.Clock.Now().Add(time.Hour))
+			d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonVenueUnreachable)
+			account = get(d, &v1alpha1.TradingAccount{}, "live")
+			Expect(reconcile.StatusOf(account).Get(v1alpha1.ConditionAccepted).Status).To(Equal(metav1.ConditionTrue))
+			Expect(bench.Client.Delete(d.ctx, account)).To(Succeed())
+			Expect(bench.Client.Delete(d.ctx, secret)).To(Succeed())
+		}
+	})
+
+	It("leaves a venue alone that asks for it", func(ctx SpecContext) {
+		credentials, key := newKey(ctx, venue, nil)
+		Expect(venue.Fail(ctx, exchange.Fault{Kind: exchange.FaultStatus, Status: 429, RetryAfter: 120})).To(Succeed())
+		d.create(d.keySecret(credentials), d.liveAccount())
+		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonVenueRateLimited)
+		Expect(venue.Fail(ctx)).To(Succeed())
+		for range 5 {
+			d.touchAccount()
+		}
+		Consistently(func() int { return requestsOf(ctx, venue, key) }).WithTimeout(calm).Should(Equal(1))
+		bench.Clock.SetTime(bench.Clock.Now().Add(3 * time.Minute))
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+	})
+
+	It("notices a permission that was added at the venue", func(ctx SpecContext) {
+		credentials, key := newKey(ctx, venue, nil)
+		d.create(d.keySecret(credentials), d.liveAccount())
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+		key.CanTransfer = true
+		Expect(venue.PutKey(ctx, key)).To(Succeed())
+		bench.Clock.SetTime(bench.Clock.Now().Add(13 * time.Minute))
+		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonKeyCanWithdraw)
+		Expect(get(d, &v1alpha1.TradingAccount{}, "live").Status.VenueAccount.Permissions).To(ContainElement(v1alpha1.PermissionTransfer))
+	})
+
+	It("is one account at the venue only once, whatever the namespace", func(ctx SpecContext) {
+		credentials, key := newKey(ctx, venue, nil)
+		d.create(d.keySecret(credentials), d.liveAccount())
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+
+		// Another key of the same account is the same account.
+		second, _ := newKey(ctx, venue, func(other *exchange.Key) { other.PortfolioID = key.PortfolioID })
+		elsewhere := newDesk(ctx)
+		elsewhere.create(elsewhere.secret(), elsewhere.ledger(), elsewhere.keySecret(second), elsewhere.liveAccount())
+		loser := elsewhere.liveAccount()
+		eventuallyReady(elsewhere, loser, metav1.ConditionFalse, v1alpha1.ReasonAccountClaimed)
+		stalled := reconcile.StatusOf(loser).Get(v1alpha1.ConditionStalled)
+		Expect(stalled).NotTo(BeNil())
+		Expect(stalled.Message).To(ContainSubstring("TradingAccount " + d.namespace + "/live"))
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+
+		By("the claim passes on when its holder goes")
+		Expect(bench.Client.Delete(d.ctx, d.liveAccount())).To(Succeed())
+		eventuallyReady(elsewhere, loser, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		Expect(d.claim(key.PortfolioID).Spec.HolderIdentity).To(HaveValue(HavePrefix(elsewhere.namespace + "/live/")))
+
+		By("nothing is left when the last one goes")
+		Expect(bench.Client.Delete(d.ctx, elsewhere.liveAccount())).To(Succeed())
+		Eventually(d.claims).WithTimeout(patience).ShouldNot(ContainElement(claimName(key.PortfolioID)))
+	})
+
+	It("may become another account while no agent trades on it, and not after", func(ctx SpecContext) {
+		first, before := newKey(ctx, venue, nil)
+		second, after := newKey(ctx, venue, nil)
+		d.create(d.keySecret(first), d.liveAccount())
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+		change(d, d.keySecret(second), func(secret *corev1.Secret) { secret.Data = d.keySecret(second).Data })
+		Eventually(func() string {
+			d.touchAccount()
+			return get(d, &v1alpha1.TradingAccount{}, "live").Status.VenueAccount.ID
+		}).WithTimeout(patience).Should(Equal(after.PortfolioID))
+		Eventually(d.claims).WithTimeout(patience).Should(And(ContainElement(claimName(after.PortfolioID)), Not(ContainElement(claimName(before.PortfolioID)))))
+
+		d.create(d.liveAgent("btc"))
+		Eventually(func() any { return get(d, &v1alpha1.TradingAccount{}, "live").Status.Agents }).WithTimeout(patience).Should(HaveValue(BeEquivalentTo(1)))
+		change(d, d.keySecret(first), func(secret *corev1.Secret) { secret.Data = d.keySecret(first).Data })
+		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonVenueAccountChanged)
+		Expect(d.claims()).To(ContainElement(claimName(after.PortfolioID)), "the account that agents trade on stays claimed")
+		change(d, d.keySecret(second), func(secret *corev1.Secret) { secret.Data = d.keySecret(second).Data })
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+	})
+
+	It("cannot change its venue or environment, nor mix the parts of two venues", func() {
+		for message, edit := range map[string]func(*v1alpha1.TradingAccountSpec){
+			"coinbase is required when venue is Coinbase": func(s *v1alpha1.TradingAccountSpec) { s.Coinbase = nil },
+			"paper is for venue Paper only": func(s *v1alpha1.TradingAccountSpec) {
+				s.Paper = &v1alpha1.PaperAccountSpec{Currency: "USD", Balance: "1"}
+			},
+		} {
+			account := d.liveAccount()
+			edit(&account.Spec)
+			Expect(bench.Client.Create(d.ctx, account)).To(MatchError(ContainSubstring(message)))
+		}
+		d.create(d.liveAccount())
+		for message, edit := range map[string]func(*v1alpha1.TradingAccountSpec){
+			"belong to the environment": func(s *v1alpha1.TradingAccountSpec) { s.Coinbase.Environment = v1alpha1.EnvironmentSandbox },
+			"belong to the venue": func(s *v1alpha1.TradingAccountSpec) {
+				s.Venue, s.Coinbase, s.Paper = v1alpha1.VenuePaper, nil, &v1alpha1.PaperAccountSpec{Currency: "USD", Balance: "1"}
+			},
+			"coinbase is required": func(s *v1alpha1.TradingAccountSpec) { s.Coinbase = nil },
+		} {
+			Eventually(func() error {
+				account := get(d, &v1alpha1.TradingAccount{}, "live")
+				edit(&account.Spec)
+				return bench.Client.Update(d.ctx, account)
+			}).WithTimeout(patience).WithPolling(interval).Should(MatchError(ContainSubstring(message)))
+		}
+		change(d, d.liveAccount(), func(account *v1alpha1.TradingAccount) { account.Spec.Coinbase.CredentialsRef.Name = "rotated" })
+	})
+
+	Describe("and its agents", func() {
+		var key exchange.Key
+		BeforeEach(func(ctx SpecContext) {
+			var credentials process.Credentials
+			credentials, key = newKey(ctx, venue, nil)
+			d.create(d.keySecret(credentials), d.liveAccount(), d.policy())
+			d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+		})
+
+		It("are told that this release sends no orders there, when all else is right", func() {
+			d.create(d.bitcoinPair("0.01", "0.00000001"), d.liveAgent("btc"))
+			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueUnsupported, "sends no orders to Coinbase")
+			Consistently(func() error {
+				return bench.Client.Get(d.ctx, client.ObjectKey{Namespace: d.namespace, Name: "btc-trader"}, &corev1.Pod{})
+			}).WithTimeout(calm).Should(MatchError(ContainSubstring("not found")))
+		})
+
+		It("are told that the venue does not list a pair", func() {
+			d.create(d.pair("abc-usd", "ABC", "USD"), d.liveAgent("abc", "ABC/USD"))
+			d.eventuallyPlatform("abc", v1alpha1.ReasonPairNotListed, "does not list ABC-USD")
+		})
+
+		It("are told that a pair is closed", func(ctx SpecContext) {
+			closed := bitcoin()
+			closed.TradingDisabled = true
+			Expect(venue.PutProduct(ctx, closed)).To(Succeed())
+			d.create(d.bitcoinPair("0.01", "0.00000001"), d.liveAgent("btc"))
+			d.eventuallyPlatform("btc", v1alpha1.ReasonPairNotTradable, "has trading disabled")
+		})
+
+		It("are told which tick and lot would be right", func() {
+			d.create(d.bitcoinPair("0.001", "0.00000001"), d.liveAgent("btc"))
+			d.eventuallyPlatform("btc", v1alpha1.ReasonTickMismatch, `create an AssetPair with tickSize "0.01"`)
+			Expect(bench.Client.Delete(d.ctx, d.bitcoinPair("0.001", "0.00000001"))).To(Succeed())
+			d.create(d.bitcoinPair("0.01", "0.000000001"))
+			d.eventuallyPlatform("btc", v1alpha1.ReasonLotMismatch, `create an AssetPair with lotSize "0.00000001"`)
+		})
+
+		It("wait for a venue that cannot be asked, and go on when it can", func(ctx SpecContext) {
+			Expect(venue.Fail(ctx, exchange.Fault{Path: "/products", Kind: exchange.FaultStatus, Status: 503})).To(Succeed())
+			d.create(d.bitcoinPair("0.01", "0.00000001"), d.liveAgent("btc"))
+			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueChecking, "cannot be asked about BTC-USD")
+			Expect(reconcile.StatusOf(d.readAgent("btc")).Get(v1alpha1.ConditionStalled)).To(BeNil(), "nobody needs to act")
+			Expect(venue.Fail(ctx)).To(Succeed())
+			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueUnsupported, "")
+		})
+
+		It("ask the venue once for a pair, however many they are", func(ctx SpecContext) {
+			d.create(d.bitcoinPair("0.01", "0.00000001"))
+			for i := range 5 {
+				d.create(d.liveAgent(fmt.Sprintf("btc-%d", i)))
+			}
+			d.eventuallyPlatform("btc-0", v1alpha1.ReasonVenueUnsupported, "")
+			seen, err := venue.Requests(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			asked := 0
+			for _, request := range seen {
+				if request.Key == key.Name && strings.HasSuffix(request.Path, "/products/BTC-USD") {
+					asked++
+				}
+			}
+			Expect(asked).To(Equal(1))
+		})
+	})
+})
+
+// eventuallyGeneration waits until the newest spec of an object was looked at.
+func eventuallyGeneration(d *desk, object client.Object) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(bench.Client.Get(d.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+		g.Expect(*reconcile.StatusOf(object).ObservedGeneration).To(Equal(object.GetGeneration()))
+	}).WithTimeout(patience).WithPolling(interval).Should(Succeed())
+}
+
+func bitcoin() exchange.Product {
+	return exchange.Product{
+		ID: "BTC-USD", BaseIncrement: "0.00000001", QuoteIncrement: "0.01", PriceIncrement: "0.01",
+		BaseMinSize: "0.00000001", QuoteMinSize: "1", Status: "online",
+	}
+}
+
+func newKey(ctx SpecContext, venue *process.Exchange, edit func(*exchange.Key)) (process.Credentials, exchange.Key) {
+	GinkgoHelper()
+	credentials, key, err := venue.NewKey(ctx, edit)
+	Expect(err).NotTo(HaveOccurred())
+	return credentials, key
+}
+
+// requestsOf counts what was asked with a key.
+func requestsOf(ctx SpecContext, venue *process.Exchange, key exchange.Key) int {
+	GinkgoHelper()
+	seen, err := venue.Requests(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	count := 0
+	for _, request := range seen {
+		if request.Key == key.Name {
+			count++
+		}
+	}
+	return count
+}
+
+func (d *desk) keySecret(credentials process.Credentials) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: d.meta("coinbase"), Data: map[string][]byte{
+		v1alpha1.CoinbaseKeyName: []byte(credentials.Name), v1alpha1.CoinbasePrivateKey: []byte(credentials.PrivateKey),
+	}}
+}
+
+func (d *desk) liveAccount() *v1alpha1.TradingAccount {
+	return &v1alpha1.TradingAccount{ObjectMeta: d.meta("live"), Spec: v1alpha1.TradingAccountSpec{
+		Venue: v1alpha1.VenueCoinbase, LedgerRef: v1alpha1.ObjectReference{Name: "main"},
+		Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction, CredentialsRef: v1alpha1.ObjectReference{Name: "coinbase"}},
+	}}
+}
+
+// liveAgent trades on the live account; BTC/USD if no pair is given.
+func (d *desk) liveAgent(name string, pairs ...string) *v1alpha1.TradingAgent {
+	if len(pairs) == 0 {
+		pairs = []string{"BTC/USD"}
+	}
+	agent := d.agent(name, pairs...)
+	agent.Spec.Mode, agent.Spec.AccountRef.Name = v1alpha1.ModeLive, "live"
+	agent.Spec.MarketData.Replay.Dataset = "sample/btcusd-1d"
+	return agent
+}
+
+func (d *desk) bitcoinPair(tick, lot v1alpha1.PositiveDecimal) *v1alpha1.AssetPair {
+	pair := d.pair("btc-usd", "BTC", "USD")
+	pair.Spec.TickSize, pair.Spec.LotSize, pair.Spec.MinNotional = tick, lot, "1"
+	return pair
+}
+
+// touchAccount wakes the controller of the account, as its own timer does.
+func (d *desk) touchAccount() {
+	GinkgoHelper()
+	d.create(d.liveAgent("touch"))
+	Expect(bench.Client.Delete(d.ctx, d.liveAgent("touch"))).To(Succeed())
+}
+
+// eventuallyAccount wakes the account's controller until its Ready condition is
+// as wanted: a Secret and a clock wake nobody.
+func (d *desk) eventuallyAccount(wanted metav1.ConditionStatus, reason string) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		d.touchAccount()
+		ready := reconcile.StatusOf(get(d, &v1alpha1.TradingAccount{}, "live")).Get(v1alpha1.ConditionReady)
+		g.Expect(ready).NotTo(BeNil())
+		g.Expect(ready.Reason).To(Equal(reason), ready.Message)
+		g.Expect(ready.Status).To(Equal(wanted))
+	}).WithTimeout(patience).WithPolling(10 * interval).Should(Succeed())
+	d.checkInvariants()
+}
+
+func (d *desk) eventuallyPlatform(agent, reason, message string) {
+	GinkgoHelper()
+	d.eventually(agent, func(g Gomega, agent *v1alpha1.TradingAgent) {
+		platform := reconcile.StatusOf(agent).Get(v1alpha1.ConditionPlatformValid)
+		g.Expect(platform).NotTo(BeNil())
+		g.Expect(platform.Reason).To(Equal(reason), platform.Message)
+		g.Expect(platform.Message).To(ContainSubstring(message))
+		g.Expect(platform.Status).NotTo(Equal(metav1.ConditionTrue))
+	})
+}
+
+// claimName of an account in production, by which any operator finds it.
+func claimName(portfolio string) string {
+	sum := sha256.Sum256([]byte("Coinbase/Production/" + portfolio))
+	return "account-" + hex.EncodeToString(sum[:20])
+}
+
+func (d *desk) claim(portfolio string) *coordinationv1.Lease {
+	GinkgoHelper()
+	lease := &coordinationv1.Lease{}
+	Expect(bench.Client.Get(d.ctx, client.ObjectKey{Namespace: controllers.DefaultNamespace, Name: claimName(portfolio)}, lease)).To(Succeed())
+	return lease
+}
+
+func (d *desk) claims() []string {
+	GinkgoHelper()
+	var list coordinationv1.LeaseList
+	Expect(bench.Client.List(d.ctx, &list, client.InNamespace(controllers.DefaultNamespace))).To(Succeed())
+	names := make([]string, 0, len(list.Items))
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names
+}
+
+// nothingTells makes sure that no part of a key is in any object's status, in any
+// Event or in the operator's log.
+func (d *desk) nothingTells(credentials process.Credentials) {
+	GinkgoHelper()
+	var accounts v1alpha1.TradingAccountList
+	var events eventsv1.EventList
+	Expect(bench.Client.List(d.ctx, &accounts, client.InNamespace(d.namespace))).To(Succeed())
+	Expect(bench.Client.List(d.ctx, &events, client.InNamespace(d.namespace))).To(Succeed())
+	said := fmt.Sprintf("%+v %+v %s", accounts, events, GinkgoWriter.(interface{ Bytes() []byte }).Bytes())
+	parts := append(strings.Split(strings.TrimSpace(credentials.PrivateKey), "\n"), strings.Split(credentials.Name, "/")...)
+	for _, part := range parts {
+		if len(part) > 20 && !strings.HasPrefix(part, "-----") {
+			Expect(said).NotTo(ContainSubstring(part))
+		}
+	}
+	Expect(said).NotTo(ContainSubstring("eyJ"), "every token begins so")
+}
