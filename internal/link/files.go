@@ -168,6 +168,11 @@ func (m *Manifests) validate() error {
 			problems = append(problems, fmt.Errorf("AssetPair %q is invalid: %w", m.Pairs[i].Name, errs.ToAggregate()))
 		}
 	}
+	for i := range m.Accounts {
+		if errs := v1alpha1.ValidateTradingAccount(&m.Accounts[i]); len(errs) > 0 {
+			problems = append(problems, fmt.Errorf("TradingAccount %q is invalid: %w", m.Accounts[i].Name, errs.ToAggregate()))
+		}
+	}
 	for i := range m.Agents {
 		agent := &m.Agents[i]
 		errs := v1alpha1.ValidateTradingAgent(agent)

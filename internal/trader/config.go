@@ -24,8 +24,11 @@ func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, accoun
 	if err != nil {
 		return Config{}, err
 	}
+	if unsupported := account.TradingUnsupported(); unsupported != "" {
+		return Config{}, fmt.Errorf("TradingAccount %q: %s", account.Name, unsupported)
+	}
 	if account.Spec.Paper == nil {
-		return Config{}, fmt.Errorf("account %s: spec.paper is missing; only venue Paper can be traded on", account.Name)
+		return Config{}, fmt.Errorf("account %s: spec.paper is missing", account.Name)
 	}
 	balance, err := amountOf(account.Spec.Paper.Balance)
 	if err != nil {

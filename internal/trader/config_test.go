@@ -112,6 +112,9 @@ func TestTargetOfManifests(t *testing.T) {
 
 func TestManifestsThatCannotBe(t *testing.T) {
 	for says, change := range map[string]func(*manifests){
+		"sends no orders to Coinbase": func(m *manifests) {
+			m.account.Spec = v1alpha1.TradingAccountSpec{Venue: v1alpha1.VenueCoinbase, Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction}}
+		},
 		"spec.paper is missing":    func(m *manifests) { m.account.Spec.Paper = nil },
 		"spec.paper.balance":       func(m *manifests) { m.account.Spec.Paper.Balance = "1e4" },
 		"spec.tickSize":            func(m *manifests) { m.pairs[0].Spec.TickSize = "one" },
