@@ -124,16 +124,23 @@ func mayStart(s *scope) bool {
 	if !check(s, references).ok() {
 		return false
 	}
-	lost := s.pod == nil && controllerutil.ContainsFinalizer(s.agent, v1alpha1.AgentFinalizer)
+	return valid(s, !s.lost())
+}
+
+// valid reports whether the phases let a pod start, those of a new revision only
+// where they are asked for.
+func valid(s *scope, isNew bool) bool {
 	for i := range phases {
-		if phases[i].newOnly && lost {
-			continue
-		}
-		if phases[i].judge(s).status != metav1.ConditionTrue {
+		if (isNew || !phases[i].newOnly) && phases[i].judge(s).status != metav1.ConditionTrue {
 			return false
 		}
 	}
 	return true
+}
+
+// lost reports whether the agent had a pod and has none now.
+func (s *scope) lost() bool {
+	return s.pod == nil && controllerutil.ContainsFinalizer(s.agent, v1alpha1.AgentFinalizer)
 }
 
 // reportAccepted sets Accepted and its phases.

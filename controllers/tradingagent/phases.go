@@ -46,7 +46,8 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 		return nil, err
 	}
 	var pairs v1alpha1.AssetPairList
-	if err := r.Client.List(ctx, &pairs, client.InNamespace(key.Namespace)); err != nil {
+	// The pairs are only read: copying a namespace's for every pass is what costs.
+	if err := r.Client.List(ctx, &pairs, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list asset pairs: %w", err)
 	}
 	s.pairs = pairs.Items
@@ -61,6 +62,7 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 			s.elders = append(s.elders, neighbour)
 		}
 	}
+	s.target = s.targetRevision()
 	return s, nil
 }
 
@@ -109,7 +111,6 @@ func (r *Reconciler) gatherRevisions(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	s.target = s.targetRevision()
 	return nil
 }
 

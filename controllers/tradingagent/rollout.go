@@ -12,9 +12,11 @@ import (
 )
 
 // targetRevision is what shall run: what the spec asks for, or the last good
-// revision once that was given up.
+// revision once that was given up. A pod that was lost comes back with the good
+// one, too, where the spec asks for what cannot be right: somebody must mind the
+// agent's positions.
 func (s *scope) targetRevision() *revision {
-	if s.rolledBack() {
+	if s.rolledBack() || s.good != nil && s.lost() && !valid(s, true) {
 		return s.good
 	}
 	return s.wanted

@@ -154,6 +154,34 @@ func TestAfterARollback(t *testing.T) {
 	}
 }
 
+// An edit that cannot be right must not be what a lost pod comes back with.
+func TestALostPodComesBackAsItWas(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		dataset string
+		lost    bool
+		good    bool
+	}{
+		{"a wrong data set, and the pod is lost", "sample/nothing", true, true},
+		{"a wrong data set, and the pod is there", "sample/nothing", false, false},
+		{"a good edit, and the pod is lost", "sample/eurusd-1h", true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := rollingOut(0)
+			s.agent.Finalizers = []string{v1alpha1.AgentFinalizer}
+			s.agent.Spec.MarketData.Replay.Dataset = test.dataset
+			settle(s)
+			s.good, _ = storedRevision(s.revisions, s.agent.Status.Revision.Good)
+			if test.lost {
+				s.pod = nil
+			}
+			if got := s.targetRevision() == s.good; got != test.good {
+				t.Errorf("comes back with the good revision: %v", got)
+			}
+		})
+	}
+}
+
 func TestWantedRevision(t *testing.T) {
 	const newDefault = "registry.example/trading-agent:2"
 	s := whole()
