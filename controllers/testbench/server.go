@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
@@ -42,6 +43,8 @@ func StartServer(webhooks bool) (*Server, error) {
 	s := &Server{environment: &envtest.Environment{
 		CRDDirectoryPaths:     []string{path("config/crd/bases")},
 		ErrorIfCRDPathMissing: true,
+		// An API server ends every watch before it does itself.
+		ControlPlaneStopTimeout: 2 * time.Minute,
 		ControlPlane:          envtest.ControlPlane{Etcd: etcd},
 	}}
 	if webhooks {
