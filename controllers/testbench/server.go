@@ -45,7 +45,7 @@ func StartServer(webhooks bool) (*Server, error) {
 		ErrorIfCRDPathMissing: true,
 		// An API server ends every watch before it does itself.
 		ControlPlaneStopTimeout: 2 * time.Minute,
-		ControlPlane:          envtest.ControlPlane{Etcd: etcd},
+		ControlPlane:            envtest.ControlPlane{Etcd: etcd},
 	}}
 	if webhooks {
 		s.environment.WebhookInstallOptions.Paths = []string{path("config/webhook/validating.yaml")}
