@@ -56,7 +56,14 @@ func (s scenario) play(d *desk, crashAt int, lost bool) (writes []string, crashe
 		s.before(d)
 		d.quiet()
 	}
-	first.transport.arm(crashAt, lost)
+	if s.upgrade == (release{}) {
+		first.transport.arm(crashAt, lost)
+	} else {
+		d.options.release, d.options.counting, d.options.crashAt, d.options.lost = s.upgrade, true, crashAt, lost
+		d.restart()
+		first = d.current()
+		d.options.counting, d.options.crashAt = false, 0
+	}
 	stop := d.attend()
 	s.act(d)
 	d.quiet()
@@ -83,16 +90,24 @@ func (s scenario) judge(d *desk) {
 func (d *desk) become(wanted outcome) {
 	d.t.Helper()
 	difference := ""
-	err := wait.PollUntilContextTimeout(d.ctx, 4*interval, converge, true, func(context.Context) (bool, error) {
-		if !d.isQuiet() {
-			return false, nil
-		}
+	d.eventually(func() bool {
 		difference = d.outcome().differs(wanted)
-		return difference == "", nil
+		return difference == ""
+	}, func() {
+		d.t.Errorf("this is left (+) where the undisturbed run has left something else (-):\n%s", difference)
+	})
+}
+
+// eventually waits until a quiet desk is as it should be, and counts a difference
+// if it does not become so.
+func (d *desk) eventually(equal func() bool, complain func()) {
+	d.t.Helper()
+	err := wait.PollUntilContextTimeout(d.ctx, 4*interval, converge, true, func(context.Context) (bool, error) {
+		return d.isQuiet() && equal(), nil
 	})
 	if err != nil {
 		tally.findings.Add(1)
-		d.t.Errorf("this is left, where the undisturbed run (-) has left something else (+):\n%s", difference)
+		complain()
 	}
 }
 

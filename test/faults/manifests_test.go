@@ -56,7 +56,7 @@ func (d *desk) agent(name string, pairs ...string) *v1alpha1.TradingAgent {
 		AccountRef:    v1alpha1.ObjectReference{Name: "paper"},
 		RiskPolicyRef: v1alpha1.ObjectReference{Name: "careful"},
 		MarketData: v1alpha1.MarketDataSpec{
-			Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: "sample/eurusd-1h"},
+			Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: "prices/{pair}.csv"},
 		},
 		DeletionPolicy: v1alpha1.DeletionFlatten,
 	}}
@@ -145,21 +145,21 @@ func (d *desk) awaitGone(kind, name string) {
 	})
 }
 
-// podOf returns the agent's pod, which must exist.
-func (d *desk) podOf(agent string) *corev1.Pod {
+// pod returns the pod of the agent eur, which must exist.
+func (d *desk) pod() *corev1.Pod {
 	d.t.Helper()
-	pod, ok := read(d, "Pod", tradingagent.ChildName(d.agent(agent)), &corev1.Pod{})
+	pod, ok := read(d, "Pod", tradingagent.ChildName(d.eur()), &corev1.Pod{})
 	if !ok {
-		d.t.Fatalf("agent %s has no pod", agent)
+		d.t.Fatal("the agent eur has no pod")
 	}
 	return pod
 }
 
-// awaitPod waits for another pod than the given one.
-func (d *desk) awaitPod(agent string, other types.UID) {
+// awaitPod waits until the agent eur has another pod than the given one.
+func (d *desk) awaitPod(other types.UID) {
 	d.t.Helper()
-	d.until("another pod of "+agent, func() error {
-		pod, ok := read(d, "Pod", tradingagent.ChildName(d.agent(agent)), &corev1.Pod{})
+	d.until("another pod of eur", func() error {
+		pod, ok := read(d, "Pod", tradingagent.ChildName(d.eur()), &corev1.Pod{})
 		if !ok || pod.UID == other {
 			return errors.New("it is the old one, or none")
 		}

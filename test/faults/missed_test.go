@@ -4,7 +4,6 @@ package faults
 
 import (
 	"fmt"
-	"math/rand"
 	"testing"
 	"time"
 )
@@ -26,16 +25,13 @@ func TestMissedEvents(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			wanted, writes := s.undisturbed(t)
-			chance := rand.New(rand.NewSource(int64(seed + i)))
-			at := []int{0, 1 + chance.Intn(max(writes, 1))}
-			if long {
-				at = nil
-				for k := range writes + 1 {
-					at = append(at, k)
+			chance := chances(i)
+			drawn := 1 + chance.IntN(max(writes, 1))
+			for k := range writes + 1 {
+				if k != 0 && k != drawn && !long {
+					continue
 				}
-			}
-			for _, k := range at {
-				blind := minBlind + time.Duration(chance.Int63n(int64(maxBlind-minBlind)))
+				blind := minBlind + time.Duration(chance.Int64N(int64(maxBlind-minBlind)))
 				t.Run(fmt.Sprintf("blind after %d writes", k), func(t *testing.T) {
 					t.Parallel()
 					d := newDesk(t)

@@ -21,6 +21,8 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/testbench"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
 // release is one release of the operator, as far as agents could notice it.
@@ -38,8 +40,11 @@ type operatorOptions struct {
 	view    *view
 	// elect has the operator compete for the lead of its namespace.
 	elect bool
-	// counting numbers the writes from the first on.
+	// counting numbers the writes from the first on, and crashAt and lost are as
+	// in transport.
 	counting bool
+	crashAt  int
+	lost     bool
 	// resync is how often everything is looked at again; 0 practically never.
 	resync time.Duration
 }
@@ -56,7 +61,9 @@ type operator struct {
 // startOperator starts a process that remembers nothing of any other.
 func startOperator(namespace string, world *world, options operatorOptions) (*operator, error) {
 	o := &operator{transport: newTransport(options.view), activity: newActivity(), ended: make(chan struct{})}
-	o.transport.counting = options.counting
+	if options.counting {
+		o.transport.arm(options.crashAt, options.lost)
+	}
 	config := server.OperatorConfig()
 	config.QPS = -1
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -84,7 +91,11 @@ func startOperator(namespace string, world *world, options operatorOptions) (*op
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := controllers.SetupWithManager(ctx, mgr, o.reach(world, options.release)); err != nil {
+	reach, err := o.reach(world, options.release)
+	if err == nil {
+		err = controllers.SetupWithManager(ctx, mgr, reach)
+	}
+	if err != nil {
 		cancel()
 		return nil, err
 	}
@@ -97,10 +108,19 @@ func startOperator(namespace string, world *world, options operatorOptions) (*op
 }
 
 // reach is the operator's way to the ledger: a dead process reaches nothing.
-func (o *operator) reach(world *world, release release) controllers.World {
-	database := world.database
+// Venues and providers of data do not exist here.
+func (o *operator) reach(world *world, release release) (controllers.World, error) {
+	database, nowhere := world.database, &testbench.Venue{}
+	venues, err := coinbase.New(coinbase.Options{Transport: nowhere})
+	if err != nil {
+		return controllers.World{}, err
+	}
+	data, err := marketdata.NewChecker("", &http.Client{Transport: nowhere})
+	if err != nil {
+		return controllers.World{}, err
+	}
 	return controllers.World{
-		AgentImage: release.agentImage, Clock: world.clock,
+		AgentImage: release.agentImage, Clock: world.clock, Coinbase: venues, MarketData: data,
 		Info: func(ctx context.Context, uri string) (ledger.ServerInfo, error) {
 			if o.transport.isDead() {
 				return ledger.ServerInfo{}, errCrashed
@@ -119,7 +139,7 @@ func (o *operator) reach(world *world, release release) controllers.World {
 			}
 			return database.Release(ctx, uri, agentUID)
 		},
-	}
+	}, nil
 }
 
 // kill ends the process where it stands and waits until it has.
@@ -183,13 +203,13 @@ func (a *activity) Error(err error, message string, values ...any) { a.note(mess
 
 // WithValues is part of logr.LogSink.
 func (a *activity) WithValues(values ...any) logr.LogSink {
-	more := a.values
+	named := []string{a.values}
 	for i := 0; i+1 < len(values); i += 2 {
 		if name := fmt.Sprint(values[i]); name == "controller" || name == "name" {
-			more += fmt.Sprintf(" %v", values[i+1])
+			named = append(named, fmt.Sprint(values[i+1]))
 		}
 	}
-	return &activity{state: a.state, values: more}
+	return &activity{state: a.state, values: strings.Join(named, " ")}
 }
 
 // WithName is part of logr.LogSink.

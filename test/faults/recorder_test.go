@@ -5,6 +5,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -166,11 +167,7 @@ func (r *records) wait() <-chan struct{} {
 func (r *records) all() map[key]*unstructured.Unstructured {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	live := make(map[key]*unstructured.Unstructured, len(r.live))
-	for at, object := range r.live {
-		live[at] = object
-	}
-	return live
+	return maps.Clone(r.live)
 }
 
 // history returns all changes in the order of the store.

@@ -38,7 +38,7 @@ const (
 // desk is one namespace with its operator and its world, for one run of a
 // scenario.
 type desk struct {
-	t         testing.TB
+	t         *testing.T
 	ctx       context.Context
 	namespace string
 	world     *world
@@ -52,7 +52,7 @@ type desk struct {
 }
 
 // newDesk makes a namespace and turns its world. Both end with the test.
-func newDesk(t testing.TB) *desk {
+func newDesk(t *testing.T) *desk {
 	t.Helper()
 	tally.runs.Add(1)
 	ctx, cancel := context.WithCancel(context.Background())

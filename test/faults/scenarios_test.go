@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -28,6 +26,9 @@ type scenario struct {
 	pods map[string]tallyOf
 	// options of the operator that the scenario begins with.
 	options operatorOptions
+	// upgrade is the release that takes the operator's place between before and act;
+	// its writes are those that are broken.
+	upgrade release
 	// sampled scenarios have so many writes that only some are broken, unless
 	// FAULTS=long.
 	sampled bool
@@ -51,9 +52,9 @@ func editing(change func(*v1alpha1.TradingAgent)) func(*desk) {
 // restarting edits the agent in a way that needs another process.
 func restarting(change func(*v1alpha1.TradingAgent)) func(*desk) {
 	return func(d *desk) {
-		old := d.podOf("eur").UID
+		old := d.pod().UID
 		edit(d, d.eur(), change)
-		d.awaitPod("eur", old)
+		d.awaitPod(old)
 		d.awaitTrading("eur")
 	}
 }
@@ -98,6 +99,8 @@ var (
 func scenarios() []scenario {
 	all := append(editScenarios(), lateScenarios()...)
 	all = append(all, deleteScenarios()...)
+	all = append(all, revisionScenarios()...)
+	all = append(all, nodeScenarios()...)
 	return append(all, scenario{
 		name: "create", act: trading, pods: keepsPod,
 	}, scenario{
@@ -120,10 +123,6 @@ func scenarios() []scenario {
 			edit(d, d.eur(), func(a *v1alpha1.TradingAgent) { a.Spec.Trading = v1alpha1.TradingReduceOnly })
 			d.awaitReason("eur", v1alpha1.ReasonReduceOnly)
 		},
-	}, scenario{
-		name: "node loss", before: trading, pods: replacesPod, act: loseNode,
-	}, scenario{
-		name: "pod fails", before: trading, pods: replacesPod, act: failPod,
 	}, scenario{
 		name: "leader change", pods: keepsPod, options: operatorOptions{release: newest, elect: true},
 		before: func(d *desk) { d.awaitLeader(); d.startStandby() },
@@ -226,46 +225,6 @@ func deleteScenarios() []scenario {
 }
 
 func (d *desk) podName(agent string) string { return agent + "-trader" }
-
-// loseNode has the pod's node go silent. The pod is evicted, and stays, because
-// nobody knows that its process has ended; only when the user deletes the Node
-// does the pod go, and the agent start elsewhere.
-func loseNode(d *desk) {
-	pod := d.podOf("eur")
-	lost := pod.Spec.NodeName
-	d.world.set(func(w *world) { w.lost[lost], w.node = true, d.namespace+"-b" })
-	d.setNode(lost, corev1.ConditionUnknown)
-	before := pod.DeepCopy()
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}}
-	if err := server.Client.Status().Patch(d.ctx, pod, client.MergeFrom(before)); err != nil {
-		d.t.Fatal(err)
-	}
-	d.until("the agent is not Ready", d.unready("eur"))
-	d.remove(pod)
-	d.awaitReason("eur", v1alpha1.ReasonPodReplacing)
-	d.remove(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: lost}})
-	if err := server.Client.Delete(d.ctx, pod, client.GracePeriodSeconds(0)); err != nil {
-		d.t.Fatal(err)
-	}
-	d.awaitPod("eur", pod.UID)
-	d.awaitTrading("eur")
-}
-
-// failPod has the kubelet give the pod up. Another starts when the pause is over.
-func failPod(d *desk) {
-	pod := d.podOf("eur")
-	before := pod.DeepCopy()
-	pod.Status.Phase = corev1.PodFailed
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}}
-	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, FinishedAt: metav1.Now()}}
-	if err := server.Client.Status().Patch(d.ctx, pod, client.MergeFrom(before)); err != nil {
-		d.t.Fatal(err)
-	}
-	d.awaitReason("eur", v1alpha1.ReasonPodFailed)
-	d.skip("eur", 15*time.Second)
-	d.awaitPod("eur", pod.UID)
-	d.awaitTrading("eur")
-}
 
 // skip has time pass, and the operator look at the agent.
 func (d *desk) skip(agent string, ahead time.Duration) {

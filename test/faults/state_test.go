@@ -86,7 +86,13 @@ func newNames(namespace string, history []change) *names {
 		// What has a hash for a name is numbered by its owner, because the order of
 		// two owners' objects is chance.
 		owner := change.object.GetKind() + " of " + change.object.GetLabels()[v1alpha1.AgentLabel]
-		for _, text := range []string{change.object.GetName(), change.object.GetAnnotations()[v1alpha1.GroupName+"/template-hash"]} {
+		texts := []string{change.object.GetName()}
+		for _, name := range slices.Sorted(maps.Keys(change.object.GetAnnotations())) {
+			if strings.HasPrefix(name, v1alpha1.GroupName) {
+				texts = append(texts, change.object.GetAnnotations()[name])
+			}
+		}
+		for _, text := range texts {
 			for _, hash := range hashLike.FindAllString(text, -1) {
 				if n.hashes[hash] == "" {
 					kinds[owner]++

@@ -52,7 +52,6 @@ type world struct {
 	epochs map[types.UID][]types.UID
 	poked  chan struct{}
 	latest time.Time
-	errs   []error
 }
 
 func newWorld(namespace string) *world {
