@@ -251,6 +251,9 @@ func checkStatus(object client.Object) {
 		Expect(condition.ObservedGeneration).To(Equal(*conditions.ObservedGeneration), name)
 		Expect(knownReasons()).To(HaveKey(condition.Reason), name)
 	}
+	if _, isAgent := object.(*v1alpha1.TradingAgent); isAgent {
+		checkAccepted(conditions, name)
+	}
 	expected := status.CurrentStatus
 	switch {
 	case !object.GetDeletionTimestamp().IsZero():
@@ -265,6 +268,32 @@ func checkStatus(object client.Object) {
 		expected = status.InProgressStatus
 	}
 	Expect(computed(object)).To(Equal(expected), name)
+}
+
+// acceptedPhases are what makes Accepted.
+var acceptedPhases = []string{v1alpha1.ConditionSchemaValid, v1alpha1.ConditionPlatformValid, v1alpha1.ConditionRiskValid, v1alpha1.ConditionDataValid}
+
+// checkAccepted checks that Accepted is what its phases come to, and that an agent
+// is Ready only by all that Ready stands for.
+func checkAccepted(conditions reconcile.Status, name string) {
+	GinkgoHelper()
+	holds := func(conditionType string) bool {
+		condition := conditions.Get(conditionType)
+		return condition != nil && condition.Status == metav1.ConditionTrue
+	}
+	if accepted := conditions.Get(v1alpha1.ConditionAccepted); accepted != nil {
+		all := true
+		for _, phase := range acceptedPhases {
+			Expect(conditions.Get(phase)).NotTo(BeNil(), name)
+			all = all && holds(phase)
+		}
+		Expect(holds(v1alpha1.ConditionAccepted)).To(Equal(all), name)
+	}
+	if holds(v1alpha1.ConditionReady) {
+		for _, part := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionPodAvailable, v1alpha1.ConditionVenueReconciled} {
+			Expect(holds(part)).To(BeTrue(), name)
+		}
+	}
 }
 
 func computed(object client.Object) status.Status {

@@ -27,6 +27,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
@@ -65,6 +66,7 @@ type options struct {
 	concurrency     int
 	namespace       string
 	coinbaseURL     string
+	marketDataURL   string
 }
 
 func main() {
@@ -81,6 +83,7 @@ func main() {
 	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 8, "passes that each controller runs at once")
 	flag.StringVar(&opts.namespace, "operator-namespace", "", "namespace of the Leases that claim accounts at venues; the operator's own if not given")
 	flag.StringVar(&opts.coinbaseURL, "coinbase-url", "", "address of a gateway to Coinbase Advanced Trade, in place of api.coinbase.com and api-sandbox.coinbase.com; it must begin with https:// unless it is a loopback address, and pass requests on unchanged")
+	flag.StringVar(&opts.marketDataURL, "coinbase-market-data-url", marketdata.DefaultURL, "address of Coinbase Exchange's public market data, or of a gateway to it, where the operator checks that agents will have prices; the agents themselves go to the exchange")
 	logging := zap.Options{}
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
@@ -101,6 +104,10 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("--coinbase-url: %w", err)
 	}
+	candles, err := marketdata.NewChecker(opts.marketDataURL, nil)
+	if err != nil {
+		return fmt.Errorf("--coinbase-market-data-url: %w", err)
+	}
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w; set KUBECONFIG or run in a cluster", err)
@@ -116,6 +123,7 @@ func run(ctx context.Context, opts options) error {
 		Migrate:    ledger.Migrate,
 		Release:    ledger.Release,
 		Coinbase:   venue,
+		MarketData: candles,
 		Namespace:  ownNamespace(opts),
 	}
 	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
+	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
@@ -43,6 +44,8 @@ type Bench struct {
 	Database *Database
 	// Venue is the way to every venue.
 	Venue *Venue
+	// MarketData is the way to every provider of market data.
+	MarketData *Venue
 
 	stop    context.CancelFunc
 	stopped chan error
@@ -59,11 +62,12 @@ func Start(webhooks bool) (*Bench, error) {
 		return nil, err
 	}
 	b := &Bench{
-		Server:   server,
-		Clock:    clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
-		Database: NewDatabase(),
-		Venue:    &Venue{},
-		stopped:  make(chan error, 1),
+		Server:     server,
+		Clock:      clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
+		Database:   NewDatabase(),
+		Venue:      &Venue{},
+		MarketData: &Venue{},
+		stopped:    make(chan error, 1),
 	}
 	if err := b.startOperator(webhooks); err != nil {
 		return nil, errors.Join(err, b.Stop())
@@ -90,11 +94,15 @@ func (b *Bench) startOperator(webhooks bool) error {
 	if err != nil {
 		return err
 	}
+	candles, err := marketdata.NewChecker("", &http.Client{Transport: b.MarketData, Timeout: 5 * time.Second})
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	world := controllers.World{
 		AgentImage: AgentImage, Clock: b.Clock,
 		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
-		Coinbase: asker,
+		Coinbase: asker, MarketData: candles,
 	}
 	err = controllers.SetupWithManager(ctx, mgr, world)
 	if err == nil && webhooks {
