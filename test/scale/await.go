@@ -68,7 +68,7 @@ func (w *awaited[O]) wait(ctx context.Context, deadline time.Duration) (time.Tim
 	case <-w.done:
 		return w.at, nil
 	case <-ctx.Done():
-		return time.Time{}, ctx.Err()
+		return time.Time{}, fmt.Errorf("%s: %w", w.what, context.Cause(ctx))
 	case <-timer.C:
 		return time.Time{}, fmt.Errorf("%s: not within %s", w.what, deadline)
 	}

@@ -86,6 +86,23 @@ func (b *bench) run(ctx context.Context) (*result, error) {
 	return r, errors.Join(b.errs...)
 }
 
+// whileLeading ends the context when the operator ends by itself: it has lost its
+// lead, or met what it cannot live with. In a cluster it would be started again;
+// here it would be a figure that says nothing.
+func (d *desk) whileLeading(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-d.leader.ended:
+			if !d.leader.killed.Load() {
+				cancel(fmt.Errorf("%s has ended by itself (%w); see its log in %s", d.leader.name, d.leader.err, d.plane.dir))
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // recording is what the bare client does again.
 type recording struct {
 	chains map[string][]request
@@ -111,6 +128,8 @@ func (b *bench) measureOperator(ctx context.Context, r *result) (*recording, err
 	if d.leader, err = d.startOperator(b, "manager-1"); err != nil {
 		return nil, err
 	}
+	ctx, stop := d.whileLeading(ctx)
+	defer stop()
 	if err := d.leader.awaitLead(ctx); err != nil {
 		return nil, err
 	}

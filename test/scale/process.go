@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -30,6 +31,8 @@ type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 	err   error
+	// killed says that its end is this program's doing.
+	killed atomic.Bool
 }
 
 // startProcess starts a program with its output in a file of dir.
@@ -58,6 +61,7 @@ func startProcess(dir, name, path string, env []string, args ...string) (*proces
 
 // kill ends the program at once, as a crash does.
 func (p *process) kill() error {
+	p.killed.Store(true)
 	err := p.cmd.Process.Signal(syscall.SIGKILL)
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill %s: %w", p.name, err)
@@ -197,7 +201,7 @@ func poll(ctx context.Context, every, deadline time.Duration, what string, yes f
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("%s: not within %s", what, deadline), err)
+			return errors.Join(fmt.Errorf("%s: not within %s", what, deadline), err, context.Cause(ctx))
 		case <-tick.C:
 		}
 	}
