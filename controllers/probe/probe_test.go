@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,9 @@ func probing(t *testing.T, test func(t *testing.T, prober *Prober, asked *provid
 	})
 }
 
+// pass lets time pass in a bubble, where it costs nothing.
+func pass(span time.Duration) { <-time.After(span) }
+
 // news takes the agents that were woken so far.
 func news(prober *Prober) []string {
 	synctest.Wait()
@@ -103,12 +107,13 @@ func news(prober *Prober) []string {
 
 func TestAnswersComeBesideThePass(t *testing.T) {
 	probing(t, func(t *testing.T, prober *Prober, asked *provider) {
+		t.Helper()
 		asked.takes = 3 * time.Second
 		if got := prober.Look(alice, question("BTC")); got[0] != (Answer{}) {
 			t.Fatalf("known before it was asked: %+v", got)
 		}
 		prober.Look(bob, question("BTC"))
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if woken := news(prober); len(woken) != 2 {
 			t.Errorf("woken are %v", woken)
 		}
@@ -119,7 +124,7 @@ func TestAnswersComeBesideThePass(t *testing.T) {
 			t.Errorf("one question of two agents was asked %d times", len(times))
 		}
 		// While anybody waits, it is asked again, and the same answer is no news.
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if times := asked.times(); len(times) < 5 || len(times) > 8 {
 			t.Errorf("asked %d times in an hour", len(times))
 		}
@@ -131,19 +136,20 @@ func TestAnswersComeBesideThePass(t *testing.T) {
 
 func TestNobodyAsksForWhoIsGone(t *testing.T) {
 	probing(t, func(t *testing.T, prober *Prober, asked *provider) {
+		t.Helper()
 		prober.Look(alice, question("BTC"), question("ETH"))
 		prober.Look(bob, question("BTC"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		prober.Look(alice)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		// BTC goes on for Bob, ETH does not.
 		if times := asked.times(); len(times) < 6 || len(times) > 9 {
 			t.Errorf("asked %d times", len(times))
 		}
 		prober.Look(bob)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		before := len(asked.times())
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if after := len(asked.times()); after != before || len(prober.entries) != 0 || len(prober.asked) != 0 {
 			t.Errorf("asked %d times more, %d entries are kept", after-before, len(prober.entries))
 		}
@@ -152,9 +158,10 @@ func TestNobodyAsksForWhoIsGone(t *testing.T) {
 
 func TestFailuresAreRepeatedWithGrowingPauses(t *testing.T) {
 	probing(t, func(t *testing.T, prober *Prober, asked *provider) {
+		t.Helper()
 		asked.tell(coinbase.Coverage{}, errors.New("connection refused"))
 		prober.Look(alice, question("BTC"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		times := asked.times()
 		for i := 2; i < len(times); i++ {
 			pause, before := times[i].Sub(times[i-1]), times[i-1].Sub(times[i-2])
@@ -172,12 +179,12 @@ func TestFailuresAreRepeatedWithGrowingPauses(t *testing.T) {
 			t.Errorf("the same trouble woke %v", woken)
 		}
 		asked.tell(good, nil)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if woken := news(prober); len(woken) != 1 {
 			t.Errorf("woken are %v", woken)
 		}
 		asked.tell(coinbase.Coverage{}, fmt.Errorf("no: %w", coinbase.ErrNotListed))
-		time.Sleep(20 * time.Minute)
+		pass(20 * time.Minute)
 		if got := prober.Look(alice, question("BTC")); got[0] != (Answer{Known: true}) {
 			t.Errorf("got %+v", got)
 		}
@@ -186,11 +193,12 @@ func TestFailuresAreRepeatedWithGrowingPauses(t *testing.T) {
 
 func TestWorkersAreBounded(t *testing.T) {
 	probing(t, func(t *testing.T, prober *Prober, asked *provider) {
+		t.Helper()
 		asked.takes = 10 * time.Second
 		for i := range 20 {
-			prober.Look(types.NamespacedName{Name: fmt.Sprint(i)}, question(fmt.Sprintf("C%d", i)))
+			prober.Look(types.NamespacedName{Name: strconv.Itoa(i)}, question(fmt.Sprintf("C%d", i)))
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if len(asked.times()) != 20 || asked.most != workers {
 			t.Errorf("%d questions, at most %d at once", len(asked.times()), asked.most)
 		}
@@ -199,9 +207,10 @@ func TestWorkersAreBounded(t *testing.T) {
 
 func TestSlowProviderIsGivenUp(t *testing.T) {
 	probing(t, func(t *testing.T, prober *Prober, asked *provider) {
+		t.Helper()
 		asked.takes = time.Hour
 		prober.Look(alice, question("BTC"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := prober.Look(alice, question("BTC")); got[0].Problem == "" {
 			t.Errorf("got %+v", got)
 		}

@@ -32,15 +32,16 @@ func IsSample(dataset string) bool { return strings.HasPrefix(dataset, "sample/"
 // what there is.
 func OpenSample(dataset string, pairs []*v1alpha1.AssetPair) ([]Sample, error) {
 	instruments := make([]market.Instrument, len(pairs))
-	key := dataset
+	key := make([]string, 0, 1+len(pairs))
+	key = append(key, dataset)
 	for i, pair := range pairs {
 		var err error
 		if instruments[i], err = instrumentOf(pair); err != nil {
 			return nil, err
 		}
-		key += fmt.Sprintf(" %s/%s/%s", pair.Canonical(), pair.Spec.TickSize, pair.Spec.LotSize)
+		key = append(key, pair.Canonical(), string(pair.Spec.TickSize), string(pair.Spec.LotSize))
 	}
-	if found, ok := opened.Load(key); ok {
+	if found, ok := opened.Load(strings.Join(key, " ")); ok {
 		return found.([]Sample), nil
 	}
 	recordings, err := market.NewLibrary(nil).OpenAll(dataset, instruments)
@@ -51,7 +52,7 @@ func OpenSample(dataset string, pairs []*v1alpha1.AssetPair) ([]Sample, error) {
 	for i, recording := range recordings {
 		found[i] = Sample{Bars: len(recording.Bars), Length: recording.Length}
 	}
-	opened.Store(key, found)
+	opened.Store(strings.Join(key, " "), found)
 	return found, nil
 }
 

@@ -178,7 +178,7 @@ func reportResolved(s *scope, unresolved finding) {
 func reportSettings(s *scope) {
 	traded := s.tradedPairs()
 	_, effective := v1alpha1.Resolve(s.agent, s.policy)
-	s.agent.Status.Effective = append(effective, v1alpha1.ResolvePairs(traded)...)
+	s.agent.Status.Effective = slices.Concat(effective, v1alpha1.ResolvePairs(traded))
 	s.agent.Status.Pairs = nil
 	for _, pair := range traded {
 		// Two selectors of one pair are found elsewhere, and the list is a set.

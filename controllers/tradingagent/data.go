@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -20,7 +19,7 @@ import (
 func (r *Reconciler) lookUpData(s *scope) {
 	traded := s.tradedPairs()
 	s.coverage = make([]probe.Answer, len(traded))
-	agent := types.NamespacedName(client.ObjectKeyFromObject(s.agent))
+	agent := client.ObjectKeyFromObject(s.agent)
 	if s.agent.Spec.MarketData.Source != v1alpha1.DataSourceCoinbase || !s.agent.DeletionTimestamp.IsZero() ||
 		slices.Contains(traded, nil) || !dataArrives(s).ok() {
 		r.Data.Look(agent)
@@ -120,7 +119,7 @@ func candlesOf(s *scope, pair *v1alpha1.AssetPair, answer probe.Answer) finding 
 	case answer.Problem != "":
 		return finding{v1alpha1.ReasonDataUnreachable, fmt.Sprintf("candles of %s: %s; the operator goes on asking", name, answer.Problem)}
 	case !answer.Known:
-		return finding{v1alpha1.ReasonDataChecking, fmt.Sprintf("Coinbase Exchange is being asked for candles of %s", name)}
+		return finding{v1alpha1.ReasonDataChecking, "Coinbase Exchange is being asked for candles of " + name}
 	case !answer.Listed:
 		return finding{v1alpha1.ReasonPairNotAtProvider, fmt.Sprintf("Coinbase Exchange has no product %s; correct base and quote of AssetPair %q, or set spec.marketData.source to another", name, pair.Name)}
 	case answer.Age > oldest:
