@@ -275,6 +275,26 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// A token is for one address. Whoever answers with a redirect does not get it
+// carried elsewhere.
+func TestFollowsNoRedirect(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked <- struct{}{} }))
+	t.Cleanup(elsewhere.Close)
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(server.Close)
+	credentials, err := stranger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newClient(t, server.URL).Permissions(t.Context(), production, credentials); !errors.Is(err, coinbase.ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+	if len(asked) > 0 {
+		t.Error("the redirect was followed")
+	}
+}
+
 func TestNobodyThere(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
