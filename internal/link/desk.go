@@ -4,6 +4,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -82,4 +83,19 @@ func (d *Desk) Validate() field.ErrorList {
 		errs = append(errs, v1alpha1.ValidateTighter(d.Agent.Spec.Limits, d.Policy)...)
 	}
 	return errs
+}
+
+// ValidateRisk checks that the limits leave room for some order. It is asked once,
+// before an agent starts: one that runs is never stopped by it.
+func (d *Desk) ValidateRisk() error {
+	pairs := make([]*v1alpha1.AssetPair, len(d.Pairs))
+	for i := range d.Pairs {
+		pairs[i] = &d.Pairs[i]
+	}
+	objections, _ := v1alpha1.ValidateRisk(d.Agent, d.Policy, d.Account, pairs)
+	errs := make([]error, len(objections))
+	for i, found := range objections {
+		errs[i] = errors.New(found.String())
+	}
+	return errors.Join(errs...)
 }

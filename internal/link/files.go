@@ -194,5 +194,8 @@ func (m *Manifests) Desk(agent *v1alpha1.TradingAgent) (Desk, error) {
 	if errs := desk.Validate(); len(errs) > 0 {
 		return Desk{}, fmt.Errorf("TradingAgent %q is invalid: %w", agent.Name, errs.ToAggregate())
 	}
+	if err := desk.ValidateRisk(); err != nil {
+		return Desk{}, fmt.Errorf("TradingAgent %q is invalid: %w", agent.Name, err)
+	}
 	return desk, nil
 }

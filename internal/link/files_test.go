@@ -43,6 +43,7 @@ func TestWrongFilesAreRefused(t *testing.T) {
 		"missing policy":                  {"tradingagents.yaml", "name: careful", "name: reckless", []string{`RiskPolicy "reckless"`}},
 		"missing pair":                    {"tradingagents.yaml", "- name: eur-usd", "- name: gbp-usd", []string{`AssetPair "gbp-usd"`}},
 		"duplicate key":                   {"ledger.yaml", "spec:", "spec: {}\nspec:", []string{"spec"}},
+		"a limit that never allows":       {"riskpolicy.yaml", `"2500"`, `"0.5"`, []string{`RiskPolicy "careful" spec.order.maxNotional`, `below the minNotional "1" of AssetPair "eur-usd"`}},
 		"unknown kind":                    {"ledger.yaml", "kind: Ledger", "kind: Leger", []string{`"Leger" is not a kind`}},
 		"unknown version":                 {"ledger.yaml", "/v1alpha1", "/v1", []string{"this binary knows"}},
 	}
