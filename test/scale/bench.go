@@ -73,7 +73,7 @@ func (b *bench) run(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("StatefulSets: %w", err)
 	}
-	r.Sets, r.SetWrites = sets.took.Seconds(), sets.writes
+	r.Sets, r.SetWrites, r.SetServerCPU = sets.took.Seconds(), sets.writes, sets.serverCPU
 	b.say("the operator")
 	recorded, err := b.measureOperator(ctx, r)
 	if err != nil {

@@ -31,7 +31,7 @@ func TestPercentile(t *testing.T) {
 
 func good() *result {
 	return &result{
-		Agents: 100, Apply: 13, Bare: 10, Sets: 20, Writes: 6, StatusWrites: 2, ServerCPUPerAgent: 9, BareServerCPUPerAgent: 8, HeapPerAgent: 15 << 10, Failover: 5,
+		Agents: 100, Apply: 13, Bare: 10, Sets: 20, Writes: 6, StatusWrites: 2, ServerCPUPerAgent: 9, BareServerCPUPerAgent: 8, SetServerCPU: 4, HeapPerAgent: 15 << 10, Failover: 5,
 		ByKind: map[string]int{"create pods": 100},
 	}
 }

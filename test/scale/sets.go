@@ -44,8 +44,10 @@ func statefulSet(i int) *appsv1.StatefulSet {
 type setsResult struct {
 	// took from the first creation until every set's controller had observed it
 	// and its pod was ready.
-	took   time.Duration
-	writes float64
+	took time.Duration
+	// writes of the controller, and the API server's processor time in
+	// milliseconds, for each set.
+	writes, serverCPU float64
 }
 
 // measureSets creates as many StatefulSets of one pod in an empty cluster.
@@ -67,12 +69,20 @@ func (b *bench) measureSets(ctx context.Context) (setsResult, error) {
 	if err := p.calm(ctx); err != nil {
 		return setsResult{}, err
 	}
+	served, err := serverUsage()
+	if err != nil {
+		return setsResult{}, err
+	}
 	start := time.Now()
 	err = each(ctx, b.shape.agents, func(ctx context.Context, i int) error { return p.admin.Create(ctx, statefulSet(i)) })
 	if err != nil {
 		return setsResult{}, fmt.Errorf("create a StatefulSet: %w", err)
 	}
 	end, err := all.wait(ctx, b.patience())
+	if err != nil {
+		return setsResult{}, err
+	}
+	serving, err := serverUsage()
 	if err != nil {
 		return setsResult{}, err
 	}
@@ -87,7 +97,9 @@ func (b *bench) measureSets(ctx context.Context) (setsResult, error) {
 			writes++
 		}
 	}
-	return setsResult{took: end.Sub(start), writes: float64(writes) / float64(b.shape.agents)}, nil
+	return setsResult{
+		took: end.Sub(start), writes: float64(writes) / float64(b.shape.agents), serverCPU: perAgent(serving.cpu-served.cpu, b.shape.agents),
+	}, nil
 }
 
 // awaitSets waits for StatefulSets that their controller has observed and whose
