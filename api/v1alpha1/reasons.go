@@ -21,6 +21,11 @@ const (
 	ConditionPlatformValid = "PlatformValid"
 	ConditionRiskValid     = "RiskValid"
 	ConditionDataValid     = "DataValid"
+	// The conditions of an agent's endpoint. They inform; they do not unready an
+	// agent that trades.
+	ConditionCertificateReady = "CertificateReady"
+	ConditionRouteReady       = "RouteReady"
+	ConditionEndpointVerified = "EndpointVerified"
 	// ConditionDraining is present only while the agent's node is being emptied.
 	ConditionDraining = "Draining"
 )

@@ -8,12 +8,13 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 type TradingAgentStatus struct {
 	// conditions are Ready, Accepted with its phases SchemaValid, PlatformValid,
 	// RiskValid and DataValid, ResolvedRefs, PodAvailable, VenueReconciled,
-	// TradingEnabled; Reconciling, Stalled and Draining only while they are true.
+	// TradingEnabled; with an endpoint CertificateReady, RouteReady and
+	// EndpointVerified; Reconciling, Stalled and Draining only while they are true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=24
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks
@@ -52,6 +53,10 @@ type TradingAgentStatus struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=32
 	Pairs []string `json:"pairs,omitempty"`
+
+	// endpoint is what the outside world sees of the agent's API.
+	// +optional
+	Endpoint *EndpointStatus `json:"endpoint,omitempty"`
 
 	// effective shows every resolved setting and where it came from.
 	// +optional

@@ -97,6 +97,15 @@ type TradingAgentSpec struct {
 	// +optional
 	Limits *Limits `json:"limits,omitempty"`
 
+	// endpoint gives the agent's API a verified HTTPS address outside the cluster.
+	// Without it the API is reachable inside the cluster only.
+	// +optional
+	Endpoint *EndpointSpec `json:"endpoint,omitempty"`
+
+	// api says how the agent's HTTP and WebSocket API lets clients in.
+	// +optional
+	API *APISpec `json:"api,omitempty"`
+
 	// image of the agent's process. When not set, it is the operator's default at
 	// the time at which the present revision began, so that upgrading the
 	// operator restarts nobody.
@@ -297,7 +306,7 @@ type ReplaySpec struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=3"
 // +kubebuilder:resource:shortName=ta,categories=trading
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.status.pairs`
@@ -311,6 +320,8 @@ type ReplaySpec struct {
 // +kubebuilder:printcolumn:name="Node",type=string,priority=1,JSONPath=`.status.nodeName`
 // +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision.current`
 // +kubebuilder:printcolumn:name="Last-Decision",type=string,priority=1,JSONPath=`.status.trading.lastDecision.outcome`
+// +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.status.endpoint.url`
+// +kubebuilder:printcolumn:name="Cert-Days",type=integer,priority=1,JSONPath=`.status.endpoint.daysLeft`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must be at most 52 characters, so that the names of the agent's pod and service account fit"

@@ -8,6 +8,8 @@ import (
 
 // RiskFinding is a limit that cannot do its work: one that lets nothing through,
 // or one that never denies anything.
+//
+// +kubebuilder:object:generate=false
 type RiskFinding struct {
 	// Reason is ReasonLimitNeverAllows, ReasonStopNotBelow or
 	// ReasonLimitNeverBinds.

@@ -18,6 +18,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=trading.three-rivers-tech.com, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithKind("AgentLimits"):
 		return &apiv1alpha1.AgentLimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("APISpec"):
+		return &apiv1alpha1.APISpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AssetPair"):
 		return &apiv1alpha1.AssetPairApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AssetPairSelector"):
@@ -44,6 +46,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DecisionStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EffectiveValue"):
 		return &apiv1alpha1.EffectiveValueApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EndpointSpec"):
+		return &apiv1alpha1.EndpointSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EndpointStatus"):
+		return &apiv1alpha1.EndpointStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GatewayReference"):
+		return &apiv1alpha1.GatewayReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("IssuerReference"):
+		return &apiv1alpha1.IssuerReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JudgeSpec"):
 		return &apiv1alpha1.JudgeSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Ledger"):

@@ -23,6 +23,18 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.APISpec
+  map:
+    fields:
+    - name: allowedOrigins
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: queryToken
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.QueryTokenPolicy
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.AgentLimits
   map:
     fields:
@@ -214,8 +226,61 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: value
       type:
         scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.EndpointSpec
+  map:
+    fields:
+    - name: gatewayRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.GatewayReference
+    - name: host
+      type:
+        scalar: string
+    - name: ingressClassName
+      type:
+        scalar: string
+    - name: issuerRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.IssuerReference
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.EndpointStatus
+  map:
+    fields:
+    - name: daysLeft
+      type:
+        scalar: numeric
+    - name: issuer
+      type:
+        scalar: string
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: renewalTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: url
+      type:
+        scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
   scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.GatewayReference
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.IssuerKind
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.IssuerReference
+  map:
+    fields:
+    - name: kind
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.IssuerKind
+    - name: name
+      type:
+        scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.JudgeSpec
   map:
     fields:
@@ -365,6 +430,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SignedDecimal
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.QueryTokenPolicy
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ReplaySpec
   map:
@@ -569,6 +636,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: accountRef
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: api
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.APISpec
     - name: assetPairs
       type:
         list:
@@ -586,6 +656,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: drainDeadlineSeconds
       type:
         scalar: numeric
+    - name: endpoint
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.EndpointSpec
     - name: image
       type:
         scalar: string
@@ -632,6 +705,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - field
+    - name: endpoint
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.EndpointStatus
     - name: nodeName
       type:
         scalar: string

@@ -33,6 +33,11 @@ type TradingAgentSpecApplyConfiguration struct {
 	MarketData *MarketDataSpecApplyConfiguration `json:"marketData,omitempty"`
 	// limits tighten the policy for this agent alone; they never loosen it.
 	Limits *LimitsApplyConfiguration `json:"limits,omitempty"`
+	// endpoint gives the agent's API a verified HTTPS address outside the cluster.
+	// Without it the API is reachable inside the cluster only.
+	Endpoint *EndpointSpecApplyConfiguration `json:"endpoint,omitempty"`
+	// api says how the agent's HTTP and WebSocket API lets clients in.
+	API *APISpecApplyConfiguration `json:"api,omitempty"`
 	// image of the agent's process. When not set, it is the operator's default at
 	// the time at which the present revision began, so that upgrading the
 	// operator restarts nobody.
@@ -134,6 +139,22 @@ func (b *TradingAgentSpecApplyConfiguration) WithMarketData(value *MarketDataSpe
 // If called multiple times, the Limits field is set to the value of the last call.
 func (b *TradingAgentSpecApplyConfiguration) WithLimits(value *LimitsApplyConfiguration) *TradingAgentSpecApplyConfiguration {
 	b.Limits = value
+	return b
+}
+
+// WithEndpoint sets the Endpoint field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Endpoint field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithEndpoint(value *EndpointSpecApplyConfiguration) *TradingAgentSpecApplyConfiguration {
+	b.Endpoint = value
+	return b
+}
+
+// WithAPI sets the API field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the API field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithAPI(value *APISpecApplyConfiguration) *TradingAgentSpecApplyConfiguration {
+	b.API = value
 	return b
 }
 

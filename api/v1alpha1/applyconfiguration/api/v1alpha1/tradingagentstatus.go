@@ -13,7 +13,8 @@ import (
 type TradingAgentStatusApplyConfiguration struct {
 	// conditions are Ready, Accepted with its phases SchemaValid, PlatformValid,
 	// RiskValid and DataValid, ResolvedRefs, PodAvailable, VenueReconciled,
-	// TradingEnabled; Reconciling, Stalled and Draining only while they are true.
+	// TradingEnabled; with an endpoint CertificateReady, RouteReady and
+	// EndpointVerified; Reconciling, Stalled and Draining only while they are true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
@@ -29,6 +30,8 @@ type TradingAgentStatusApplyConfiguration struct {
 	// pairs that the agent trades, in their canonical spelling and in the order of
 	// the spec. A pair that does not exist is not among them.
 	Pairs []string `json:"pairs,omitempty"`
+	// endpoint is what the outside world sees of the agent's API.
+	Endpoint *EndpointStatusApplyConfiguration `json:"endpoint,omitempty"`
 	// effective shows every resolved setting and where it came from.
 	Effective []EffectiveValueApplyConfiguration `json:"effective,omitempty"`
 	// trading is written by the agent itself.
@@ -101,6 +104,14 @@ func (b *TradingAgentStatusApplyConfiguration) WithPairs(values ...string) *Trad
 	for i := range values {
 		b.Pairs = append(b.Pairs, values[i])
 	}
+	return b
+}
+
+// WithEndpoint sets the Endpoint field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Endpoint field is set to the value of the last call.
+func (b *TradingAgentStatusApplyConfiguration) WithEndpoint(value *EndpointStatusApplyConfiguration) *TradingAgentStatusApplyConfiguration {
+	b.Endpoint = value
 	return b
 }
 
