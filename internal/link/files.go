@@ -121,8 +121,8 @@ func (m *Manifests) addDocument(ctx context.Context, document []byte) error {
 	if !known {
 		return fmt.Errorf("%q is not a kind of %s", kind, v1alpha1.GroupVersion)
 	}
-	if errs := schema.check(ctx, object); len(errs) > 0 {
-		return fmt.Errorf("%s %s is invalid: %w", kind, nameOf(object), errs.ToAggregate())
+	if err := schema.check(ctx, object); err != nil {
+		return fmt.Errorf("%s %s is invalid: %w", kind, nameOf(object), err)
 	}
 	switch kind {
 	case "TradingAgent":

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"sort"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,8 +17,9 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
 
@@ -76,29 +79,50 @@ func newKindSchema(definition []byte) (string, *kindSchema, error) {
 	}, nil
 }
 
-// check returns everything that the API server would refuse in the object.
-func (s *kindSchema) check(ctx context.Context, object map[string]any) field.ErrorList {
+// check returns everything that the API server would refuse in the object when it
+// is asked for strict validation, as kubectl does.
+func (s *kindSchema) check(ctx context.Context, object map[string]any) error {
 	unknown := s.unknownFields(object)
-	errs := make(field.ErrorList, 0, len(unknown))
+	problems := make([]error, 0, len(unknown))
 	for _, path := range unknown {
-		errs = append(errs, field.Invalid(field.NewPath(path), "", "unknown field"+s.suggestion(path)))
+		problems = append(problems, fmt.Errorf("unknown field %q%s", path, s.suggestion(path)))
 	}
-	errs = append(errs, validation.ValidateCustomResource(nil, object, s.openAPI)...)
+	errs := validation.ValidateCustomResource(nil, object, s.openAPI)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s.structural, object)...)
-	if len(errs) > 0 || s.rules == nil {
+	if len(problems) == 0 && len(errs) == 0 && s.rules != nil {
 		// CEL rules assume a well-formed object; the API server skips them too.
-		return errs
+		errs, _ = s.rules.Validate(ctx, nil, s.structural, object, nil, celconfig.RuntimeCELCostBudget)
 	}
-	ruleErrs, _ := s.rules.Validate(ctx, nil, s.structural, object, nil, celconfig.RuntimeCELCostBudget)
-	return ruleErrs
+	for _, err := range errs {
+		problems = append(problems, err)
+	}
+	return utilerrors.NewAggregate(problems)
 }
 
 func (s *kindSchema) unknownFields(object map[string]any) []string {
 	options := structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
 	unknown := pruning.PruneWithOptions(runtime.DeepCopyJSON(object), s.structural, true, options)
-	sort.Strings(unknown)
+	// The definitions leave the metadata to the API server.
+	metadata, _ := object["metadata"].(map[string]any)
+	for name := range metadata {
+		if !slices.Contains(metadataFields, name) {
+			unknown = append(unknown, "metadata."+name)
+		}
+	}
+	slices.Sort(unknown)
 	return unknown
 }
+
+// metadataFields are the names that an object's metadata has, in order.
+var metadataFields = func() []string {
+	fields := reflect.TypeFor[metav1.ObjectMeta]()
+	names := make([]string, fields.NumField())
+	for i := range names {
+		names[i], _, _ = strings.Cut(fields.Field(i).Tag.Get("json"), ",")
+	}
+	slices.Sort(names)
+	return names
+}()
 
 // suggestion names the known field that is nearest to an unknown one, if one is
 // near enough to be meant.
@@ -116,21 +140,30 @@ func (s *kindSchema) suggestion(path string) string {
 			level = level.Items
 		}
 	}
-	wrong, best, distance := steps[len(steps)-1], "", 4
-	names := make([]string, 0, len(level.Properties))
-	for name := range level.Properties {
-		names = append(names, name)
+	wrong, names := steps[len(steps)-1], slices.Sorted(maps.Keys(level.Properties))
+	if steps[0] == "metadata" {
+		names = metadataFields
 	}
-	sort.Strings(names)
+	if best := nearest(wrong, names); best != "" {
+		return fmt.Sprintf(", did you mean %q?", best)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; known here are " + strings.Join(names, ", ")
+}
+
+// nearest is the name that a wrong one was meant to be: the first of those to
+// which the fewest letters must change, and at most a third of them, but two in a
+// short one. Empty if none is so near.
+func nearest(wrong string, names []string) string {
+	best, distance := "", max(2, len(wrong)/3)+1
 	for _, name := range names {
-		if d := editDistance(strings.ToLower(wrong), strings.ToLower(name)); d < distance && d < len(name) {
+		if d := editDistance(strings.ToLower(wrong), strings.ToLower(name)); d < distance && d < len(name) && d < len(wrong) {
 			best, distance = name, d
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
-	}
-	return "; known here are " + strings.Join(names, ", ")
+	return best
 }
 
 // editDistance is the Levenshtein distance of two words.
