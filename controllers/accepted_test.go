@@ -219,7 +219,7 @@ var _ = Describe("The pairs of a TradingAgent", func() {
 		d.furnish()
 		d.create(d.agent("eur", "eur_usd"))
 		d.eventually("eur", func(g Gomega, agent *v1alpha1.TradingAgent) {
-			g.Expect(agent.Status.Pairs).To(Equal([]string{"EUR-USD"}))
+			g.Expect(agent.Status.Pairs).To(Equal("EUR-USD"))
 			g.Expect(agent.Status.Effective).To(ContainElement(v1alpha1.EffectiveValue{Field: "pairs[EUR-USD].lotSize", Value: "1", Source: v1alpha1.SourceAssetPair}))
 		})
 	})

@@ -44,15 +44,13 @@ type TradingAgentStatus struct {
 	// +optional
 	Revision *RevisionStatus `json:"revision,omitempty"`
 
-	// pairs that the agent trades, in their canonical spelling and in the order of
-	// the spec. A pair that does not exist is not among them.
+	// pairs that the agent trades, in their canonical spelling, parted by commas and
+	// in the order of the spec, such as BTC-USD,EUR-USD; a text, because a column of
+	// kubectl shows no lists. A pair that does not exist is not among them.
 	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=32
-	Pairs []string `json:"pairs,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=527
+	Pairs string `json:"pairs,omitempty"`
 
 	// endpoint is what the outside world sees of the agent's API.
 	// +optional

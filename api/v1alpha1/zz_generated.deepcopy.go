@@ -1196,11 +1196,6 @@ func (in *TradingAgentStatus) DeepCopyInto(out *TradingAgentStatus) {
 		*out = new(RevisionStatus)
 		(*in).DeepCopyInto(*out)
 	}
-	if in.Pairs != nil {
-		in, out := &in.Pairs, &out.Pairs
-		*out = make([]string, len(*in))
-		copy(*out, *in)
-	}
 	if in.Endpoint != nil {
 		in, out := &in.Endpoint, &out.Endpoint
 		*out = new(EndpointStatus)

@@ -3,6 +3,7 @@ package tradingagent
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -179,13 +180,14 @@ func reportSettings(s *scope) {
 	traded := s.tradedPairs()
 	_, effective := v1alpha1.Resolve(s.agent, s.policy)
 	s.agent.Status.Effective = slices.Concat(effective, v1alpha1.ResolvePairs(traded))
-	s.agent.Status.Pairs = nil
+	var names []string
 	for _, pair := range traded {
-		// Two selectors of one pair are found elsewhere, and the list is a set.
-		if pair != nil && !slices.Contains(s.agent.Status.Pairs, pair.Canonical()) {
-			s.agent.Status.Pairs = append(s.agent.Status.Pairs, pair.Canonical())
+		// Two selectors of one pair are found elsewhere.
+		if pair != nil && !slices.Contains(names, pair.Canonical()) {
+			names = append(names, pair.Canonical())
 		}
 	}
+	s.agent.Status.Pairs = strings.Join(names, ",")
 }
 
 // limitsAllow finds limits under which the agent could never open a position.

@@ -716,10 +716,7 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
     - name: pairs
       type:
-        list:
-          elementType:
-            scalar: string
-          elementRelationship: associative
+        scalar: string
     - name: podName
       type:
         scalar: string

@@ -27,9 +27,10 @@ type TradingAgentStatusApplyConfiguration struct {
 	NodeName *string `json:"nodeName,omitempty"`
 	// revision says which state of the fields that need a new process is in use.
 	Revision *RevisionStatusApplyConfiguration `json:"revision,omitempty"`
-	// pairs that the agent trades, in their canonical spelling and in the order of
-	// the spec. A pair that does not exist is not among them.
-	Pairs []string `json:"pairs,omitempty"`
+	// pairs that the agent trades, in their canonical spelling, parted by commas and
+	// in the order of the spec, such as BTC-USD,EUR-USD; a text, because a column of
+	// kubectl shows no lists. A pair that does not exist is not among them.
+	Pairs *string `json:"pairs,omitempty"`
 	// endpoint is what the outside world sees of the agent's API.
 	Endpoint *EndpointStatusApplyConfiguration `json:"endpoint,omitempty"`
 	// effective shows every resolved setting and where it came from.
@@ -97,13 +98,11 @@ func (b *TradingAgentStatusApplyConfiguration) WithRevision(value *RevisionStatu
 	return b
 }
 
-// WithPairs adds the given value to the Pairs field in the declarative configuration
-// and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, values provided by each call will be appended to the Pairs field.
-func (b *TradingAgentStatusApplyConfiguration) WithPairs(values ...string) *TradingAgentStatusApplyConfiguration {
-	for i := range values {
-		b.Pairs = append(b.Pairs, values[i])
-	}
+// WithPairs sets the Pairs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Pairs field is set to the value of the last call.
+func (b *TradingAgentStatusApplyConfiguration) WithPairs(value string) *TradingAgentStatusApplyConfiguration {
+	b.Pairs = &value
 	return b
 }
 
