@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,6 +38,31 @@ var nine = []struct {
 	{"agent.maxPositionFraction", func(l *v1alpha1.Limits, v string) { l.Agent.MaxPositionFraction = v1alpha1.Fraction(v) },
 		"0.25", "0.250", "0.2500001"},
 	{"data.maxAgeSeconds", func(l *v1alpha1.Limits, v string) { l.Data.MaxAgeSeconds = number(v) }, "99", "100", "1000"},
+}
+
+// A limit that is added later must be compared, too.
+func TestEveryLimitIsTried(t *testing.T) {
+	var declared, tried []string
+	groups := reflect.TypeFor[v1alpha1.Limits]()
+	for i := range groups.NumField() {
+		group := groups.Field(i)
+		for j := range group.Type.Elem().NumField() {
+			declared = append(declared, jsonName(group)+"."+jsonName(group.Type.Elem().Field(j)))
+		}
+	}
+	for _, limit := range nine {
+		tried = append(tried, limit.field)
+	}
+	slices.Sort(declared)
+	slices.Sort(tried)
+	if !slices.Equal(declared, tried) {
+		t.Errorf("spec.limits has %v; the policy on limits is tried with %v", declared, tried)
+	}
+}
+
+func jsonName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
 }
 
 func number(text string) int32 {

@@ -244,7 +244,7 @@ func TestEveryStatusFieldIsGuarded(t *testing.T) {
 	guard := strings.Join(expressions, "\n")
 	fields := reflect.TypeFor[v1alpha1.TradingAgentStatus]()
 	for i := range fields.NumField() {
-		name, _, _ := strings.Cut(fields.Field(i).Tag.Get("json"), ",")
+		name := jsonName(fields.Field(i))
 		if compared := fmt.Sprintf("object.status.?%[1]s == oldObject.status.?%[1]s", name); !strings.Contains(guard, compared) {
 			t.Errorf("config/admission/status-guard.yaml lets an agent change status.%s: it lacks %q", name, compared)
 		}
