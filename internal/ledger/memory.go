@@ -25,6 +25,8 @@ type Memory struct {
 	orders map[uuid.UUID]*memoryOrder
 	fills  map[fillKey]order.Fill
 	seed   maphash.Seed
+	// keeps says that agents keep a history for readers.
+	keeps bool
 }
 
 var _ Ledger = (*Memory)(nil)
@@ -66,6 +68,8 @@ type memoryAgent struct {
 	newest  Mark
 	opening map[time.Time]int32
 	adopted []Adoption
+	// history for readers; nil where none is kept.
+	history *memoryHistory
 }
 
 // NewMemory is an empty ledger.
@@ -177,6 +181,7 @@ func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, inten
 	}
 	agent.decisions[key] = digest
 	agent.lastSequence = decision.Sequence
+	agent.history.decide(decision, intents)
 	if agent.last == nil {
 		agent.last = new(Decision)
 	}
@@ -253,6 +258,7 @@ func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent)
 		m.orders[stored.ID] = stored
 		agent.open = append(agent.open, stored)
 		agent.lastSequence = max(agent.lastSequence, stored.Sequence)
+		agent.history.intend(m.claims[claimKey{agent.Account, stored.Pair}].instrument, stored.Intent)
 		if !stored.ReduceOnly {
 			agent.opening[dayOf(stored.MarketTime)]++
 		}
@@ -283,6 +289,7 @@ func (m *Memory) UpdateOrder(_ context.Context, lease Lease, update OrderUpdate)
 		stored.VenueOrderID = update.VenueOrderID
 	}
 	agent.move(stored, update.State)
+	agent.history.update(update)
 	return nil
 }
 
@@ -333,6 +340,7 @@ func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool
 	agent.fills++
 	stored.Filled += fill.Quantity
 	agent.move(stored, stateAfterFill(stored.State, stored.Filled, stored.Quantity))
+	agent.history.fill(instrument, fill, result, stored.State)
 	return true, nil
 }
 
@@ -348,6 +356,7 @@ func (m *Memory) SaveMark(_ context.Context, lease Lease, mark Mark) error {
 	if err != nil {
 		return err
 	}
+	agent.history.mark(mark)
 	if !mark.MarketTime.Before(agent.marks[mark.Pair].MarketTime) {
 		agent.marks[mark.Pair] = mark
 	}

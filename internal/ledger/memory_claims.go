@@ -28,6 +28,9 @@ func (m *Memory) Acquire(_ context.Context, agent Agent) (Lease, error) {
 	if !known {
 		stored = newMemoryAgent()
 		stored.cash[agent.Currency] = agent.Balance
+		if m.keeps {
+			stored.history = newMemoryHistory()
+		}
 		m.agents[agent.UID] = stored
 	}
 	stored.Agent, stored.released = agent, false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,30 @@ func Open(ctx context.Context, uri string) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, config)
+}
+
+// readOnlyPoolSize is how many may read at once; the others wait.
+const readOnlyPoolSize = 2
+
+// OpenReadOnly is Open for those who only look: few connections, given up when
+// nobody asks, on which the server refuses to write and ends a statement after
+// the given time.
+func OpenReadOnly(ctx context.Context, uri string, statementTimeout time.Duration) (*Pool, error) {
+	config, err := Config(uri)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns, config.MinConns, config.MinIdleConns = readOnlyPoolSize, 0, 0
+	config.MaxConnIdleTime = time.Minute
+	settings := config.ConnConfig.RuntimeParams
+	settings["application_name"] += "-api"
+	settings["default_transaction_read_only"] = "on"
+	settings["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
+	return open(ctx, config)
+}
+
+func open(ctx context.Context, config *pgxpool.Config) (*Pool, error) {
 	hide := newHider(config.ConnConfig.Password)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
