@@ -5,6 +5,7 @@ package invalid_test
 
 import (
 	"context"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -129,12 +131,28 @@ func (a *applier) furnish(t *testing.T) {
 	}
 	for _, object := range objects {
 		object.SetNamespace(namespace)
+		report, reports := object.Object["status"]
 		if err := a.client.Create(t.Context(), object); err != nil {
 			t.Fatalf("%s %s is right, but was refused: %v", object.GetKind(), object.GetName(), err)
+		}
+		if reports {
+			a.report(t, object, report)
 		}
 	}
 	if warnings := a.taken(); warnings != "" {
 		t.Fatalf("the desk is right, but was warned of: %s", warnings)
+	}
+}
+
+// report writes what the agent in its pod would have reported.
+func (a *applier) report(t *testing.T, object *unstructured.Unstructured, status any) {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"status": status})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.client.Status().Patch(t.Context(), object, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		t.Fatalf("the report of %s: %v", object.GetName(), err)
 	}
 }
 
