@@ -68,6 +68,7 @@ type memoryAgent struct {
 	newest  Mark
 	opening map[time.Time]int32
 	adopted []Adoption
+	audit   memoryAudit
 	// history for readers; nil where none is kept.
 	history *memoryHistory
 }

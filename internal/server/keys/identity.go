@@ -62,3 +62,6 @@ func (e *LimitedError) Error() string {
 // ErrUnauthenticated is the answer to a missing, wrong, expired or revoked key or
 // ticket; it does not say which, because that would help only an attacker.
 var ErrUnauthenticated = errors.New("no valid API key; send it as Authorization: Bearer KEY")
+
+// ErrNoRecord means that what keys do cannot be put on record yet.
+var ErrNoRecord = errors.New("there is no ledger to record the request in")
