@@ -170,6 +170,9 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope) error {
 	}); err != nil {
 		return err
 	}
+	if err := r.confirm(ctx, s); err != nil {
+		return err
+	}
 	for _, child := range desiredAccess(s.agent) {
 		if err := r.Applier.Apply(ctx, s.agent, child); err != nil {
 			return err
@@ -184,6 +187,25 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope) error {
 	var err error
 	s.hash, err = templateHash(s)
 	return err
+}
+
+// confirm asks the API server, before a pod is created, whether the agent is still
+// what the cache shows. An operator that has started a moment ago may see an agent
+// that is gone, or its spec of before. What this pass has written needs no asking.
+func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
+	if s.pod != nil || s.confirmed {
+		return nil
+	}
+	live := &v1alpha1.TradingAgent{}
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.agent), live)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("make sure that the agent exists: %w", err)
+	}
+	if err != nil || live.UID != s.agent.UID || live.Generation != s.agent.Generation {
+		resource := v1alpha1.GroupVersion.WithResource("tradingagents").GroupResource()
+		return apierrors.NewConflict(resource, s.agent.Name, errors.New("the agent is another one by now, or has another spec"))
+	}
+	return nil
 }
 
 // createPod creates the agent's pod. Its finalizer is there already, so that no
@@ -269,6 +291,7 @@ func (r *Reconciler) setFinalizers(ctx context.Context, s *scope, change func(*v
 		return fmt.Errorf("write the finalizers: %w", err)
 	}
 	s.before, s.agent = changed.DeepCopy(), changed
+	s.confirmed = true
 	return nil
 }
 

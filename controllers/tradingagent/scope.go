@@ -19,9 +19,12 @@ import (
 type scope struct {
 	// before is the agent as it was read; agent carries the new status.
 	before, agent *v1alpha1.TradingAgent
-	policy        *v1alpha1.RiskPolicy
-	account       *v1alpha1.TradingAccount
-	ledger        *v1alpha1.Ledger
+	// confirmed reports whether a write of this pass has proved that the cache showed
+	// the agent as it is.
+	confirmed bool
+	policy    *v1alpha1.RiskPolicy
+	account   *v1alpha1.TradingAccount
+	ledger    *v1alpha1.Ledger
 	// pairs of the namespace.
 	pairs []v1alpha1.AssetPair
 	// listings are how the account's venue trades the agent's pairs, in the order

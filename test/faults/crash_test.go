@@ -3,12 +3,12 @@
 package faults
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 
-	"context"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -40,10 +40,9 @@ func (d *desk) touch(name string) {
 	})
 }
 
-// play runs a scenario on a desk of its own, with the operator to crash at a
-// write (0 never), before it or with its answer lost. It returns the operator's
-// writes and whether it has crashed.
-func (s scenario) play(d *desk, crashAt int, lost bool) (writes []string, crashed bool) {
+// play runs a scenario on a desk of its own, with a fault at the operator's writes.
+// It returns these and whether the operator has crashed.
+func (s scenario) play(d *desk, f fault) (writes []string, crashed bool) {
 	d.t.Helper()
 	if s.options.release != (release{}) {
 		d.options = s.options
@@ -57,12 +56,14 @@ func (s scenario) play(d *desk, crashAt int, lost bool) (writes []string, crashe
 		d.quiet()
 	}
 	if s.upgrade == (release{}) {
-		first.transport.arm(crashAt, lost)
+		first.transport.arm(f)
 	} else {
-		d.options.release, d.options.counting, d.options.crashAt, d.options.lost = s.upgrade, true, crashAt, lost
+		d.options.release, d.options.fault = s.upgrade, &f
 		d.restart()
-		first = d.current()
-		d.options.counting, d.options.crashAt = false, 0
+		first, d.options.fault = d.current(), nil
+	}
+	if f.onWrite != nil {
+		f.onWrite(0)
 	}
 	stop := d.attend()
 	s.act(d)
@@ -131,11 +132,11 @@ func (s scenario) undisturbed(t *testing.T) (outcome, int) {
 	b.once.Do(func() {
 		b.failed = true
 		first := newDesk(t)
-		writes, _ := s.play(first, 0, false)
+		writes, _ := s.play(first, fault{})
 		s.judge(first)
 		b.wanted = first.outcome()
 		second := newDesk(t)
-		again, _ := s.play(second, 0, false)
+		again, _ := s.play(second, fault{})
 		second.become(b.wanted)
 		b.writes = max(len(writes), len(again))
 		tally.Lock()
@@ -177,7 +178,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 func (s scenario) crash(t *testing.T, wanted outcome, k int, lost bool) {
 	t.Helper()
 	d := newDesk(t)
-	writes, crashed := s.play(d, k, lost)
+	writes, crashed := s.play(d, fault{crashAt: k, lost: lost})
 	if crashed {
 		tally.crashes.Add(1)
 		t.Logf("crashed at %s", writes[k-1])

@@ -34,42 +34,18 @@ func TestMissedEvents(t *testing.T) {
 				blind := minBlind + time.Duration(chance.Int64N(int64(maxBlind-minBlind)))
 				t.Run(fmt.Sprintf("blind after %d writes", k), func(t *testing.T) {
 					t.Parallel()
-					d := newDesk(t)
-					d.options = operatorOptions{release: newest, view: newView()}
-					s.blind(d, k, blind)
+					d, view := newDesk(t), newView()
+					d.options = operatorOptions{release: newest, view: view}
+					s.play(d, fault{onWrite: func(n int) {
+						if n == k {
+							view.blind()
+							time.AfterFunc(blind, view.see)
+						}
+					}})
 					d.become(wanted)
 					s.judge(d)
 				})
 			}
 		})
 	}
-}
-
-// blind plays a scenario whose operator sees nothing for a while from a write on,
-// or from its beginning.
-func (s scenario) blind(d *desk, from int, blind time.Duration) {
-	d.t.Helper()
-	view := d.options.view
-	o := d.start()
-	if s.before != nil {
-		s.before(d)
-		d.quiet()
-	}
-	windowed := func() {
-		view.blind()
-		time.AfterFunc(blind, view.see)
-	}
-	o.transport.mu.Lock()
-	o.transport.onWrite = func(n int) {
-		if n == from {
-			windowed()
-		}
-	}
-	o.transport.mu.Unlock()
-	o.transport.arm(0, false)
-	if from == 0 {
-		windowed()
-	}
-	s.act(d)
-	d.quiet()
 }

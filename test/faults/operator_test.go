@@ -40,11 +40,8 @@ type operatorOptions struct {
 	view    *view
 	// elect has the operator compete for the lead of its namespace.
 	elect bool
-	// counting numbers the writes from the first on, and crashAt and lost are as
-	// in transport.
-	counting bool
-	crashAt  int
-	lost     bool
+	// fault strikes from the operator's first write on; nil leaves it alone.
+	fault *fault
 	// resync is how often everything is looked at again; 0 practically never.
 	resync time.Duration
 }
@@ -60,10 +57,7 @@ type operator struct {
 
 // startOperator starts a process that remembers nothing of any other.
 func startOperator(namespace string, world *world, options operatorOptions) (*operator, error) {
-	o := &operator{transport: newTransport(options.view), activity: newActivity(), ended: make(chan struct{})}
-	if options.counting {
-		o.transport.arm(options.crashAt, options.lost)
-	}
+	o := &operator{transport: newTransport(options.view, options.fault), activity: newActivity(), ended: make(chan struct{})}
 	config := server.OperatorConfig()
 	config.QPS = -1
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -179,15 +173,19 @@ type activityState struct {
 	mu      sync.Mutex
 	running int
 	passes  int
-	latest  time.Time
-	panics  []string
-	lines   []string
+	// looks are the passes over each object, by controller and name.
+	looks  map[string]int
+	latest time.Time
+	panics []string
+	lines  []string
 }
 
 // keptLines of the operator's log are shown when a run has failed.
 const keptLines = 60
 
-func newActivity() *activity { return &activity{state: &activityState{latest: time.Now()}} }
+func newActivity() *activity {
+	return &activity{state: &activityState{latest: time.Now(), looks: map[string]int{}}}
+}
 
 // Init is part of logr.LogSink.
 func (a *activity) Init(logr.RuntimeInfo) {}
@@ -223,6 +221,7 @@ func (a *activity) note(message string, err error, values []any) {
 	case message == "Reconciling":
 		s.running++
 		s.passes++
+		s.looks[strings.TrimSpace(a.values)]++
 		s.latest = time.Now()
 	case strings.HasPrefix(message, "Reconcile successful"), strings.HasPrefix(message, "Reconcile done"), message == "Reconciler error":
 		s.running--
@@ -256,6 +255,13 @@ func (a *activity) passed() int {
 	a.state.mu.Lock()
 	defer a.state.mu.Unlock()
 	return a.state.passes
+}
+
+// looked is how many passes over an agent have begun.
+func (a *activity) looked(agent string) int {
+	a.state.mu.Lock()
+	defer a.state.mu.Unlock()
+	return a.state.looks["tradingagent "+agent]
 }
 
 func (a *activity) panicked() []string {

@@ -28,11 +28,13 @@ var settledStates = map[string]func(*desk){
 		d.create(d.eur())
 		d.awaitReason("eur", v1alpha1.ReasonRiskPolicyNotFound)
 	},
+	// The API server refuses a live agent on a paper account, but knows nothing of
+	// an account that comes after its agent.
 	"refused": func(d *desk) {
-		d.create(d.furniture()...)
 		agent := d.eur()
 		agent.Spec.Mode = v1alpha1.ModeLive
 		d.create(agent)
+		d.create(d.furniture()...)
 		d.awaitReason("eur", v1alpha1.ReasonModeMismatch)
 	},
 	"being deleted and holding a position": func(d *desk) {
@@ -72,7 +74,7 @@ func TestQuiet(t *testing.T) {
 					return nil
 				})
 			})
-			d.options.counting = true
+			d.options.fault = &fault{}
 			d.restart()
 			d.silent()
 			if passed := d.current().activity.passed(); passed == 0 {
@@ -103,7 +105,7 @@ func (d *desk) silent() {
 
 func (d *desk) writesNothing(what string, force func()) {
 	d.t.Helper()
-	d.current().transport.arm(0, false)
+	d.current().transport.arm(fault{})
 	force()
 	d.silent()
 	if writes := d.current().transport.written(); len(writes) > 0 {

@@ -43,7 +43,7 @@ func TestStaleViews(t *testing.T) {
 					view.lag = func() time.Duration { return time.Duration(chance.Int64N(int64(maxLag))) }
 					lagging := s
 					lagging.options = operatorOptions{release: newest, view: view}
-					lagging.play(d, 0, false)
+					lagging.play(d, fault{})
 					d.become(wanted)
 					s.judge(d)
 				})
@@ -52,15 +52,15 @@ func TestStaleViews(t *testing.T) {
 	}
 }
 
-// passes wakes an agent's controller and waits until it has looked a few times,
-// or once and has nothing more to do.
+// passes wakes the controller of the agent eur and waits until it has looked a few
+// times, or once and has nothing more to do.
 func (d *desk) passes(wake func()) {
 	d.t.Helper()
 	o := d.current()
-	before := o.activity.passed()
+	before := o.activity.looked("eur")
 	wake()
 	d.until("passes", func() error {
-		passed := o.activity.passed() - before
+		passed := o.activity.looked("eur") - before
 		if passed < 5 && (passed == 0 || !d.isQuiet()) {
 			return fmt.Errorf("there were %d", passed)
 		}
@@ -200,6 +200,29 @@ func TestOldPodReplayed(t *testing.T) {
 	d.awaitTrading("eur")
 	d.quiet()
 	d.expectPods(tallyOf{2, 1})
+}
+
+// TestOldSpecReplayed has a fresh operator see the agent before its last edit, and
+// no pod. None may start from the old spec.
+func TestOldSpecReplayed(t *testing.T) {
+	d, v := seeing(t)
+	trading(d)
+	d.quiet()
+	old, _ := d.readAgent("eur")
+	restarting(func(a *v1alpha1.TradingAgent) { a.Spec.Decision = &v1alpha1.DecisionSpec{IntervalSeconds: 600} })(d)
+	d.quiet()
+	if err := d.current().kill(); err != nil {
+		t.Fatal(err)
+	}
+	last := d.pod()
+	d.remove(last)
+	d.awaitGone("Pod", last.Name)
+	d.travel(v, "tradingagents", old.ResourceVersion)
+	d.passes(func() {})
+	v.release("tradingagents")
+	d.awaitTrading("eur")
+	d.quiet()
+	d.expectPods(tallyOf{3, 2})
 }
 
 // TestPodDeletedByHandUnseen deletes a pod behind the back of an operator that

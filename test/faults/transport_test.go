@@ -25,32 +25,37 @@ type transport struct {
 	mu      sync.Mutex
 	dead    bool
 	crashed chan struct{}
-	// counting numbers the writes from here on.
-	counting bool
-	writes   []string
-	// crashAt is the number of the write to die at, from 1; 0 never dies.
-	crashAt int
-	// lost tells whether the write takes effect and only its answer is lost.
-	lost bool
+	// fault numbers the writes from when it is set.
+	fault  *fault
+	writes []string
 	// events counts the operator's Events as writes too.
 	events bool
-	// onWrite is told the number of each write before it is made.
-	onWrite func(int)
 	// careless are deletions that do not leave a process its time to end, or that
 	// name no UID.
 	careless []string
 	latest   time.Time
 }
 
-func newTransport(v *view) *transport {
-	return &transport{view: v, crashed: make(chan struct{}), latest: time.Now(), events: long}
+// fault is what happens at an operator's writes.
+type fault struct {
+	// crashAt is the number of the write to die at, from 1; 0 never dies.
+	crashAt int
+	// lost tells whether the write takes effect and only its answer is lost.
+	lost bool
+	// onWrite is told the number of each write before it is made, and 0 when the
+	// scenario begins; nil for nobody.
+	onWrite func(int)
 }
 
-// arm begins to count, and has the transport die at a write.
-func (t *transport) arm(crashAt int, lost bool) {
+func newTransport(v *view, f *fault) *transport {
+	return &transport{view: v, fault: f, crashed: make(chan struct{}), latest: time.Now(), events: long}
+}
+
+// arm begins to count.
+func (t *transport) arm(f fault) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.counting, t.crashAt, t.lost, t.writes = true, crashAt, lost, nil
+	t.fault, t.writes = &f, nil
 }
 
 // written are the writes since the transport was armed.
@@ -128,17 +133,17 @@ func (t *transport) number(request *http.Request) (before, after bool, err error
 		t.careless = append(t.careless, path)
 	}
 	t.latest = time.Now()
-	if !t.counting {
+	if t.fault == nil {
 		return false, false, nil
 	}
 	t.writes = append(t.writes, request.Method+" "+path)
-	if t.onWrite != nil {
-		t.onWrite(len(t.writes))
+	if t.fault.onWrite != nil {
+		t.fault.onWrite(len(t.writes))
 	}
-	if t.crashAt == 0 || len(t.writes) != t.crashAt {
+	if t.fault.crashAt == 0 || len(t.writes) != t.fault.crashAt {
 		return false, false, nil
 	}
-	if t.lost {
+	if t.fault.lost {
 		return false, true, nil
 	}
 	t.dieLocked()
