@@ -1,9 +1,13 @@
+// Package decision holds the debate: the models that argue for and against on
+// the market's pulse, and the judge who rules. Everything in it is deterministic;
+// the same bars give the same ruling on every machine.
 package decision
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/three-rivers-tech/trading-operator/internal/market/indicator"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
@@ -41,7 +45,7 @@ type View struct {
 	// Fast is the pulse of the bars that decisions are made on, Slow that of
 	// bars SlowFactor times as long. SlowReady is false while the past is too
 	// short for it.
-	Fast, Slow Reading
+	Fast, Slow indicator.Reading
 	SlowReady  bool
 	// Position is +1 if the pair is held, -1 if it is short, 0 if it is flat.
 	Position int

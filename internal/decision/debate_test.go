@@ -11,7 +11,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/market/indicator"
 )
+
+var start = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
 func argues(role Role, confidence int64) Argument {
 	return Argument{Role: role, Model: "test", ConfidenceMicros: confidence, Reasons: []string{"Because."}}
@@ -52,15 +55,15 @@ func TestQuorum(t *testing.T) {
 // strong is a market in a clear and young trend upwards; its mirror is one
 // downwards.
 func strong() View {
-	return View{Pair: "BTC-USD", SlowReady: true, Fast: Reading{
+	return View{Pair: "BTC-USD", SlowReady: true, Fast: indicator.Reading{
 		Close: 10_000, RSI: 62_000_000, MACD: 4_000, MACDHistogram: 2_000, PercentB: 850_000, Bandwidth: 40_000,
 		ADX: 35_000_000, PlusDI: 40_000_000, MinusDI: 12_000_000, ATR: 6_000,
-	}, Slow: Reading{Close: 10_000, MACD: 5_000, ATR: 12_000, RSI: 58_000_000, PercentB: 600_000}}
+	}, Slow: indicator.Reading{Close: 10_000, MACD: 5_000, ATR: 12_000, RSI: 58_000_000, PercentB: 600_000}}
 }
 
 // oversold is a market that has fallen too far without a trend.
 func oversold() View {
-	return View{Pair: "BTC-USD", Fast: Reading{
+	return View{Pair: "BTC-USD", Fast: indicator.Reading{
 		Close: 10_000, RSI: 22_000_000, MACD: -1_000, MACDHistogram: -200, PercentB: -120_000, Bandwidth: 30_000,
 		ADX: 12_000_000, PlusDI: 18_000_000, MinusDI: 22_000_000, ATR: 6_000,
 	}}
@@ -68,7 +71,7 @@ func oversold() View {
 
 // mirror turns a market upside down.
 func mirror(v View) View {
-	turn := func(r Reading) Reading {
+	turn := func(r indicator.Reading) indicator.Reading {
 		r.RSI, r.PercentB = fullScaleMicros-r.RSI, microsPerUnit-r.PercentB
 		r.MACD, r.MACDHistogram = -r.MACD, -r.MACDHistogram
 		r.PlusDI, r.MinusDI = r.MinusDI, r.PlusDI
@@ -141,8 +144,8 @@ func TestDebateOnRealViews(t *testing.T) {
 func TestModelsAreSymmetric(t *testing.T) {
 	index := rapid.Int64Range(0, fullScaleMicros)
 	share := rapid.Int64Range(-2_000_000, 2_000_000)
-	reading := func(t *rapid.T) Reading {
-		return Reading{
+	reading := func(t *rapid.T) indicator.Reading {
+		return indicator.Reading{
 			Close: 10_000, RSI: index.Draw(t, "rsi"), MACD: share.Draw(t, "macd"), MACDHistogram: share.Draw(t, "histogram"),
 			PercentB: share.Draw(t, "%b"), ADX: index.Draw(t, "adx"), PlusDI: index.Draw(t, "+di"), MinusDI: index.Draw(t, "-di"),
 			ATR: rapid.Int64Range(0, 500_000).Draw(t, "atr"),
@@ -185,50 +188,20 @@ func TestASilentModelEndsTheDebate(t *testing.T) {
 	}
 }
 
-func TestFrames(t *testing.T) {
-	minute := func(from int, open, high, low, last market.Price) market.Bar {
-		at := start.Add(time.Duration(from) * time.Minute)
-		return market.Bar{Start: at, End: at.Add(time.Minute), Open: open, High: high, Low: low, Close: last, Volume: 1}
+func TestLongerBarsAreFrames(t *testing.T) {
+	frames := NewFrames(time.Minute)
+	for i := range indicator.Bars {
+		if frames.Ready() {
+			t.Fatalf("ready after %d bars", i)
+		}
+		at := start.Add(time.Duration(i) * time.Hour)
+		if !frames.Add(market.Bar{Start: at, End: at.Add(time.Hour), Open: 1, High: 1, Low: 1, Close: 1}) {
+			t.Fatalf("bar %d did not complete a frame", i)
+		}
 	}
-	t.Run("bars are put together", func(t *testing.T) {
-		f := frame{length: 5 * time.Minute}
-		var pulse Pulse
-		for i := range 4 {
-			if f.add(minute(i, 100+market.Price(i), 110, 90-market.Price(i), 105), &pulse) {
-				t.Fatalf("the frame was complete after %d bars", i+1)
-			}
-		}
-		if !f.add(minute(4, 1, 111, 89, 107), &pulse) {
-			t.Fatal("the frame was not complete at its end")
-		}
-		want := market.Bar{Start: start, End: start.Add(5 * time.Minute), Open: 100, High: 111, Low: 87, Close: 107, Volume: 5}
-		if pulse.bars != 1 || pulse.previous != want {
-			t.Errorf("the frame is %+v; want %+v", pulse.previous, want)
-		}
-	})
-	t.Run("a gap ends a frame", func(t *testing.T) {
-		f := frame{length: 5 * time.Minute}
-		var pulse Pulse
-		f.add(minute(0, 100, 100, 100, 100), &pulse)
-		if !f.add(minute(17, 200, 200, 200, 200), &pulse) || pulse.bars != 1 || pulse.previous.Close != 100 {
-			t.Errorf("after the gap: %d frames, the last %+v", pulse.bars, pulse.previous)
-		}
-	})
-	t.Run("longer bars are frames", func(t *testing.T) {
-		frames := NewFrames(time.Minute)
-		for i := range PulseBars {
-			if frames.Ready() {
-				t.Fatalf("ready after %d bars", i)
-			}
-			at := start.Add(time.Duration(i) * time.Hour)
-			if !frames.Add(market.Bar{Start: at, End: at.Add(time.Hour), Open: 1, High: 1, Low: 1, Close: 1}) {
-				t.Fatalf("bar %d did not complete a frame", i)
-			}
-		}
-		if view := frames.View("X"); !frames.Ready() || view.SlowReady || frames.slow.bars != PulseBars/SlowFactor {
-			t.Errorf("ready %v, slow ready %v with %d frames", frames.Ready(), view.SlowReady, frames.slow.bars)
-		}
-	})
+	if view := frames.View("X"); !frames.Ready() || view.SlowReady || frames.slow.Pulse().Bars() != indicator.Bars/SlowFactor {
+		t.Errorf("ready %v, slow ready %v with %d frames", frames.Ready(), view.SlowReady, frames.slow.Pulse().Bars())
+	}
 }
 
 func TestFigures(t *testing.T) {

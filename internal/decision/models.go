@@ -5,6 +5,13 @@ import (
 	"strconv"
 )
 
+// The scales of a reading.
+const (
+	microsPerUnit    = 1_000_000
+	fullScaleMicros  = 100 * microsPerUnit
+	neutralRSIMicros = 50 * microsPerUnit
+)
+
 // trend follows: it is confident where the price already moves its way, the
 // more the stronger and the more agreed between time frames.
 type trend struct{}

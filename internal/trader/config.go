@@ -11,6 +11,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/decision"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/market/indicator"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
@@ -137,7 +138,7 @@ func NewPaperAccount(config Config, account *v1alpha1.TradingAccount) (paper.Con
 func WarmUpBars(interval, barLength time.Duration, resumed bool) int {
 	if resumed {
 		const settled = 5
-		return settled * decision.SlowFactor * decision.PulseBars * decision.BarsPerFrame(interval, barLength)
+		return settled * decision.SlowFactor * indicator.Bars * decision.BarsPerFrame(interval, barLength)
 	}
 	return decision.BarsToBegin(interval, barLength)
 }

@@ -1,4 +1,4 @@
-package decision
+package indicator
 
 import (
 	"math"
@@ -49,7 +49,7 @@ func TestStraightLine(t *testing.T) {
 			bar := closing(i, price)
 			bar.High, bar.Low = price+10, price-10
 			pulse.Add(bar)
-			if pulse.Ready() != (i+1 >= PulseBars) {
+			if pulse.Ready() != (i+1 >= Bars) {
 				t.Fatalf("after %d bars Ready is %v", i+1, pulse.Ready())
 			}
 		}
@@ -100,7 +100,7 @@ func TestFlatMarket(t *testing.T) {
 // a scale of 100.
 func TestPulseByDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		bars := make([]market.Bar, rapid.IntRange(PulseBars, 120).Draw(t, "bars"))
+		bars := make([]market.Bar, rapid.IntRange(Bars, 120).Draw(t, "bars"))
 		price := rapid.Int64Range(10_000, 1_000_000).Draw(t, "price")
 		var pulse Pulse
 		for i := range bars {

@@ -1,10 +1,11 @@
-// Package decision holds the debate: the market pulse that it looks at, the
-// models that argue for and against, and the judge who rules. Everything in it
-// is deterministic; the same bars give the same ruling on every machine.
-package decision
+// Package indicator computes the market's pulse from bars: RSI, MACD, Bollinger
+// bands, ADX and ATR as their authors published them, over one or more time
+// frames. The debate and the API read the same figures.
+package indicator
 
 import (
 	"math"
+	"time"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 )
@@ -22,9 +23,17 @@ const (
 	neutralRSIMicros = 50 * microsPerUnit
 )
 
-// PulseBars is how many bars a pulse needs before it is ready: the slowest of
-// its indicators is MACD's signal line.
-const PulseBars = macdSlow + macdSignal - 1
+// How many bars each indicator needs before it means something.
+const (
+	RSIBars       = wilderPeriod + 1
+	ATRBars       = wilderPeriod + 1
+	BollingerBars = bollingerPeriod
+	ADXBars       = 2 * wilderPeriod
+	MACDBars      = macdSlow + macdSignal - 1
+	// Bars is how many a pulse needs before all of it is ready: the slowest of its
+	// indicators is MACD's signal line.
+	Bars = MACDBars
+)
 
 // Reading is the market's pulse after a bar. RSI, ADX and the DIs are on their
 // own scale of 0 to 100, everything else a share of the closing price; all in
@@ -108,7 +117,13 @@ func (p *Pulse) directional() float64 {
 }
 
 // Ready reports whether every indicator has seen as many bars as it needs.
-func (p *Pulse) Ready() bool { return p.bars >= PulseBars && p.previous.Close > 0 }
+func (p *Pulse) Ready() bool { return p.bars >= Bars && p.previous.Close > 0 }
+
+// Bars is how many bars the pulse has seen.
+func (p *Pulse) Bars() int { return p.bars }
+
+// End is the end of the newest bar.
+func (p *Pulse) End() time.Time { return p.previous.End }
 
 // Reading is the pulse now. It means something only when Ready.
 func (p *Pulse) Reading() Reading {
@@ -137,9 +152,19 @@ func (p *Pulse) rsi() int64 {
 	return micros(float64(100*p.gain), p.gain+p.loss)
 }
 
-// bollinger uses the population's deviation, as Bollinger does. The sums are
-// taken of differences from the close, so that they stay small and exact.
+// bollinger is where the close is between the bands, and how far they are apart.
 func (p *Pulse) bollinger() (percentB, bandwidth int64) {
+	mean, half := p.bands()
+	if half == 0 {
+		return microsPerUnit / 2, 0
+	}
+	return micros(half-mean, float64(2*half)), micros(float64(2*half), float64(p.previous.Close)+mean)
+}
+
+// bands are the middle band, less the close, and the distance of the outer ones
+// from it. They use the population's deviation, as Bollinger does; the sums are
+// taken of differences from the close, so that they stay small and exact.
+func (p *Pulse) bands() (mean, half float64) {
 	closing := int64(p.previous.Close)
 	var sum, squares float64
 	for _, price := range p.window {
@@ -147,13 +172,9 @@ func (p *Pulse) bollinger() (percentB, bandwidth int64) {
 		sum += difference
 		squares += float64(difference * difference)
 	}
-	mean := sum / bollingerPeriod
+	mean = sum / bollingerPeriod
 	variance := squares/bollingerPeriod - float64(mean*mean)
-	half := float64(bollingerWidth * math.Sqrt(max(variance, 0)))
-	if half == 0 {
-		return microsPerUnit / 2, 0
-	}
-	return micros(half-mean, float64(2*half)), micros(float64(2*half), float64(closing)+mean)
+	return mean, float64(bollingerWidth * math.Sqrt(max(variance, 0)))
 }
 
 // average is an exponential moving average that starts as a simple one.
