@@ -82,7 +82,7 @@ func TestEveryImmutableFieldIsTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var declared, tried []string
+	declared, tried := make([]string, 0, len(immutable)), make([]string, 0, len(immutable))
 	for _, file := range files {
 		content, err := crd.Bases.ReadFile("bases/" + file.Name())
 		if err != nil {

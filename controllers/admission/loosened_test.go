@@ -52,8 +52,9 @@ func TestLoosened(t *testing.T) {
 }
 
 func TestHoldersAreNamedUpToTen(t *testing.T) {
-	var agents []v1alpha1.TradingAgent
-	for _, name := range strings.Split("l k j i h g f e d c b a", " ") {
+	names := strings.Fields("l k j i h g f e d c b a")
+	agents := make([]v1alpha1.TradingAgent, 0, 2*len(names))
+	for _, name := range names {
 		agent := v1alpha1.TradingAgent{}
 		agent.Name = name
 		agent.Status.Trading = &v1alpha1.TradingStatus{Positions: []v1alpha1.PositionStatus{{Pair: "EUR-USD", Quantity: "1"}}}

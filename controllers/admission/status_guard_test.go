@@ -64,7 +64,10 @@ func podOf(namespace, name string) *corev1.Pod {
 	}
 }
 
-func operatorClient(t *testing.T) client.Client { return clientOf(t, server.OperatorConfig()) }
+func operatorClient(t *testing.T) client.Client {
+	t.Helper()
+	return clientOf(t, server.OperatorConfig())
+}
 
 func clientOf(t *testing.T, config *rest.Config) client.Client {
 	t.Helper()
@@ -242,9 +245,8 @@ func TestEveryStatusFieldIsGuarded(t *testing.T) {
 		}
 	}
 	guard := strings.Join(expressions, "\n")
-	fields := reflect.TypeFor[v1alpha1.TradingAgentStatus]()
-	for i := range fields.NumField() {
-		name := jsonName(fields.Field(i))
+	for field := range reflect.TypeFor[v1alpha1.TradingAgentStatus]().Fields() {
+		name := jsonName(field)
 		if compared := fmt.Sprintf("object.status.?%[1]s == oldObject.status.?%[1]s", name); !strings.Contains(guard, compared) {
 			t.Errorf("config/admission/status-guard.yaml lets an agent change status.%s: it lacks %q", name, compared)
 		}
