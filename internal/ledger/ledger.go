@@ -185,6 +185,14 @@ type Ledger interface {
 	// Intend commits intents that no decision of the debate stands behind: a
 	// stop, a flattening. Idempotent by intent id.
 	Intend(ctx context.Context, lease Lease, intents []order.Intent) error
+	// Request commits intents that a person asked for, together with the request,
+	// in one transaction: the same key never leads to other orders. Doing the same
+	// again changes nothing and succeeds; a key that stands for something else is
+	// ErrConflict.
+	Request(ctx context.Context, lease Lease, request Request, intents []order.Intent) error
+	// Recall is which orders a request has led to; none if it has led to none. It
+	// fails with ErrConflict if the key stands for another request.
+	Recall(ctx context.Context, lease Lease, request Request) ([]uuid.UUID, error)
 	// UpdateOrder records news of an order. A final state never changes, and an
 	// update that would go backwards (Acked to Sent) is ignored.
 	UpdateOrder(ctx context.Context, lease Lease, update OrderUpdate) error

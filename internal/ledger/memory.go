@@ -69,6 +69,8 @@ type memoryAgent struct {
 	opening map[time.Time]int32
 	adopted []Adoption
 	audit   memoryAudit
+	// requests of people, by key.
+	requests map[string]memoryRequest
 	// history for readers; nil where none is kept.
 	history *memoryHistory
 }
