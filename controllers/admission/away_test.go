@@ -145,6 +145,12 @@ func away(c, forger client.Client) []step {
 			a.Spec.Limits.Order.MaxNotional = "1"
 			a.Spec.Mode = v1alpha1.ModeLive
 		})},
+		{"change what needs another process", passes, change(func(a *v1alpha1.TradingAgent) {
+			a.Spec.Image = "registry.example/trading-agent:next"
+			a.Spec.Decision = &v1alpha1.DecisionSpec{IntervalSeconds: 60}
+			a.Spec.Endpoint = &v1alpha1.EndpointSpec{Host: "eur.desk.example.com"}
+		})},
+		{"take another account", "cannot change, because open orders", change(func(a *v1alpha1.TradingAgent) { a.Spec.AccountRef.Name = "other" })},
 		{"take another pair", waits, change(func(a *v1alpha1.TradingAgent) { a.Spec.AssetPairs[0].Name = "GBP-USD" })},
 		{"take another policy", waits, change(func(a *v1alpha1.TradingAgent) { a.Spec.RiskPolicyRef.Name = "stricter" })},
 		{"remove every limit of its own", passes, change(func(a *v1alpha1.TradingAgent) { a.Spec.Limits = nil })},

@@ -80,6 +80,17 @@ func expectation(t *testing.T, file string) (verdict, words string) {
 	return verdict, words
 }
 
+// isUpdate tells whether a manifest is wrong only beside what is stored under its
+// name already.
+func isUpdate(t *testing.T, file string) bool {
+	t.Helper()
+	content, err := fs.ReadFile(os.DirFS("."), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(content), "\n# An update of ")
+}
+
 // applier applies manifests without leaving anything behind: a dry run passes
 // schema, webhook and all, and stores nothing.
 type applier struct {
