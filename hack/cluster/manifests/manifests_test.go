@@ -54,8 +54,16 @@ func TestEveryPodIsRestricted(t *testing.T) {
 		data any
 		pods int
 	}{
-		"dns":                     {DNS{Image: "i:1", Address: "10.0.0.10"}, 1},
-		"cert-manager":            {CertManager{Image: "i:1"}, 1},
+		"dns":                    {DNS{Image: "i:1", Address: "10.0.0.10"}, 1},
+		"cert-manager":           {CertManager{Image: "i:1"}, 1},
+		"DNS with an outside":    {DNS{Image: "i:1", Address: "10.0.0.10", Outside: "10.0.0.21", Zone: "example.com"}, 1},
+		"cert-manager with ACME": {CertManager{Image: "i:1", ACME: &ACME{Solver: "s:1", Nameserver: "10.0.0.21", Cloudflare: "10.0.0.22", CA: "YQ=="}}, 1},
+		"Traefik":                {Traefik{Image: "i:1", Address: "10.0.0.20"}, 1},
+		"an internet": {Internet{
+			DNSImage: "i:1", PebbleImage: "i:1", RefuserImage: "i:1", CloudflareImage: "i:1", Traefik: "10.0.0.20", DNS: "10.0.0.21", API: "10.0.0.22",
+			Zone: "example.com", Token: "t", CA: "YQ==", Pebble: KeyPair{"YQ==", "YQ=="}, Cloudflare: KeyPair{"YQ==", "YQ=="},
+		}, 4},
+		"issuers":                 {Issuers{HTTP01: []string{"one", "other"}, CA: "YQ==", Token: "t"}, 0},
 		"PostgreSQL on this node": {Postgres{Image: "i:1", Node: "desk", Path: "/data"}, 1},
 		"PostgreSQL elsewhere":    {Postgres{Image: "i:1"}, 1},
 		"credentials":             {Credentials{PostgresPassword: "a", AgentPassword: "b"}, 0},

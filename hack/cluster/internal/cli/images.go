@@ -21,6 +21,9 @@ import (
 // ownImages are the project's programs by the name of their image.
 var ownImages = map[string]string{"manager": "./cmd/manager", "trading-agent": "./cmd/trading-agent"}
 
+// internetImages are the tests' programs that play a part of the internet.
+var internetImages = map[string]string{"cloudflare": "./test/cloudflare", "refuser": "./test/e2e-tls/refuser"}
+
 // programImage builds a static program of the module in dir and assembles its image.
 func (a *app) programImage(ctx context.Context, name, dir, pkg string) (*image.Image, error) {
 	file, err := a.compile(ctx, name, dir, pkg)
@@ -34,9 +37,9 @@ func (a *app) programImage(ctx context.Context, name, dir, pkg string) (*image.I
 	return image.Assemble(spec)
 }
 
-// partImage assembles the image of a part that runs in a pod.
-func partImage(part, dir string) (*image.Image, error) {
-	spec, err := image.Program(image.Registry+part, filepath.Join(dir, part))
+// partImage assembles the image of a program of a finished part, which is in dir.
+func partImage(program, dir string) (*image.Image, error) {
+	spec, err := image.Program(image.Registry+program, filepath.Join(dir, program))
 	if err != nil {
 		return nil, err
 	}

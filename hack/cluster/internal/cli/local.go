@@ -15,6 +15,8 @@ import (
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/image"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/network"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/node"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/parts"
+	"github.com/three-rivers-tech/trading-operator/hack/cluster/internal/pki"
 	"github.com/three-rivers-tech/trading-operator/hack/cluster/manifests"
 )
 
@@ -32,10 +34,15 @@ type localCluster struct {
 	// images gives the reference of each image once it is loaded; whoever asks
 	// first has it built, so that no pod is created before its image is there.
 	images map[string]func() (string, error)
+	// authority and token are of our internet; whoever asks first makes them.
+	authority func() (*pki.Authority, error)
+	token     func() (string, error)
 }
 
 func newLocalCluster(a *app, dirs map[string]string, o options) *localCluster {
-	return &localCluster{app: a, dirs: dirs, options: o, images: map[string]func() (string, error){}}
+	c := &localCluster{app: a, dirs: dirs, options: o, images: map[string]func() (string, error){}}
+	c.authority, c.token = sync.OnceValues(c.openAuthority), sync.OnceValues(c.openToken)
+	return c
 }
 
 func (c *localCluster) run(ctx context.Context) error {
@@ -72,8 +79,13 @@ func (c *localCluster) defineImages(ctx context.Context) {
 	}
 	define("pause", func() (*image.Image, error) { return c.pause, nil })
 	define("postgres", func() (*image.Image, error) { return c.postgresImage(ctx) })
-	for _, part := range []string{"coredns", "cert-manager"} {
-		define(part, func() (*image.Image, error) { return partImage(part, c.dirs[part]) })
+	for program, part := range c.partImages() {
+		define(program, func() (*image.Image, error) { return partImage(program, c.dirs[part]) })
+	}
+	if c.options.tls {
+		for name, pkg := range internetImages {
+			define(name, func() (*image.Image, error) { return c.programImage(ctx, name, c.root, pkg) })
+		}
 	}
 	if c.options.only {
 		return
@@ -81,6 +93,19 @@ func (c *localCluster) defineImages(ctx context.Context) {
 	for name, pkg := range ownImages {
 		define(name, func() (*image.Image, error) { return c.programImage(ctx, name, c.root, pkg) })
 	}
+}
+
+// partImages names the part of each program that gets an image.
+func (c *localCluster) partImages() map[string]string {
+	images := map[string]string{"coredns": "coredns", "cert-manager": c.options.certManager()}
+	if c.options.tls {
+		for _, part := range parts.TLS {
+			for program := range part.Programs {
+				images[program] = part.Name
+			}
+		}
+	}
+	return images
 }
 
 // start makes sure that the box runs with this configuration.
@@ -128,8 +153,18 @@ func (c *localCluster) furnish(ctx context.Context) error {
 	})
 	group.Go(func() error { return c.dns(ctx) })
 	group.Go(func() error { return c.postgres(ctx) })
+	if c.options.tls {
+		if err := c.routes(ctx); err != nil {
+			return waitWith(group, err)
+		}
+		group.Go(func() error { return c.traefik(ctx) })
+		group.Go(func() error { return c.internet(ctx) })
+	}
 	if err := c.certManager(ctx); err != nil {
 		return waitWith(group, err)
+	}
+	if c.options.tls {
+		group.Go(func() error { return c.issuers(ctx) })
 	}
 	if c.options.only {
 		return group.Wait()
@@ -160,20 +195,30 @@ func (c *localCluster) dns(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.workload(ctx, "kube-system", "deployment/coredns", manifests.DNS{Image: ref, Address: c.plan.DNSService().String()})
+		dns := manifests.DNS{Image: ref, Address: c.plan.DNSService().String()}
+		if c.options.tls {
+			dns.Outside, dns.Zone = c.address(dnsService), zone
+		}
+		return c.workload(ctx, "kube-system", "deployment/coredns", dns)
 	})
 }
 
 func (c *localCluster) certManager(ctx context.Context) error {
 	return c.log.Run("cert-manager", func(func(string)) error {
-		if err := deploy.CRDs(ctx, c.kubectl(), filepath.Join(c.dirs["cert-manager"], "crds")); err != nil {
+		if err := deploy.CRDs(ctx, c.kubectl(), filepath.Join(c.dirs[c.options.certManager()], "crds")); err != nil {
 			return err
 		}
 		ref, err := c.images["cert-manager"]()
 		if err != nil {
 			return err
 		}
-		return c.workload(ctx, "cert-manager", "deployment/cert-manager", manifests.CertManager{Image: ref})
+		manifest := manifests.CertManager{Image: ref}
+		if c.options.tls {
+			if manifest.ACME, err = c.acme(); err != nil {
+				return err
+			}
+		}
+		return c.workload(ctx, "cert-manager", "deployment/cert-manager", manifest)
 	})
 }
 

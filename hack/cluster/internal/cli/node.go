@@ -51,8 +51,8 @@ func (a *app) waitAPI(ctx context.Context) error {
 // they outlive the cache and the box sees them.
 func (a *app) installPrograms(dirs map[string]string) error {
 	for _, p := range parts.All {
-		if p.Name == "coredns" || p.Name == "cert-manager" {
-			continue // these run in pods
+		if p.InPod {
+			continue
 		}
 		for program := range p.Programs {
 			if err := install(filepath.Join(dirs[p.Name], program), a.layout.Bin(program)); err != nil {

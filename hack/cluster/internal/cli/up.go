@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,25 @@ type options struct {
 	test bool
 	// only stops after Kubernetes and its add-ons, without operator and samples.
 	only bool
+	// tls adds Traefik, and as much of an internet as ACME needs.
+	tls bool
+}
+
+// parts that are needed.
+func (o options) parts() []parts.Part {
+	if !o.tls {
+		return parts.All
+	}
+	plain := slices.DeleteFunc(slices.Clone(parts.All), func(p parts.Part) bool { return p.Name == "cert-manager" })
+	return append(plain, parts.TLS...)
+}
+
+// certManager is the part that cert-manager is taken from.
+func (o options) certManager() string {
+	if o.tls {
+		return "cert-manager-acme"
+	}
+	return "cert-manager"
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -42,6 +62,9 @@ func (a *app) upCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = file.Close() }()
+			if o.tls && o.cluster != "local" {
+				return errors.New("--tls works with --cluster local only: it needs addresses and names of its own")
+			}
 			switch o.cluster {
 			case "local":
 				err = a.upLocal(cmd.Context(), o)
@@ -61,6 +84,7 @@ func (a *app) upCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.cluster, "cluster", "local", "local, kind, or current for the cluster of the current kubeconfig")
 	cmd.Flags().BoolVar(&o.test, "test", false, "let etcd lose its last writes when the machine crashes: faster, for tests")
+	cmd.Flags().BoolVar(&o.tls, "tls", false, "add Traefik, an ACME authority and a DNS provider's API, for tests of the TLS chain")
 	cmd.Flags().BoolVar(&o.only, "only-kubernetes", false, "stop when Kubernetes, cert-manager and PostgreSQL run")
 	return cmd
 }
@@ -80,7 +104,8 @@ func (a *app) upLocal(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	missing, err := a.store.Missing(parts.All)
+	wanted := o.parts()
+	missing, err := a.store.Missing(wanted)
 	if err != nil {
 		return err
 	}
@@ -89,7 +114,7 @@ func (a *app) upLocal(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	dirs, err := a.buildParts(ctx, parts.All)
+	dirs, err := a.buildParts(ctx, wanted)
 	if err != nil {
 		return err
 	}

@@ -87,9 +87,13 @@ func (p Plan) Box() netip.Addr { return p.Host().Next() }
 func (p Plan) APIService() netip.Addr { return p.Services.Addr().Next() }
 
 // DNSService is the cluster address of the DNS Service.
-func (p Plan) DNSService() netip.Addr {
+func (p Plan) DNSService() netip.Addr { return p.Service(10) }
+
+// Service is the cluster address with that last byte. Kubernetes hands out those
+// below 256 last, so that they can be given by name.
+func (p Plan) Service(last byte) netip.Addr {
 	a := p.Services.Addr().As4()
-	a[3] = 10
+	a[3] = last
 	return netip.AddrFrom4(a)
 }
 

@@ -72,8 +72,15 @@ func (s Store) Build(ctx context.Context, p Part, detail func(string)) (string, 
 	if err := cache.Rename(temp, filepath.Base(dir)); err != nil {
 		return "", fmt.Errorf("move the finished part into the cache: %w", err)
 	}
+	if p.Alone {
+		return dir, cache.RemoveAll(p.ownCache())
+	}
 	return dir, nil
 }
+
+// ownCache is where the packages of a part that is built alone are compiled to;
+// an interrupted build goes on with what is there.
+func (p Part) ownCache() string { return ".go-build-" + p.Name }
 
 // open opens the cache, made where it is missing.
 func (s Store) open() (*os.Root, error) {
@@ -122,8 +129,11 @@ func (s Store) compile(ctx context.Context, cache *os.Root, p Part, pkg, out str
 // goCommand runs go in the part's module.
 func (s Store) goCommand(ctx context.Context, p Part, args ...string) *exec.Cmd {
 	cmd := program.Command(ctx, "go", args...)
-	cmd.Dir = filepath.Join(s.Modules, p.Name)
+	cmd.Dir = p.module(s.Modules)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+map[bool]string{true: "1", false: "0"}[p.CGO])
+	if p.Alone {
+		cmd.Env = append(cmd.Env, "GOCACHE="+filepath.Join(s.Dir, p.ownCache()))
+	}
 	// On Ctrl-C the terminal signals the whole group; go build then removes its work directory itself.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	return cmd

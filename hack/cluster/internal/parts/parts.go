@@ -3,6 +3,7 @@
 package parts
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -22,6 +23,8 @@ const Kubernetes = "1.37.2"
 type Part struct {
 	Name    string
 	Version string
+	// Module is the directory below the modules that it is built in; Name when empty.
+	Module string
 	// Programs maps the file built to the package it is built from.
 	Programs map[string]string
 	// Links are further names of the only program, which looks at how it is called.
@@ -29,6 +32,11 @@ type Part struct {
 	Tags    string
 	LDFlags string
 	CGO     bool
+	// InPod says that its programs run in pods, and not as daemons of the node.
+	InPod bool
+	// Alone says that no other part shares its packages: they are compiled into a
+	// cache that is dropped when the part is finished.
+	Alone bool
 	// Files maps a directory of the finished part to files of a module it is
 	// built from, as module path and glob.
 	Files map[string][2]string
@@ -50,8 +58,8 @@ var All = []Part{
 		"ctr":                     "github.com/containerd/containerd/v2/cmd/ctr",
 	}},
 	{Name: "runc", Version: "1.5.2", Programs: map[string]string{"runc": "github.com/opencontainers/runc"}, Tags: "seccomp", CGO: true},
-	{Name: "coredns", Version: "1.15.0", Programs: map[string]string{"coredns": "."}},
-	{Name: "cert-manager", Version: "1.21.2", Programs: map[string]string{"cert-manager": "."},
+	{Name: "coredns", Version: "1.15.0", InPod: true, Programs: map[string]string{"coredns": "."}},
+	{Name: "cert-manager", Version: "1.21.2", InPod: true, Programs: map[string]string{"cert-manager": "."},
 		Files: map[string][2]string{"crds": {"github.com/cert-manager/cert-manager", "deploy/crds/*.yaml"}}},
 }
 
@@ -65,16 +73,44 @@ var Apart = []Part{
 		}},
 }
 
+// TLS lists what the tests of the TLS chain add, the longest build first.
+// cert-manager-acme takes the place of cert-manager.
+var TLS = []Part{
+	{
+		Name: "traefik", Version: "3.6.12", InPod: true, Alone: true,
+		Programs: map[string]string{"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
+		Files:    map[string][2]string{"crds": {"github.com/traefik/traefik/v3", "docs/content/reference/dynamic-configuration/traefik.io_*.yaml"}},
+	},
+	{
+		Name: "cert-manager-acme", Version: "1.21.2", InPod: true, Module: "cert-manager", Tags: "acme",
+		Programs: map[string]string{"cert-manager": "."},
+		Files: map[string][2]string{
+			"crds":         {"github.com/cert-manager/cert-manager", "deploy/crds/*.yaml"},
+			"gateway-crds": {"sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_[a-u]*.yaml"}, // v is a policy
+		},
+	},
+	{Name: "acmesolver", Version: "1.21.2", InPod: true, Programs: map[string]string{"acmesolver": "."}},
+	{Name: "pebble", Version: "2.10.1", InPod: true, Programs: map[string]string{
+		"pebble":              "github.com/letsencrypt/pebble/v2/cmd/pebble",
+		"pebble-challtestsrv": "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv",
+	}},
+}
+
 // Find returns the part of that name.
 func Find(name string) (Part, error) {
 	var names []string
-	for _, p := range slices.Concat(All, Apart) {
+	for _, p := range slices.Concat(All, Apart, TLS) {
 		if p.Name == name {
 			return p, nil
 		}
 		names = append(names, p.Name)
 	}
 	return Part{}, fmt.Errorf("no part %q: use one of %s", name, strings.Join(names, ", "))
+}
+
+// module is the directory of the part's module below modules.
+func (p Part) module(modules string) string {
+	return filepath.Join(modules, cmp.Or(p.Module, p.Name))
 }
 
 // CacheDir is where finished parts live: $TRADING_OPERATOR_CACHE or the user's
@@ -125,7 +161,7 @@ type Store struct {
 
 // Path returns the directory of the part's programs and whether they are built.
 func (s Store) Path(p Part) (dir string, built bool, err error) {
-	key, err := p.Key(filepath.Join(s.Modules, p.Name))
+	key, err := p.Key(p.module(s.Modules))
 	if err != nil {
 		return "", false, err
 	}

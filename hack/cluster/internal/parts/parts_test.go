@@ -1,6 +1,7 @@
 package parts
 
 import (
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -85,6 +86,26 @@ func TestBuildIsCachedAndAtomic(t *testing.T) {
 	}
 }
 
+func TestPartBuiltAloneLeavesNoCompiledPackages(t *testing.T) {
+	store := Store{Dir: t.TempDir(), Modules: filepath.Dir(module(t, helloFiles))}
+	part := hello
+	part.Name, part.Module, part.Alone = "other", hello.Name, true
+	dir, err := store.Build(t.Context(), part, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "hello")); err != nil {
+		t.Error(err)
+	}
+	log, err := os.ReadFile(filepath.Join(store.Dir, "logs", "other.log"))
+	if err != nil || !strings.Contains(string(log), "runtime\n") {
+		t.Errorf("it was not compiled apart from the others: %s, %v", log, err)
+	}
+	if _, err := os.Stat(filepath.Join(store.Dir, part.ownCache())); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its compiled packages are left: %v", err)
+	}
+}
+
 func TestFailedBuildShowsItsLogAndLeavesNoPart(t *testing.T) {
 	files := map[string]string{"go.mod": helloFiles["go.mod"], "main.go": "package main\n\nfunc main() { missing() }\n"}
 	store := Store{Dir: t.TempDir(), Modules: filepath.Dir(module(t, files))}
@@ -157,9 +178,14 @@ func TestVersionsMatchTheModules(t *testing.T) {
 		"coredns":      "github.com/coredns/coredns",
 		"cert-manager": "github.com/cert-manager/cert-manager",
 		"kwok":         "sigs.k8s.io/kwok",
+
+		"traefik":           "github.com/traefik/traefik/v3",
+		"cert-manager-acme": "github.com/cert-manager/cert-manager",
+		"acmesolver":        "github.com/cert-manager/cert-manager",
+		"pebble":            "github.com/letsencrypt/pebble/v2",
 	}
-	for _, p := range slices.Concat(All, Apart) {
-		mod, err := os.ReadFile(filepath.Join("..", "..", "parts", p.Name, "go.mod"))
+	for _, p := range slices.Concat(All, Apart, TLS) {
+		mod, err := os.ReadFile(filepath.Join(p.module(filepath.Join("..", "..", "parts")), "go.mod"))
 		if err != nil {
 			t.Fatal(err)
 		}

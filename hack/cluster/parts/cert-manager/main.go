@@ -2,8 +2,8 @@
 // one process. Upstream's own commands are modules of their own that the Go
 // module proxy does not serve; their controllers are public packages, so this
 // starts those that a cluster without internet can use: certificates and their
-// requests, CA and self-signed issuers. ACME, Vault and Venafi stay out, and
-// with them the SDKs of a dozen clouds.
+// requests, CA and self-signed issuers. ACME is there with the build tag acme;
+// Vault and Venafi stay out.
 package main
 
 import (
@@ -48,6 +48,10 @@ func main() {
 	kubeconfig := flags.String("kubeconfig", "", "kubeconfig to use outside a cluster (in a pod: its service account)")
 	listen := flags.String("listen", ":9403", "address that serves /livez and /readyz")
 	namespace := flags.String("cluster-resource-namespace", "cert-manager", "namespace that holds the Secrets of ClusterIssuers")
+	var acme acmeFlags
+	flags.StringVar(&acme.solver, "acme-http01-solver-image", "", "image that answers HTTP-01 challenges")
+	flags.StringVar(&acme.nameserver, "acme-nameserver", "", "host:port of the DNS server that is asked whether a challenge can be seen")
+	flags.BoolVar(&acme.gateway, "enable-gateway-api", false, "answer HTTP-01 challenges by HTTPRoutes too; the CRDs of the Gateway API must be there")
 	_ = flags.Parse(os.Args[1:]) // exits on error
 
 	log := logr.FromSlogHandler(slog.NewTextHandler(os.Stdout, nil))
@@ -55,19 +59,19 @@ func main() {
 	ctrl.SetLogger(log)
 	ctx, stop := signal.NotifyContext(logr.NewContext(context.Background(), log), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *listen, *namespace); err != nil {
+	if err := run(ctx, *kubeconfig, *listen, *namespace, acme); err != nil {
 		log.Error(err, "cert-manager stopped")
 		os.Exit(1)
 	}
 }
 
 // run returns when ctx ends or the first of the controllers fails.
-func run(ctx context.Context, kubeconfig, listen, namespace string) error {
+func run(ctx context.Context, kubeconfig, listen, namespace string, acme acmeFlags) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var ready atomic.Bool
 	serveHealth(ctx, group, listen, &ready)
 
-	factory, err := controller.NewContextFactory(ctx, controller.ContextOptions{
+	factory, err := controller.NewContextFactory(ctx, acme.into(controller.ContextOptions{
 		Kubeconfig:         kubeconfig,
 		KubernetesAPIQPS:   50,
 		KubernetesAPIBurst: 100,
@@ -76,7 +80,7 @@ func run(ctx context.Context, kubeconfig, listen, namespace string) error {
 			CertificateRequestMinimumBackoffDuration: time.Minute,
 			CertificateRequestMaximumBackoffDuration: time.Hour,
 		},
-	})
+	}))
 	if err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
 	}
@@ -99,6 +103,9 @@ func run(ctx context.Context, kubeconfig, listen, namespace string) error {
 	shared.SharedInformerFactory.Start(ctx.Done())
 	shared.KubeSharedInformerFactory.Start(ctx.Done())
 	shared.HTTP01ResourceMetadataInformersFactory.Start(ctx.Done())
+	if shared.GatewaySolverEnabled {
+		shared.GWShared.Start(ctx.Done())
+	}
 
 	injector, err := newInjector(ctx, shared.RESTConfig)
 	if err != nil {
