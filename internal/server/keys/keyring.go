@@ -157,8 +157,14 @@ func (h *held) disarm() {
 	}
 }
 
-// Stop takes all keys out of force.
-func (k *Keyring) Stop() { k.Replace(nil) }
+// Stop ends the timers. What the keys hold open is ended by others, who say why.
+func (k *Keyring) Stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range k.held {
+		key.disarm()
+	}
+}
 
 // Authenticate implements Authenticator. A key is taken from Authorization; when a
 // WebSocket is asked for, also from Sec-WebSocket-Protocol or ?token=, where a

@@ -84,6 +84,8 @@ func Require(scope Scope, auth Authenticator, next http.Handler) http.Handler {
 			Refuse(w, r, err)
 			return
 		}
+		// What follows needs no key, and cannot tell one to anybody.
+		r.Header.Del("Authorization")
 		request := r.WithContext(NewContext(r.Context(), identity))
 		if scope == Read && identity.Allows(Read) {
 			next.ServeHTTP(w, request)

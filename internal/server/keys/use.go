@@ -135,3 +135,6 @@ func (k *Keyring) saveLastUses(ctx context.Context, log logr.Logger) {
 		uses[id].saved.Store(at.UnixNano())
 	}
 }
+
+// LastUseMetric is the name under which /metrics tells when each key was last used.
+const LastUseMetric = "trading_api_key_last_use_timestamp_seconds"
