@@ -113,7 +113,9 @@ type Reason struct {
 // Reasons explains every reason word of the operator and the agents, in the
 // order of an object's life. The limits of the risk gate have a table of their
 // own, beside the gate.
-func Reasons() []Reason { return slices.Concat(objectReasons(), acceptedReasons(), venueReasons()) }
+func Reasons() []Reason {
+	return slices.Concat(objectReasons(), acceptedReasons(), venueReasons(), endpointReasons())
+}
 
 func objectReasons() []Reason {
 	return []Reason{

@@ -26,6 +26,7 @@ const (
 	IndexPair    = "spec.assetPairs.name"
 	IndexLedger  = "spec.ledgerRef.name"
 	IndexNode    = "status.nodeName"
+	IndexHost    = "spec.endpoint.host"
 	// IndexAgent finds the pods that pass for an agent, by their label.
 	IndexAgent = "metadata.labels.agent"
 	// IndexOwner finds children by the UID of the object that controls them.
@@ -38,6 +39,12 @@ var agentIndexes = map[string]func(*v1alpha1.TradingAgent) []string{
 	IndexPolicy:  func(agent *v1alpha1.TradingAgent) []string { return []string{agent.Spec.RiskPolicyRef.Name} },
 	IndexPair:    pairKeys,
 	IndexNode:    func(agent *v1alpha1.TradingAgent) []string { return present(agent.Status.NodeName) },
+	IndexHost: func(agent *v1alpha1.TradingAgent) []string {
+		if agent.Spec.Endpoint == nil {
+			return nil
+		}
+		return present(agent.Spec.Endpoint.Host)
+	},
 }
 
 func present(value string) []string {
@@ -79,14 +86,16 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &corev1.Pod{}, IndexAgent, byLabel); err != nil {
 		return fmt.Errorf("index pods by %s: %w", IndexAgent, err)
 	}
-	byOwner := func(object client.Object) []string {
-		if owner := metav1.GetControllerOf(object); owner != nil {
-			return []string{string(owner.UID)}
-		}
-		return nil
-	}
-	if err := indexer.IndexField(ctx, &appsv1.ControllerRevision{}, IndexOwner, byOwner); err != nil {
+	if err := indexer.IndexField(ctx, &appsv1.ControllerRevision{}, IndexOwner, OwnerKeys); err != nil {
 		return fmt.Errorf("index revisions by %s: %w", IndexOwner, err)
+	}
+	return nil
+}
+
+// OwnerKeys are the keys of a child in IndexOwner.
+func OwnerKeys(child client.Object) []string {
+	if owner := metav1.GetControllerOf(child); owner != nil {
+		return []string{string(owner.UID)}
 	}
 	return nil
 }
@@ -117,6 +126,17 @@ func AccountsOf(ctx context.Context, reader client.Reader, ledger *v1alpha1.Ledg
 		return nil, fmt.Errorf("list accounts of ledger %s: %w", ledger.Name, err)
 	}
 	return accounts.Items, nil
+}
+
+// AllAgents are the requests for the agents of every namespace, as far as the
+// options narrow them down.
+func AllAgents(ctx context.Context, reader client.Reader, options ...client.ListOption) ([]ctrlreconcile.Request, error) {
+	var agents v1alpha1.TradingAgentList
+	// Only the names are read: copying the agents of a cluster is what costs.
+	if err := reader.List(ctx, &agents, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	return Requests(agents.Items), nil
 }
 
 // AgentsTrading lists the agents that trade a pair, each once.

@@ -4,10 +4,12 @@ package tradingagent
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/endpoint"
 	"github.com/three-rivers-tech/trading-operator/controllers/probe"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
@@ -40,6 +43,8 @@ type Reconciler struct {
 	Listings *listings.Listings
 	// Data knows what providers of market data have of them.
 	Data *probe.Prober
+	// Endpoints keep the agents' addresses in order, beside their trading.
+	Endpoints *endpoint.Keeper
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradingagents,verbs=get;list;watch;patch
@@ -52,7 +57,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile takes one agent through gather, check, desire, apply, observe and
@@ -62,6 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Data.Look(request.NamespacedName)
+			r.Endpoints.Forget(request.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -80,7 +86,16 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, outcome reconcile.Out
 	if told, ok := refused(err); ok {
 		outcome, err = told, nil
 	}
-	return r.Reporter.Finish(ctx, s.before, s.agent, outcome, err)
+	again, endpointErr := r.Endpoints.Keep(ctx, s.agent, s.readyPod())
+	if again > 0 {
+		outcome = outcome.Within(again)
+	}
+	result, err := r.Reporter.Finish(ctx, s.before, s.agent, outcome, err)
+	if err == nil && endpointErr != nil {
+		// It is tried again, and unreadies nobody.
+		return ctrl.Result{}, fmt.Errorf("keep the endpoint: %w", endpointErr)
+	}
+	return result, err
 }
 
 // SetupWithManager registers the controller and what wakes it.
@@ -100,6 +115,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.TradingAccount{}, reconcile.Map(r.agentsOfAccount), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.Ledger{}, reconcile.Map(r.agentsOfLedger), builder.WithPredicates(reconcile.SpecOrReady())).
 		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(r.agentsWithoutPair), builder.WithPredicates(reconcile.Changed(pairsMoved))).
+		Owns(&corev1.Service{}).
+		Owns(&corev1.ConfigMap{}).
+		Owns(&networkingv1.Ingress{}).
+		Watches(&networkingv1.IngressClass{}, reconcile.Map(endpoint.AgentsOfClass(r.Client))).
+		Watches(&v1alpha1.TradingAgent{}, reconcile.Map(endpoint.RivalsOf(r.Client)), builder.WithPredicates(reconcile.Changed(endpoint.HostMoved))).
+		WatchesRawSource(r.Endpoints.APIs).
+		WatchesRawSource(source.Channel(r.Endpoints.Verifier.Changes(), &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Listings.Changes(), reconcile.Map(r.agentsOfAccount))).
 		WatchesRawSource(source.Channel(r.Data.Changes(), &handler.EnqueueRequestForObject{})).
 		Complete(r)

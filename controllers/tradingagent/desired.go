@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/endpoint"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 )
 
@@ -39,6 +40,11 @@ const (
 	ledgerFile      = "uri"
 	httpPort        = 8080
 
+	// tlsDirectory holds the certificate of the agent's HTTPS listener, as soon as
+	// there is one.
+	tlsDirectory = "/etc/trading/tls"
+	httpsPort    = 8443
+
 	childSuffix = "-trader"
 )
 
@@ -60,7 +66,7 @@ func desiredServiceAccount(agent *v1alpha1.TradingAgent) *corev1.ServiceAccount 
 }
 
 // desiredRole lets the agent watch its manifests and report about itself alone.
-// It grants nothing on Secrets.
+// Of the Secrets it may read the one with the hashes of its own API keys.
 func desiredRole(agent *v1alpha1.TradingAgent) *rbacv1.Role {
 	return &rbacv1.Role{
 		ObjectMeta: childMeta(agent),
@@ -73,9 +79,17 @@ func desiredRole(agent *v1alpha1.TradingAgent) *rbacv1.Role {
 			Resources:     []string{"tradingagents/status"},
 			ResourceNames: []string{agent.Name},
 			Verbs:         []string{"patch"},
+		}, {
+			APIGroups:     []string{""},
+			Resources:     []string{"secrets"},
+			ResourceNames: []string{keysSecret(agent)},
+			Verbs:         []string{"get", "watch"},
 		}},
 	}
 }
+
+// keysSecret is the Secret with the agent's API keys.
+func keysSecret(agent metav1.Object) string { return agent.GetName() + "-api-keys" }
 
 func desiredRoleBinding(agent *v1alpha1.TradingAgent) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
@@ -123,7 +137,7 @@ func desiredPod(s *scope) *corev1.Pod {
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{desiredContainer(s)},
-			Volumes:    desiredVolumes(s.ledger),
+			Volumes:    desiredVolumes(s),
 		},
 	}
 }
@@ -147,7 +161,10 @@ func desiredContainer(s *scope) corev1.Container {
 			fromField("NODE_NAME", "spec.nodeName"),
 			{Name: revisionVariable, Value: escapeReferences(string(s.target.data))},
 		},
-		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: httpPort, Protocol: corev1.ProtocolTCP}},
+		Ports: []corev1.ContainerPort{
+			{Name: "http", ContainerPort: httpPort, Protocol: corev1.ProtocolTCP},
+			{Name: endpoint.PortName, ContainerPort: httpsPort, Protocol: corev1.ProtocolTCP},
+		},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{
 				corev1.ResourceCPU:    resource.MustParse("25m"),
@@ -162,6 +179,7 @@ func desiredContainer(s *scope) corev1.Container {
 		ReadinessProbe: httpProbe("/readyz", 2, 3),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "ledger", MountPath: ledgerDirectory, ReadOnly: true},
+			{Name: "tls", MountPath: tlsDirectory, ReadOnly: true},
 			{Name: "tmp", MountPath: "/tmp"},
 		},
 		SecurityContext: &corev1.SecurityContext{
@@ -172,13 +190,22 @@ func desiredContainer(s *scope) corev1.Container {
 	}
 }
 
-func desiredVolumes(ledger *v1alpha1.Ledger) []corev1.Volume {
+func desiredVolumes(s *scope) []corev1.Volume {
+	uri := s.ledger.Spec.URISecretRef
 	return []corev1.Volume{{
 		Name: "ledger",
 		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-			SecretName:  ledger.Spec.URISecretRef.Name,
+			SecretName:  uri.Name,
 			DefaultMode: new(int32(0o440)),
-			Items:       []corev1.KeyToPath{{Key: ledger.Spec.URISecretRef.Key, Path: ledgerFile}},
+			Items:       []corev1.KeyToPath{{Key: uri.Key, Path: ledgerFile}},
+		}},
+	}, {
+		Name: "tls",
+		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName:  endpoint.InternalSecret(s.agent),
+			DefaultMode: new(int32(0o440)),
+			// Trading never waits for a certificate.
+			Optional: new(true),
 		}},
 	}, {
 		Name:         "tmp",

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/probe"
@@ -68,6 +69,14 @@ func (s *scope) ownPod() *corev1.Pod {
 		return nil
 	}
 	return s.pod
+}
+
+// readyPod is the UID of the agent's pod while that is Ready.
+func (s *scope) readyPod() types.UID {
+	if pod := s.ownPod(); pod != nil && podReady(pod) {
+		return pod.UID
+	}
+	return ""
 }
 
 // trading is what the current pod has reported; nil if it has not.

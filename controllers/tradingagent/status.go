@@ -174,10 +174,8 @@ func podNames(names []string) string {
 
 // runningPod reads the state of a pod that stays.
 func runningPod(pod *corev1.Pod) (metav1.ConditionStatus, string, string) {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
-			return metav1.ConditionTrue, v1alpha1.ReasonPodRunning, fmt.Sprintf("Pod %q runs", pod.Name)
-		}
+	if podReady(pod) {
+		return metav1.ConditionTrue, v1alpha1.ReasonPodRunning, fmt.Sprintf("Pod %q runs", pod.Name)
 	}
 	for _, container := range pod.Status.ContainerStatuses {
 		waiting := container.State.Waiting
@@ -192,6 +190,15 @@ func runningPod(pod *corev1.Pod) (metav1.ConditionStatus, string, string) {
 		}
 	}
 	return metav1.ConditionFalse, v1alpha1.ReasonPodStarting, fmt.Sprintf("Pod %q is not ready%s", pod.Name, because(schedulingProblem(pod)))
+}
+
+func podReady(pod *corev1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 func schedulingProblem(pod *corev1.Pod) string {
