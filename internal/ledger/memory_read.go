@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -25,6 +26,8 @@ type memoryHistory struct {
 	fills     []FillRecord
 	decisions []DecisionRecord
 	marks     []Mark
+	news      []News
+	lastNews  int64
 }
 
 func newMemoryHistory() *memoryHistory { return &memoryHistory{byID: map[uuid.UUID]*OrderRecord{}} }
@@ -52,6 +55,7 @@ func (h *memoryHistory) intend(instrument market.Instrument, intent order.Intent
 		}
 	}
 	h.orders, h.byID[intent.ID] = kept(h.orders, record), record
+	h.tell(NewsOrder, intent.ID.String(), intentNews(intent))
 }
 
 func (h *memoryHistory) update(update OrderUpdate) {
@@ -59,6 +63,9 @@ func (h *memoryHistory) update(update OrderUpdate) {
 		return
 	}
 	record := h.byID[update.ID]
+	if record.State != update.State {
+		h.tell(NewsOrder, update.ID.String(), updateNews(update))
+	}
 	record.State, record.UpdatedAt = update.State, update.MarketTime
 	record.VenueOrderID = cmp.Or(update.VenueOrderID, record.VenueOrderID)
 	record.Ended = cmp.Or(update.Reason, record.Ended)
@@ -77,6 +84,7 @@ func (h *memoryHistory) fill(instrument market.Instrument, fill order.Fill, resu
 		Price: instrument.PriceDecimal(fill.Price), Value: (result.value * market.Money(fill.Side)).Decimal(), Fee: fill.Fee.Decimal(),
 		FeeCurrency: cmp.Or(fill.FeeCurrency, instrument.Quote), Realised: result.realised.Decimal(), MarketTime: fill.MarketTime,
 	})
+	h.tell(NewsFill, fill.TradeID, fillNews(instrument, fill, state))
 }
 
 func (h *memoryHistory) decide(decision Decision, intents []order.Intent) {
@@ -89,6 +97,7 @@ func (h *memoryHistory) decide(decision Decision, intents []order.Intent) {
 		record.Orders[i] = intents[i].ID
 	}
 	h.decisions = kept(h.decisions, record)
+	h.tell(NewsDecision, strconv.FormatInt(decision.Sequence, 10), decisionNews(decision))
 }
 
 func (h *memoryHistory) mark(mark Mark) {

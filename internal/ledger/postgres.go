@@ -168,9 +168,7 @@ func queueDecision(batch *pgx.Batch, lease Lease, decision Decision, intents []o
 		VALUES ($1, $2, $3, $4, $5, $6, $7::text::numeric, $8, $9::text::json, $10)`,
 		lease.Agent.UID, decision.Sequence, lease.Epoch, decision.Pair, decision.BarEnd, decision.Action, confidence,
 		decision.Outcome, reasoning, ids)
-	queueNews(batch, lease, "Decision", strconv.FormatInt(decision.Sequence, 10), map[string]any{
-		"pair": decision.Pair, "barEnd": decision.BarEnd, "action": decision.Action, "outcome": decision.Outcome,
-	})
+	queueNews(batch, lease, NewsDecision, strconv.FormatInt(decision.Sequence, 10), decisionNews(decision))
 }
 
 // queueNews adds to the outbox.
@@ -242,7 +240,7 @@ func queueIntent(batch *pgx.Batch, lease Lease, instrument market.Instrument, in
 		intent.ReduceOnly, intent.Reserved.String(), intent.Reason, intent.Quantity, intent.Limit, intent.MarketTime)
 	batch.Queue(`INSERT INTO trading.orders (id, agent_uid, pair, state, market_time) VALUES ($1, $2, $3, 'Intended', $4)`,
 		intent.ID, intent.AgentUID, intent.Pair, intent.MarketTime)
-	queueNews(batch, lease, "Order", intent.ID.String(), map[string]any{"pair": intent.Pair, "state": order.Intended, "reason": intent.Reason})
+	queueNews(batch, lease, NewsOrder, intent.ID.String(), intentNews(intent))
 }
 
 // UpdateOrder implements Ledger.
@@ -271,7 +269,7 @@ func (p *Postgres) UpdateOrder(ctx context.Context, lease Lease, update OrderUpd
 				reason = CASE WHEN $4 = '' THEN reason ELSE $4 END, market_time = $5, recorded_at = clock_timestamp() WHERE id = $1`,
 			update.ID, string(update.State), update.VenueOrderID, update.Reason, update.MarketTime)
 		if state != update.State {
-			queueNews(batch, lease, "Order", update.ID.String(), map[string]any{"state": update.State, "reason": update.Reason})
+			queueNews(batch, lease, NewsOrder, update.ID.String(), updateNews(update))
 		}
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return fmt.Errorf("recording that order %s is %s: %w", update.ID, update.State, err)

@@ -48,11 +48,7 @@ func (p *Postgres) BookFill(ctx context.Context, lease Lease, fill order.Fill) (
 			opened = &at
 		}
 		batch.Queue(`UPDATE trading.claims SET opened_at = $3 WHERE account = $1 AND pair = $2`, lease.Agent.Account, fill.Pair, opened)
-		queueNews(batch, lease, "Fill", fill.TradeID, map[string]any{
-			"order": fill.OrderID, "state": state, "pair": fill.Pair, "side": side(fill.Side),
-			"quantity": instrument.QuantityDecimal(fill.Quantity), "price": instrument.PriceDecimal(fill.Price),
-			"fee": fill.Fee.String(), "feeCurrency": fill.FeeCurrency, "marketTime": fill.MarketTime,
-		})
+		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state))
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return fmt.Errorf("booking fill %s of order %s: %w", fill.TradeID, fill.OrderID, err)
 		}
