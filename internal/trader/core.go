@@ -76,6 +76,8 @@ type openOrder struct {
 	placedAt int64
 	// cancelling says that the venue was asked to cancel it.
 	cancelling bool
+	// wished says that a person waits for the position to be closed by it.
+	wished bool
 }
 
 // Core decides. It is used by one goroutine.
@@ -157,6 +159,10 @@ func (c *Core) Handle(event Event) []Command {
 	case Deleting:
 		c.deleting = &e
 		c.obey()
+	case Closing:
+		c.close(e.Request)
+	case Recalled:
+		c.closeNow(e)
 	case Ruled:
 		c.ruled(e)
 	case Committed:
@@ -240,7 +246,7 @@ func (c *Core) recover(e Recovered) {
 	}
 	c.open = c.open[:0]
 	for _, o := range s.OpenOrders {
-		c.open = append(c.open, openOrder{Intent: o.Intent, state: o.State, filled: o.Filled, placedAt: c.barsOf(o.Pair)})
+		c.open = append(c.open, openOrder{Intent: o.Intent, state: o.State, filled: o.Filled, placedAt: c.barsOf(o.Pair), wished: o.Reason == OrderClose})
 	}
 	c.recoverValue(s)
 	c.obey()

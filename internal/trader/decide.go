@@ -263,16 +263,23 @@ func (c *Core) committed() {
 	}
 	done := c.inHand
 	c.inHand, c.loop = nil, Idle
-	c.sequence = done.Decision.Sequence
-	c.decisions++
-	c.lastDecision = &done.Decision
-	pair := c.pair(done.Decision.Pair)
-	pair.lastDecided = done.Decision.BarEnd
+	var pair *pairState
+	if done.Request != nil {
+		pair = c.pair(done.Request.Pair)
+		c.sequence = done.Intents[0].Sequence
+		c.granted(*done.Request, done.Intents)
+	} else {
+		pair = c.pair(done.Decision.Pair)
+		c.sequence = done.Decision.Sequence
+		c.decisions++
+		c.lastDecision = &done.Decision
+		pair.lastDecided = done.Decision.BarEnd
+	}
 	for _, intent := range done.Intents {
 		if !intent.ReduceOnly {
 			c.tradesToday++
 		}
-		c.open = append(c.open, openOrder{Intent: intent, state: order.Intended, placedAt: pair.bars})
+		c.open = append(c.open, openOrder{Intent: intent, state: order.Intended, placedAt: pair.bars, wished: done.Request != nil})
 		c.emit(BeginSend{intent.ID})
 	}
 	if len(done.Intents) == 0 {
@@ -282,7 +289,7 @@ func (c *Core) committed() {
 
 // refused gives up the decision in hand: the bar was decided on before.
 func (c *Core) refused() {
-	if c.inHand == nil {
+	if c.inHand == nil || c.inHand.Request != nil {
 		return
 	}
 	c.pair(c.inHand.Decision.Pair).lastDecided = c.inHand.Decision.BarEnd

@@ -31,6 +31,15 @@ type (
 	Updated struct{ Settings Settings }
 	// Deleting is the wish of the owner to end the agent.
 	Deleting struct{ Flatten bool }
+	// Closing is a person's wish that a position be closed.
+	Closing struct{ Request ledger.Request }
+	// Recalled is what a wish has led to before; Err is ledger.ErrConflict if its
+	// key stands for another one.
+	Recalled struct {
+		Request ledger.Request
+		Orders  []uuid.UUID
+		Err     error
+	}
 	// Ruled is the outcome of a debate; Err says why there is none.
 	Ruled struct {
 		Pair   string
@@ -73,6 +82,8 @@ func (Arrived) event()    {}
 func (Ticked) event()     {}
 func (Updated) event()    {}
 func (Deleting) event()   {}
+func (Closing) event()    {}
+func (Recalled) event()   {}
 func (Ruled) event()      {}
 func (Committed) event()  {}
 func (Refused) event()    {}
@@ -95,11 +106,20 @@ type (
 		View   decision.View
 		BarEnd time.Time
 	}
-	// Commit puts a decision and its intents into the ledger; answered by
-	// Committed or Refused.
+	// Commit puts a decision and its intents into the ledger, or a wish and those
+	// that it leads to; answered by Committed or Refused.
 	Commit struct {
 		Decision ledger.Decision
 		Intents  []order.Intent
+		// Request is nil for a decision.
+		Request *ledger.Request
+	}
+	// Recall asks the ledger what a wish has led to before; answered by Recalled.
+	Recall struct{ Request ledger.Request }
+	// Answer tells those who wait what becomes of a wish.
+	Answer struct {
+		Request ledger.Request
+		Closed  Closed
 	}
 	// BeginSend records that an order is about to be sent; answered by
 	// SendBegun.
@@ -121,6 +141,8 @@ type (
 
 func (Deliberate) command() {}
 func (Commit) command()     {}
+func (Recall) command()     {}
+func (Answer) command()     {}
 func (BeginSend) command()  {}
 func (Send) command()       {}
 func (Cancel) command()     {}

@@ -24,7 +24,15 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 	case Deliberate:
 		ruling, err := s.config.Debate.Hold(call, c.View)
 		return []Event{Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}}, nil
+	case Recall:
+		return s.recall(call, c.Request)
+	case Answer:
+		s.answer(c.Request, c.Closed)
+		return nil, nil
 	case Commit:
+		if c.Request != nil {
+			return s.request(call, c)
+		}
 		err := s.options.Ledger.Decide(call, s.lease, c.Decision, c.Intents)
 		if errors.Is(err, ledger.ErrDecided) {
 			return []Event{Refused{err}}, nil

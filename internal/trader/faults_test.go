@@ -30,6 +30,7 @@ const (
 	killBefore              // the process dies before the call
 	killAfter               // the process dies after the call's effect
 	halt                    // the owner halts trading while the call is under way
+	wish                    // somebody asks to close a position while the call is under way
 )
 
 // killed is the panic that ends a process of the test.
@@ -51,6 +52,15 @@ type world struct {
 	halted  bool
 	shell   *Shell
 	lookups int
+	// wishes counts what was asked for; each wish is asked for twice. closed are
+	// the orders placed for them.
+	wishes int
+	closed map[uuid.UUID]bool
+}
+
+// wanted is the wish that is asked for the given time.
+func (w *world) wanted(count int) ledger.Request {
+	return ledger.Request{Key: ledger.RequestKey(fmt.Sprint("wish ", count/2)), Pair: "AAA-USD"}
 }
 
 type failer interface {
@@ -76,6 +86,10 @@ func (w *world) strike(failure error, call func() error) error {
 		settings := w.config.Settings
 		settings.Trading = risk.Halted
 		w.shell.Update(settings)
+		return call()
+	case wish:
+		w.shell.post(Closing{w.wanted(w.wishes)})
+		w.wishes++
 		return call()
 	case failAfter, killAfter:
 	}
@@ -109,6 +123,15 @@ func (f faultyLedger) Decide(ctx context.Context, lease ledger.Lease, decision l
 
 func (f faultyLedger) Intend(ctx context.Context, lease ledger.Lease, intents []order.Intent) error {
 	return f.w.strike(ledger.ErrOutcomeUnknown, func() error { return f.w.ledger.Intend(ctx, lease, intents) })
+}
+
+func (f faultyLedger) Request(ctx context.Context, lease ledger.Lease, request ledger.Request, intents []order.Intent) error {
+	return f.w.strike(ledger.ErrOutcomeUnknown, func() error { return f.w.ledger.Request(ctx, lease, request, intents) })
+}
+
+func (f faultyLedger) Recall(ctx context.Context, lease ledger.Lease, request ledger.Request) (orders []uuid.UUID, err error) {
+	err = f.w.strike(ledger.ErrUnavailable, func() (err error) { orders, err = f.w.ledger.Recall(ctx, lease, request); return err })
+	return orders, err
 }
 
 func (f faultyLedger) UpdateOrder(ctx context.Context, lease ledger.Lease, update ledger.OrderUpdate) error {
@@ -149,6 +172,9 @@ func (f faultyVenue) Place(ctx context.Context, intent order.Intent) (placed ven
 	}
 	if f.w.halted {
 		f.w.t.Fatalf("order %s was placed after the halt", intent.ID)
+	}
+	if intent.Reason == OrderClose {
+		f.w.closed[intent.ID] = true
 	}
 	err = f.w.strike(venue.ErrUnknownOutcome, func() (err error) { placed, err = f.venue.Place(ctx, intent); return err })
 	return placed, err
@@ -254,7 +280,7 @@ func newWorld(tb testing.TB, t failer, seed uint64, bars int, pairs ...string) *
 	account.Seed = int64(seed) //nolint:gosec // any seed will do
 	return &world{
 		t: t, config: config, account: account, ledger: ledger.NewMemory(), book: paper.NewMemoryBook(),
-		bars: walk(seed, bars, config.Agent.Instruments), placed: map[uuid.UUID]int{}, booked: map[string]order.Fill{},
+		bars: walk(seed, bars, config.Agent.Instruments), placed: map[uuid.UUID]int{}, closed: map[uuid.UUID]bool{}, booked: map[string]order.Fill{},
 	}
 }
 
@@ -317,20 +343,41 @@ func (w *world) judge(ctx context.Context) {
 	if w.halted && len(open) > 0 {
 		w.t.Fatalf("%d orders are open under a halt", len(open))
 	}
+	w.judgeWishes(ctx)
+}
+
+// judgeWishes looks for orders that no wish accounts for.
+func (w *world) judgeWishes(ctx context.Context) {
+	w.t.Helper()
+	granted := map[uuid.UUID]bool{}
+	for count := 0; count < w.wishes; count += 2 {
+		orders, err := w.ledger.Recall(ctx, w.shell.lease, w.wanted(count))
+		if err != nil {
+			w.t.Fatalf("%v", err)
+		}
+		for _, id := range orders {
+			granted[id] = true
+		}
+	}
+	for id := range w.closed {
+		if !granted[id] {
+			w.t.Fatalf("order %s closes a position, and nobody asked for it", id)
+		}
+	}
 }
 
 // Whatever fails, and wherever the process dies, no order is placed twice or
 // lost, and ledger, venue and core agree in the end.
 func TestFaultsNeitherDoubleNorLose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		trades := 0
+		trades, closed := 0, 0
 		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
 			w := newWorld(t, rt, rapid.Uint64().Draw(rt, "seed"), 160, "AAA", "BBB")
 			w.faults = map[int]fault{}
 			at := 0
 			for i := range rapid.IntRange(0, 12).Draw(rt, "faults") {
 				at += rapid.IntRange(1, 60).Draw(rt, fmt.Sprintf("gap %d", i))
-				w.faults[at] = fault(rapid.IntRange(int(failBefore), int(killAfter)).Draw(rt, fmt.Sprintf("kind %d", i)))
+				w.faults[at] = rapid.SampledFrom([]fault{failBefore, failAfter, killBefore, killAfter, wish}).Draw(rt, fmt.Sprintf("kind %d", i))
 			}
 			if rapid.Bool().Draw(rt, "halts") {
 				w.faults[at+rapid.IntRange(1, 400).Draw(rt, "halt at")] = halt
@@ -339,8 +386,9 @@ func TestFaultsNeitherDoubleNorLose(t *testing.T) {
 			}
 			w.judge(t.Context())
 			trades += len(w.placed)
+			closed += len(w.closed)
 		})
-		if trades == 0 {
+		if trades == 0 || closed == 0 {
 			t.Fatal("no order was ever placed, so nothing was tested")
 		}
 	})
@@ -348,7 +396,7 @@ func TestFaultsNeitherDoubleNorLose(t *testing.T) {
 
 // The process dies at every single call of a run in turn.
 func TestKilledAtEveryCall(t *testing.T) {
-	for _, kind := range []fault{killBefore, killAfter, failBefore, failAfter, halt} {
+	for _, kind := range []fault{killBefore, killAfter, failBefore, failAfter, halt, wish} {
 		synctest.Test(t, func(t *testing.T) {
 			calls, orders := 0, 0
 			for at := 1; at == 1 || at <= calls; at++ {

@@ -27,7 +27,7 @@ func (s *Shell) loop(ctx context.Context) error {
 	defer stop()
 	var retry, still <-chan time.Time
 	for {
-		if still == nil && s.core.ended && s.core.deleting != nil && !s.core.Finished() {
+		if still == nil && s.core.ended && s.core.unsettled() {
 			still = time.After(stillPace)
 		}
 		if s.core.recovered {
@@ -119,7 +119,7 @@ const (
 	stillBar  = time.Minute
 )
 
-// standStill lets an agent close its positions after the end of a recording: a
+// standStill lets an agent close positions after the end of a recording: a
 // venue that lives on the agent's data goes on at the last prices, because there
 // will be no others.
 func (s *Shell) standStill(ctx context.Context) error {

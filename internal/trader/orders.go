@@ -92,6 +92,10 @@ func (c *Core) sendBegun(id uuid.UUID) {
 		c.conclude(o, order.Absent, "", string(verdict.Leading()))
 		return
 	}
+	if o.cancelling {
+		c.conclude(o, order.Absent, "", EndOvertaken)
+		return
+	}
 	if o.state == order.Intended {
 		o.state = order.Sent
 		c.sentAt = append(slices.DeleteFunc(c.sentAt, func(t time.Time) bool { return !within(t, c.now, time.Second) }), c.now)
@@ -222,6 +226,15 @@ func (c *Core) flatten() {
 			return
 		}
 	}
+}
+
+// unsettled reports whether something is to be closed that only a market that
+// moves can close.
+func (c *Core) unsettled() bool {
+	if c.deleting != nil && !c.Finished() {
+		return true
+	}
+	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.wished })
 }
 
 // Finished reports whether an agent that is being deleted has done what its

@@ -89,6 +89,10 @@ type Shell struct {
 	mu      sync.Mutex
 	pending []Event
 	wake    chan struct{}
+	// waiting are those who want to know what becomes of a wish.
+	waiting map[ledger.Request][]chan Closed
+	// ended is closed when Run returns.
+	ended chan struct{}
 	// interrupt breaks off the call under way.
 	interrupt context.CancelFunc
 
@@ -112,6 +116,7 @@ func NewShell(config Config, options Options) (*Shell, error) {
 		core: core, options: options, config: config, backoff: firstBackoff,
 		sendBy: map[uuid.UUID]time.Time{}, missing: map[uuid.UUID]time.Time{},
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		waiting: map[ledger.Request][]chan Closed{}, ended: make(chan struct{}),
 	}
 	s.publish()
 	return s, nil
@@ -217,6 +222,7 @@ func (s *Shell) publish() {
 // process has taken over (ledger.ErrFenced) and on what cannot get better by
 // waiting. No goroutine outlives it.
 func (s *Shell) Run(ctx context.Context) error {
+	defer close(s.ended)
 	if err := s.start(ctx); err != nil {
 		return ending(ctx, err)
 	}
@@ -331,8 +337,9 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 	for len(queue) > 0 {
 		command := queue[0]
 		queue = queue[1:]
-		if _, cancels := command.(Cancel); !cancels && !s.core.recovered {
+		if !s.core.recovered && !unconditional(command) {
 			// Everything else is read back at the next reconciliation.
+			s.giveUp(command, s.core.impairment.Reason)
 			continue
 		}
 		events, err := s.execute(ctx, command)
@@ -350,4 +357,14 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 		}
 	}
 	return nil
+}
+
+// unconditional commands are carried out even while ledger or venue cannot be
+// relied on.
+func unconditional(command Command) bool {
+	switch command.(type) {
+	case Cancel, Answer:
+		return true
+	}
+	return false
 }

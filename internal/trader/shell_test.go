@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -64,6 +66,13 @@ func (s *scribe) Decide(ctx context.Context, lease ledger.Lease, decision ledger
 	s.lines = append(s.lines, fmt.Sprintf("%d %s %s %s %s %v", decision.Sequence, decision.Pair, decision.BarEnd, decision.Action, decision.Outcome, intents))
 	s.mu.Unlock()
 	return s.Ledger.Decide(ctx, lease, decision, intents)
+}
+
+func (s *scribe) Recall(ctx context.Context, lease ledger.Lease, request ledger.Request) ([]uuid.UUID, error) {
+	if err := s.failure(ctx); err != nil {
+		return nil, err
+	}
+	return s.Ledger.Recall(ctx, lease, request)
 }
 
 func (s *scribe) SaveMark(ctx context.Context, lease ledger.Lease, mark ledger.Mark) error {

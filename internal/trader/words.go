@@ -34,6 +34,13 @@ const (
 	ReasonStopped           = v1alpha1.ReasonStopped
 )
 
+// Why a wish to close a position led to no order, apart from the limits of the
+// gate and the reasons of the trading state.
+const (
+	ReasonNothingHeld = "NothingHeld"
+	ReasonOrderOpen   = "OrderOpen"
+)
+
 // Outcomes of decisions that made no order, apart from the limits of the gate.
 const (
 	OutcomeOrdered       = "Ordered"
@@ -51,6 +58,7 @@ const (
 	OrderStop     = "Stop"
 	OrderTarget   = "Target"
 	OrderFlatten  = "Flatten"
+	OrderClose    = "Close"
 )
 
 // Reasons of orders that have ended without being filled.
@@ -61,6 +69,8 @@ const (
 	EndNeverArrived = "NeverArrived"
 	// EndExpired was cancelled because the market had moved away from it.
 	EndExpired = "Expired"
+	// EndOvertaken was not sent, because it was to be cancelled by then.
+	EndOvertaken = "Overtaken"
 )
 
 // Outcomes explains what can become of a decision besides an order and what the
@@ -77,5 +87,8 @@ func Outcomes() []v1alpha1.Reason {
 		{Word: EndNeverSent, Meaning: "The order was committed, but the process ended before a byte of it left; it will not be sent."},
 		{Word: EndNeverArrived, Meaning: "The venue was proven not to have the order."},
 		{Word: EndExpired, Meaning: "The order was cancelled because the market had moved away from it."},
+		{Word: EndOvertaken, Meaning: "The order was committed, but somebody asked to close the position before a byte of it left; it will not be sent."},
+		{Word: ReasonNothingHeld, Meaning: "A position was to be closed that the agent does not hold."},
+		{Word: ReasonOrderOpen, Meaning: "A position was to be closed, but an order that may enlarge it is still open: the venue has not confirmed its cancellation.", Cure: "Ask again in a few seconds."},
 	}
 }
