@@ -42,10 +42,21 @@ func NewTools(mgr ctrl.Manager, name string, clock clock.PassiveClock) Tools {
 // lost.
 func SlimPod(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
-		pod.ManagedFields = nil
 		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
+		status := &pod.Status
+		pod.Status = corev1.PodStatus{
+			Phase: status.Phase, Reason: status.Reason, Message: status.Message,
+			Conditions: exact(status.Conditions), ContainerStatuses: exact(status.ContainerStatuses),
+		}
+		for i := range pod.Status.ContainerStatuses {
+			container := &pod.Status.ContainerStatuses[i]
+			pod.Status.ContainerStatuses[i] = corev1.ContainerStatus{
+				Name: container.Name, Image: container.Image, State: container.State, LastTerminationState: container.LastTerminationState,
+				Ready: container.Ready, RestartCount: container.RestartCount,
+			}
+		}
 	}
-	return object, nil
+	return Compact(object)
 }
 
 // SlimNode keeps of a cached node what the controllers read, and not the time of
