@@ -10,8 +10,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/assetpair"
+	"github.com/three-rivers-tech/trading-operator/controllers/endpoint"
 	ledgercontroller "github.com/three-rivers-tech/trading-operator/controllers/ledger"
 	"github.com/three-rivers-tech/trading-operator/controllers/probe"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
@@ -49,6 +52,12 @@ type World struct {
 	// MarketData is asked what Coinbase Exchange has of a pair; nil asks the
 	// exchange itself.
 	MarketData *marketcoinbase.Checker
+	// Endpoints are what the operator's user sets for the agents' endpoints.
+	Endpoints endpoint.Options
+	// Try tries an endpoint as a client would; nil connects to it.
+	Try func(context.Context, endpoint.Target) endpoint.Answer
+	// Metrics takes the endpoints' metrics; nil keeps none.
+	Metrics prometheus.Registerer
 	// Namespace of the operator, where accounts at venues are claimed;
 	// DefaultNamespace if empty.
 	Namespace string
@@ -60,7 +69,7 @@ const DefaultNamespace = "trading-system"
 // NewScheme knows every kind that the operator reads or writes.
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), endpoint.AddToScheme(scheme))
 }
 
 // CacheOptions keep in memory what the controllers read and no more: of the
@@ -77,6 +86,9 @@ func CacheOptions() cache.Options {
 			&rbacv1.RoleBinding{}:           {Label: own},
 			&appsv1.ControllerRevision{}:    {Label: own},
 			&policyv1.PodDisruptionBudget{}: {Label: own},
+			&corev1.Service{}:               {Label: own},
+			&corev1.ConfigMap{}:             {Label: own},
+			&networkingv1.Ingress{}:         {Label: own},
 		},
 	}
 }
@@ -104,12 +116,16 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 	if err != nil {
 		return err
 	}
+	endpoints, err := keeper(ctx, mgr, world)
+	if err != nil {
+		return err
+	}
 	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
 		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
 		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Coinbase: asker, Claims: claims, Listings: listed},
 		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate},
-		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Data: data},
+		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Data: data, Endpoints: endpoints},
 	}
 	for kind, room := range rooms {
 		if err := room.SetupWithManager(mgr); err != nil {
@@ -132,4 +148,33 @@ func prober(mgr ctrl.Manager, exchange *marketcoinbase.Checker) (*probe.Prober, 
 		return nil, fmt.Errorf("add the prober of market data: %w", err)
 	}
 	return data, nil
+}
+
+// keeper keeps the agents' endpoints, and tries them for as long as the operator
+// leads.
+func keeper(ctx context.Context, mgr ctrl.Manager, world World) (*endpoint.Keeper, error) {
+	if err := endpoint.AddIndexes(ctx, mgr.GetFieldIndexer(), world.Endpoints); err != nil {
+		return nil, err
+	}
+	identity := endpoint.NewIdentity(world.Endpoints.ClientCertificates)
+	try := world.Try
+	if try == nil {
+		trial := &endpoint.Trial{Options: world.Endpoints, Identity: identity, Secrets: endpoint.ReadKeypair(mgr.GetAPIReader())}
+		try = trial.Try
+	}
+	verifier := endpoint.NewVerifier(try)
+	if err := mgr.Add(verifier); err != nil {
+		return nil, fmt.Errorf("add the verifier of endpoints: %w", err)
+	}
+	var metrics *endpoint.Metrics
+	if world.Metrics != nil {
+		var err error
+		if metrics, err = endpoint.NewMetrics(world.Metrics); err != nil {
+			return nil, fmt.Errorf("register the metrics of endpoints: %w", err)
+		}
+	}
+	return &endpoint.Keeper{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: world.Clock, Options: world.Endpoints,
+		APIs: endpoint.NewAPIs(mgr, world.Endpoints), Verifier: verifier, Identity: identity, Metrics: metrics,
+	}, nil
 }
