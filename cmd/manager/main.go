@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -67,6 +68,7 @@ type options struct {
 	namespace       string
 	coinbaseURL     string
 	marketDataURL   string
+	endpoint        endpointOptions
 }
 
 func main() {
@@ -84,6 +86,7 @@ func main() {
 	flag.StringVar(&opts.namespace, "operator-namespace", "", "namespace of the Leases that claim accounts at venues; the operator's own if not given")
 	flag.StringVar(&opts.coinbaseURL, "coinbase-url", "", "address of a gateway to Coinbase Advanced Trade, in place of api.coinbase.com and api-sandbox.coinbase.com; it must begin with https:// unless it is a loopback address, and pass requests on unchanged")
 	flag.StringVar(&opts.marketDataURL, "coinbase-market-data-url", marketdata.DefaultURL, "address of Coinbase Exchange's public market data, or of a gateway to it, where the operator checks that agents will have prices; the agents themselves go to the exchange")
+	opts.endpoint.addFlags(flag.CommandLine)
 	logging := zap.Options{}
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
@@ -108,6 +111,10 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("--coinbase-market-data-url: %w", err)
 	}
+	endpoints, err := opts.endpoint.read()
+	if err != nil {
+		return err
+	}
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w; set KUBECONFIG or run in a cluster", err)
@@ -124,6 +131,8 @@ func run(ctx context.Context, opts options) error {
 		Release:    ledger.Release,
 		Coinbase:   venue,
 		MarketData: candles,
+		Endpoints:  endpoints,
+		Metrics:    metrics.Registry,
 		Namespace:  ownNamespace(opts),
 	}
 	if err := controllers.SetupWithManager(ctx, mgr, world); err != nil {

@@ -11,7 +11,7 @@ func TestRunNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("got %v, want an error that names AGENT_IMAGE", err)
 	}
 	t.Setenv("KUBECONFIG", t.TempDir()+"/missing")
-	err = run(t.Context(), options{agentImage: "registry.example/agent:1"})
+	err = run(t.Context(), options{agentImage: "registry.example/agent:1", endpoint: endpointOptions{internalIssuer: "ClusterIssuer/trading-internal"}})
 	if err == nil || !strings.Contains(err.Error(), "KUBECONFIG") {
 		t.Errorf("got %v, want an error that names KUBECONFIG", err)
 	}
