@@ -13,7 +13,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 # Everything is static and built with the same settings, so that the operator, its
 # tests and the Kubernetes of "make up" share one build cache.
 export CGO_ENABLED := 0
-# Packages with tests that need no root. test/e2e and test/faults have build tags of their own.
+# Packages with tests that need no root. test/e2e, test/e2e-tls and test/faults have build tags of their own.
 PACKAGES    ?= ./...
 CLUSTER_TOOL := $(GO) -C hack/cluster run .
 
@@ -36,8 +36,8 @@ deploy: ## Install the operator into the cluster of the current kubeconfig (MANA
 	@$(CLUSTER_TOOL) deploy --manager-image='$(MANAGER_IMAGE)' --agent-image='$(AGENT_IMAGE)'
 
 .PHONY: build
-build: ## Build the manager and the agent into bin/.
-	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/manager ./cmd/trading-agent
+build: ## Build the manager, the agent and the kubectl plugin into bin/.
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/manager ./cmd/trading-agent ./cmd/kubectl-trading
 
 .PHONY: docker-build
 docker-build: ## Build both images with Docker or Podman.
@@ -62,6 +62,12 @@ faults: ## Kill the operator at each of its writes, and spoil its view of the cl
 e2e: ## Run the desk on the local cluster and break each part once (needs root).
 	$(CLUSTER_TOOL) up --cluster=local --test
 	$(GO) test -tags e2e -count 1 -timeout 30m -v ./test/e2e/... -ginkgo.v -ginkgo.no-color || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
+	$(CLUSTER_TOOL) down --cluster=local
+
+.PHONY: e2e-tls
+e2e-tls: ## Give the desk addresses by cert-manager, ACME, Traefik and a DNS provider's API, and break that chain (needs root).
+	$(CLUSTER_TOOL) up --cluster=local --test --tls
+	$(GO) test -tags e2etls -count 1 -timeout 40m -v ./test/e2e-tls -ginkgo.v -ginkgo.no-color || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
 	$(CLUSTER_TOOL) down --cluster=local
 
 .PHONY: fuzz

@@ -18,6 +18,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
+	"github.com/three-rivers-tech/trading-operator/internal/server"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
 )
 
@@ -62,7 +63,10 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 	}
 	log = log.WithValues("agent", identity.Namespace+"/"+identity.Name)
 	running := newProcess(holder, library(options.data), log)
-	if err := serve(ctx, group, options.listen, identity.Namespace, identity.Name, running, log); err != nil {
+	if running.front, err = newFront(&options.front, identity.Namespace, identity.Name, running, log); err != nil {
+		return err
+	}
+	if err := running.front.serveInCluster(ctx, group, &options.front, config, identity); err != nil {
 		return err
 	}
 	group.Go(func() error { return watcher.Run(ctx) })
@@ -140,6 +144,16 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) 
 	return group.Wait()
 }
 
+// read is what the API server says now. What it says of the agent's API is in force
+// at once, whatever the trader waits for.
+func (p *process) read(ctx context.Context, watcher *link.Watcher) (link.Desk, error) {
+	desk, err := watcher.Desk(ctx)
+	if err == nil && p.front != nil {
+		p.front.server.SetRules(server.RulesOf(desk.Agent))
+	}
+	return desk, err
+}
+
 // awaitDesk waits until everything that the agent refers to exists. The operator
 // starts no agent before that, so it rarely waits.
 func (p *process) awaitDesk(ctx context.Context, watcher *link.Watcher) (link.Desk, error) {
@@ -147,7 +161,7 @@ func (p *process) awaitDesk(ctx context.Context, watcher *link.Watcher) (link.De
 		return link.Desk{}, context.Cause(ctx)
 	}
 	for {
-		desk, err := watcher.Desk(ctx)
+		desk, err := p.read(ctx, watcher)
 		if err != nil {
 			return link.Desk{}, err
 		}
@@ -169,7 +183,7 @@ func (p *process) awaitDesk(ctx context.Context, watcher *link.Watcher) (link.De
 // the process that has it.
 func (p *process) awaitTurn(ctx context.Context, watcher *link.Watcher) error {
 	for {
-		desk, err := watcher.Desk(ctx)
+		desk, err := p.read(ctx, watcher)
 		if err != nil {
 			return err
 		}
@@ -200,7 +214,7 @@ func (p *process) follow(ctx context.Context, watcher *link.Watcher, shell *trad
 		case <-shell.Changed():
 			p.signal()
 		case <-watcher.Changes():
-			desk, err := watcher.Desk(ctx)
+			desk, err := p.read(ctx, watcher)
 			if err != nil {
 				return err
 			}

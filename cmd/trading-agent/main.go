@@ -32,12 +32,12 @@ func main() {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "trading-agent",
-		Short:         "Run or backtest a TradingAgent",
+		Short:         "Run or backtest a TradingAgent, and manage the keys of its API",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRunCommand(), newBacktestCommand())
+	root.AddCommand(newRunCommand(), newBacktestCommand(), newKeysCommand())
 	return root
 }
 

@@ -32,6 +32,8 @@ type process struct {
 	shell   atomic.Pointer[trader.Shell]
 	waiting atomic.Pointer[v1alpha1.TradingStatus]
 	changed chan struct{}
+	// front is nil for an agent that nobody can reach.
+	front *front
 }
 
 func newProcess(holder string, data market.Library, log logr.Logger) *process {
@@ -108,18 +110,20 @@ func (p *process) openLedger(ctx context.Context, uri string, generation int64) 
 // venue's book.
 type books struct {
 	ledger ledger.Ledger
+	audit  ledger.Audit
 	// paper makes the paper venue's book for one agent on one account.
 	paper func(account, agentUID string) paper.Book
 }
 
 func postgresBooks(book *ledger.Postgres) books {
-	return books{ledger: book, paper: func(account, agentUID string) paper.Book {
+	return books{ledger: book, audit: book, paper: func(account, agentUID string) paper.Book {
 		return paper.NewPostgresBook(book.Database(), account, agentUID)
 	}}
 }
 
 func memoryBooks() books {
-	return books{ledger: ledger.NewMemory(), paper: func(string, string) paper.Book { return paper.NewMemoryBook() }}
+	book := ledger.NewMemory()
+	return books{ledger: book, audit: book, paper: func(string, string) paper.Book { return paper.NewMemoryBook() }}
 }
 
 // start builds the trader; from here on the process speaks with its voice.
@@ -155,6 +159,9 @@ func (p *process) start(ctx context.Context, desk *link.Desk, kept books) (*trad
 		return nil, err
 	}
 	p.shell.Store(shell)
+	if p.front != nil {
+		p.front.opened(kept.audit, config.Agent.UID)
+	}
 	return shell, nil
 }
 

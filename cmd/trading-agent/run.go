@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -26,10 +25,10 @@ type runOptions struct {
 	agent          string
 	agentUID       string
 	kubeconfig     string
-	listen         string
 	ledgerURIFile  string
 	data           string
 	reportInterval time.Duration
+	front          frontOptions
 }
 
 func newRunCommand() *cobra.Command {
@@ -61,10 +60,10 @@ PostgreSQL database:
 	flags.StringVar(&options.agent, "agent", "", "name of the TradingAgent; with -f, run only this one")
 	flags.StringVar(&options.agentUID, "agent-uid", "", "UID of the TradingAgent at the API server, so that a later one of its name is never served")
 	flags.StringVar(&options.kubeconfig, "kubeconfig", "", "kubeconfig file; without it the pod's own service account is used")
-	flags.StringVar(&options.listen, "listen", "", "address of the HTTP API, such as 127.0.0.1:8080; without it there is none")
 	flags.StringVar(&options.ledgerURIFile, "ledger-uri-file", "", "file with the ledger's connection URI")
 	flags.StringVar(&options.data, "data", "", "directory with recordings, beside the samples inside the binary")
 	flags.DurationVar(&options.reportInterval, "report-interval", link.DefaultReportInterval, "how often figures are written into status.trading at most")
+	options.front.addFlags(flags)
 	return command
 }
 
@@ -78,7 +77,7 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 	if err != nil {
 		return err
 	}
-	if options.listen != "" && len(chosen) > 1 {
+	if options.front.listen != "" && len(chosen) > 1 {
 		return fmt.Errorf("--listen serves one agent and the files hold %d; choose one with --agent", len(chosen))
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -92,12 +91,18 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 			return err
 		}
 		running := newProcess(fmt.Sprintf("process-%d", os.Getpid()), library(options.data), log.WithValues("agent", desk.Agent.Name))
+		if options.front.listen != "" {
+			if running.front, err = newFront(&options.front, desk.Agent.Namespace, desk.Agent.Name, running, log); err != nil {
+				return err
+			}
+			running.front.server.SetRules(server.RulesOf(desk.Agent))
+			if err := running.front.serveFromFiles(ctx, group, &options.front); err != nil {
+				return err
+			}
+		}
 		shell, err := running.start(ctx, &desk, kept)
 		if err != nil {
 			return fmt.Errorf("TradingAgent %q: %w", desk.Agent.Name, err)
-		}
-		if err := serve(ctx, group, options.listen, desk.Agent.Namespace, desk.Agent.Name, running, log); err != nil {
-			return err
 		}
 		group.Go(func() error { return shell.Run(ctx) })
 		group.Go(func() error { return narrate(ctx, running, options.reportInterval) })
@@ -153,19 +158,6 @@ func narrate(ctx context.Context, running *process, interval time.Duration) erro
 		case <-ticker.C:
 		}
 	}
-}
-
-// serve starts the agent's HTTP API, if an address is given.
-func serve(ctx context.Context, group *errgroup.Group, address, namespace, name string, agent server.Agent, log logr.Logger) error {
-	if address == "" {
-		return nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	group.Go(func() error { return server.Serve(ctx, listener, server.New(namespace, name, agent), log) })
-	return nil
 }
 
 // identityOf is the object that the flags name.

@@ -21,7 +21,10 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
 
-var apiServer *rest.Config
+var (
+	apiServer            *rest.Config
+	apiServerEnvironment *envtest.Environment
+)
 
 func TestMain(m *testing.M) {
 	code, err := withAPIServer(m.Run)
@@ -38,6 +41,7 @@ func withAPIServer(run func() int) (code int, err error) {
 	}
 	ctrllog.SetLogger(logr.Discard())
 	environment := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true}
+	apiServerEnvironment = environment
 	apiServer, err = environment.Start()
 	if err != nil {
 		return 1, fmt.Errorf("start the API server: %w", err)

@@ -1,15 +1,10 @@
-// Package server is the agent's HTTP API: health for the kubelet, metrics for
-// Prometheus and the agent's status for people.
+// Package server is how the world reaches an agent: health and metrics in the
+// clear for the cluster alone, and the API over HTTPS for those with a key.
 package server
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"time"
+	"sync/atomic"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,15 +12,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/server/keys"
+	"github.com/three-rivers-tech/trading-operator/internal/server/problem"
 )
 
-// Limits on what a client may hold open. Requests are tiny and answers small.
+// Paths of the API that this package serves itself.
 const (
-	readTimeout     = 5 * time.Second
-	writeTimeout    = 10 * time.Second
-	idleTimeout     = 60 * time.Second
-	maxHeaderBytes  = 16 << 10
-	shutdownTimeout = 5 * time.Second
+	ticketsPath = "/api/v1/tickets"
+	streamPath  = "/api/v1/stream"
+	apiPath     = "/api/v1/"
 )
 
 // Agent is what the server needs to know of the agent it speaks for.
@@ -38,102 +33,97 @@ type Agent interface {
 	Ready() error
 }
 
-// StatusDocument is the answer of /api/v1/status.
-type StatusDocument struct {
-	Namespace string                 `json:"namespace"`
-	Name      string                 `json:"name"`
-	Trading   v1alpha1.TradingStatus `json:"trading"`
+// Options of a Server.
+type Options struct {
+	Namespace, Name string
+	Agent           Agent
+	Keyring         *keys.Keyring
+	// API answers below /api/v1/. It guards each of its routes with keys.Require.
+	API http.Handler
+	// Stream answers GET /api/v1/stream, and asks the Keyring itself.
+	Stream http.Handler
+	// Collectors are shown on /metrics beside the server's own.
+	Collectors []prometheus.Collector
+	Log        logr.Logger
 }
 
-// Problem is an error document as RFC 9457 says.
-type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
+// Server has the handlers of one agent.
+type Server struct {
+	options  Options
+	registry *prometheus.Registry
+	requests *requestMetrics
+	tls      *tlsMetrics
+	rules    atomic.Pointer[Rules]
 }
 
-// New is the agent's handler.
-func New(namespace, name string, agent Agent) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
+// New prepares the handlers.
+func New(options Options) *Server {
+	s := &Server{options: options, registry: prometheus.NewRegistry(), requests: newRequestMetrics(), tls: newTLSMetrics()}
+	s.rules.Store(&Rules{})
+	s.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newAgentCollector(namespace, name, agent),
+		newAgentCollector(options.Namespace, options.Name, options.Agent),
+		keysCollector{options.Keyring},
+		s.requests, s.tls,
 	)
+	s.registry.MustRegister(options.Collectors...)
+	return s
+}
+
+// Inside is for the kubelet and Prometheus: /healthz, /readyz and /metrics, which
+// need no key and tell nothing that one would protect.
+func (s *Server) Inside() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", probe(agent.Alive))
-	mux.HandleFunc("GET /readyz", probe(agent.Ready))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, "application/json", StatusDocument{Namespace: namespace, Name: name, Trading: agent.Status()})
-	})
+	s.inside(mux)
+	return s.guard(mux)
+}
+
+func (s *Server) inside(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", probe(s.options.Agent.Alive))
+	mux.HandleFunc("GET /readyz", probe(s.options.Agent.Ready))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			writeProblem(w, http.StatusMethodNotAllowed, "this API is read only")
+			problem.Write(w, http.StatusMethodNotAllowed, "these paths can only be read")
 			return
 		}
-		writeProblem(w, http.StatusNotFound, "known are /healthz, /readyz, /metrics and /api/v1/status")
+		problem.Write(w, http.StatusNotFound, "known here are /healthz, /readyz and /metrics; the API is below "+apiPath+" on the HTTPS port")
 	})
-	return mux
 }
 
-// Serve answers on the listener until the context ends, then lets the requests
-// in hand finish.
-func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log logr.Logger) error {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-	}
-	stopped := make(chan error, 1)
-	go func() { stopped <- server.Serve(listener) }()
-	log.Info("the HTTP API listens", "address", listener.Addr().String())
-	select {
-	case err := <-stopped:
-		return fmt.Errorf("serve the HTTP API: %w", err)
-	case <-ctx.Done():
-	}
-	// The parent context is done; what is in hand still gets its time.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	if err := server.Shutdown(closing); err != nil {
-		_ = server.Close()
-	}
-	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the HTTP API: %w", err)
-	}
-	return nil
+// Outside is the API, for whoever has a key.
+func (s *Server) Outside() http.Handler {
+	mux := http.NewServeMux()
+	s.outside(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, http.StatusNotFound, "the API is below "+apiPath+"; "+apiPath+"openapi.json describes it")
+	})
+	return s.guard(mux)
+}
+
+func (s *Server) outside(mux *http.ServeMux) {
+	mux.Handle(apiPath, s.options.API)
+	mux.Handle("GET "+streamPath, s.options.Stream)
+	mux.Handle("POST "+ticketsPath, keys.Require(keys.Read, s.options.Keyring, http.HandlerFunc(s.issueTicket)))
+}
+
+// Everything is both, for an agent that listens on one loopback address only.
+func (s *Server) Everything() http.Handler {
+	mux := http.NewServeMux()
+	s.inside(mux)
+	s.outside(mux)
+	return s.guard(mux)
 }
 
 func probe(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		if err := check(); err != nil {
-			writeProblem(w, http.StatusServiceUnavailable, err.Error())
+			problem.Write(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	}
-}
-
-func writeProblem(w http.ResponseWriter, status int, detail string) {
-	writeJSON(w, status, "application/problem+json", Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail})
-}
-
-func writeJSON(w http.ResponseWriter, status int, contentType string, document any) {
-	text, err := json.Marshal(document)
-	if err != nil {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	// A client that has gone is its own affair.
-	_, _ = w.Write(append(text, '\n'))
 }

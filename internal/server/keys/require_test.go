@@ -60,7 +60,7 @@ func TestRequire(t *testing.T) {
 	entries := Entries{}
 	key := map[Scope]string{}
 	for _, scope := range []Scope{Read, Trade, Admin} {
-		_, key[scope] = created(t, entries, string(scope)+"er", scope, 0, time.Now())
+		_, key[scope] = created(t, entries, string(scope)+"-key", scope, 0, time.Now())
 	}
 	const path = "/api/v1/positions/EUR-USD/close"
 	for name, c := range map[string]struct {
@@ -74,12 +74,12 @@ func TestRequire(t *testing.T) {
 	}{
 		"read with read":   {Read, key[Read], 202, "", "", "", nil},
 		"read with admin":  {Read, key[Admin], 202, "", "", "", nil},
-		"trade with trade": {Trade, key[Trade], 202, "", "", "", []string{"Begun trader trade POST " + path + " 0", "Done trader trade POST " + path + " 202"}},
-		"trade with admin": {Trade, key[Admin], 202, "", "", "", []string{"Begun adminer trade POST " + path + " 0", "Done adminer trade POST " + path + " 202"}},
+		"trade with trade": {Trade, key[Trade], 202, "", "", "", []string{"Begun trade-key trade POST " + path + " 0", "Done trade-key trade POST " + path + " 202"}},
+		"trade with admin": {Trade, key[Admin], 202, "", "", "", []string{"Begun admin-key trade POST " + path + " 0", "Done admin-key trade POST " + path + " 202"}},
 		"trade with read": {Trade, key[Read], 403, "WWW-Authenticate", `Bearer realm="trading-agent", error="insufficient_scope", scope="trade"`,
-			"needs a key with the scope trade", []string{"Forbidden reader trade POST " + path + " 403"}},
+			"needs a key with the scope trade", []string{"Forbidden read-key trade POST " + path + " 403"}},
 		"admin with trade": {Admin, key[Trade], 403, "WWW-Authenticate", `Bearer realm="trading-agent", error="insufficient_scope", scope="admin"`,
-			"needs a key with the scope admin", []string{"Forbidden trader admin POST " + path + " 403"}},
+			"needs a key with the scope admin", []string{"Forbidden trade-key admin POST " + path + " 403"}},
 		"no key":    {Trade, "", 401, "WWW-Authenticate", `Bearer realm="trading-agent"`, "Authorization: Bearer KEY", nil},
 		"wrong key": {Trade, "nonsense", 401, "WWW-Authenticate", `Bearer realm="trading-agent", error="invalid_token"`, "no valid API key", nil},
 	} {
