@@ -40,6 +40,13 @@ var Postgres = []Requirement{
 	{Package: "tzdata", File: "/usr/share/zoneinfo/UTC", For: "the ledger's database"},
 }
 
+// Judges are what the tests of the TLS chain ask for their opinion.
+var Judges = []Requirement{
+	{Package: "curl", Program: "curl", For: "the tests of the TLS chain"},
+	{Package: "chromium", Program: "chromium", For: "the tests of the TLS chain"},
+	{Package: "libnss3-tools", Program: "certutil", For: "the roots that Chromium trusts"},
+}
+
 // Missing returns the requirements that are not met.
 func Missing(all []Requirement) []Requirement {
 	var missing []Requirement

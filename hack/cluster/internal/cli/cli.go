@@ -28,6 +28,8 @@ type app struct {
 	layout box.Layout
 	store  parts.Store
 	log    *progress.Log
+	// publicRoots in PEM are those of the authorities on our internet, if there is one.
+	publicRoots []byte
 }
 
 // New returns the root command.

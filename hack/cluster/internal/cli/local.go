@@ -177,6 +177,11 @@ func (c *localCluster) furnish(ctx context.Context) error {
 	if err != nil {
 		return waitWith(group, err)
 	}
+	if c.options.tls {
+		if c.publicRoots, err = c.pebbleRoot(ctx); err != nil {
+			return waitWith(group, err)
+		}
+	}
 	if err := c.operator(ctx, k, manager, agent); err != nil {
 		return waitWith(group, err)
 	}

@@ -3,10 +3,15 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -195,4 +200,42 @@ func (c *localCluster) openToken() (string, error) {
 		err = files.Replace(c.layout.Etc("cloudflare.token"), token, 0o600)
 	}
 	return string(token), err
+}
+
+// pebbleRoot is the root of the authority's chains. It draws a new one at each start.
+func (c *localCluster) pebbleRoot(ctx context.Context) ([]byte, error) {
+	if err := c.waitInternet(ctx); err != nil {
+		return nil, err
+	}
+	authority, err := c.authority()
+	if err != nil {
+		return nil, err
+	}
+	ca, _, err := authority.Read("ca")
+	if err != nil {
+		return nil, err
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(ca)
+	server, err := c.kubectl().Output(ctx, "get", "service", "--namespace", "internet", "pebble", "-o", "jsonpath={.spec.clusterIP}")
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: trusted, ServerName: "pebble.internet.svc"},
+		DisableKeepAlives: true,
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(server, "15000")+"/roots/0", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the authority for its root: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask the authority for its root: %s", response.Status)
+	}
+	return io.ReadAll(io.LimitReader(response.Body, 1<<20))
 }

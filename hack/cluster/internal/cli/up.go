@@ -34,6 +34,15 @@ type options struct {
 	tls bool
 }
 
+// packages of the system that are needed.
+func (o options) packages() []apt.Requirement {
+	needed := slices.Concat(apt.Base, apt.Postgres)
+	if o.tls {
+		needed = append(needed, apt.Judges...)
+	}
+	return needed
+}
+
 // parts that are needed.
 func (o options) parts() []parts.Part {
 	if !o.tls {
@@ -99,7 +108,7 @@ func (a *app) upLocal(ctx context.Context, o options) error {
 		return err
 	}
 	defer unlock()
-	if missing := apt.Missing(append(apt.Base, apt.Postgres...)); len(missing) > 0 {
+	if missing := apt.Missing(o.packages()); len(missing) > 0 {
 		if err := a.log.Run("install system packages", func(func(string)) error { return apt.Install(ctx, missing) }); err != nil {
 			return err
 		}
@@ -174,7 +183,7 @@ func (a *app) install(ctx context.Context, k kube.Kubectl, manager, agent string
 }
 
 func (a *app) operatorOf(manager, agent string) deploy.Operator {
-	return deploy.Operator{Root: a.root, Overlay: a.local("overlay"), Manager: manager, Agent: agent}
+	return deploy.Operator{Root: a.root, Overlay: a.local("overlay"), Manager: manager, Agent: agent, Roots: a.publicRoots}
 }
 
 // farewell says how to look further and how to stop.

@@ -102,6 +102,8 @@ type Operator struct {
 	Overlay string // directory for the generated kustomization
 	// Manager and Agent are image references with tags.
 	Manager, Agent string
+	// Roots in PEM are trusted beside those of the images; empty for none.
+	Roots []byte
 }
 
 // Namespace and Deployment name the operator's own objects in config/default.
@@ -136,8 +138,41 @@ func (o Operator) writeOverlay() error {
 	if err := os.MkdirAll(o.Overlay, 0o750); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(o.Overlay, "roots.pem"), o.Roots, 0o600); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(o.Overlay, "kustomization.yaml"), kustomization, 0o600)
 }
+
+// trust gives the manager further roots. Those of a public authority would be in
+// its image.
+const trust = `- patch: |-
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata:
+      name: ` + Deployment + `
+      namespace: ` + Namespace + `
+    spec:
+      template:
+        spec:
+          containers:
+          - name: manager
+            env:
+            - name: SSL_CERT_DIR
+              value: /etc/internet
+            volumeMounts:
+            - name: internet
+              mountPath: /etc/internet
+              readOnly: true
+          volumes:
+          - name: internet
+            configMap:
+              name: internet
+configMapGenerator:
+- name: internet
+  namespace: ` + Namespace + `
+  files: [roots.pem]
+`
 
 // kustomization puts the images into config/default, which names them without a registry of this machine.
 func (o Operator) kustomization(base string) ([]byte, error) {
@@ -146,6 +181,10 @@ func (o Operator) kustomization(base string) ([]byte, error) {
 		return nil, fmt.Errorf("images %q and %q: both need a name and a tag", o.Manager, o.Agent)
 	}
 	name, tag := o.Manager[:cut], o.Manager[cut+1:]
+	further := ""
+	if len(o.Roots) > 0 {
+		further = trust
+	}
 	return fmt.Appendf(nil, `# Written by hack/cluster: config/default with the images of this deployment.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -170,7 +209,7 @@ patches:
             env:
             - name: AGENT_IMAGE
               value: %s
-`, base, name, tag, Deployment, Namespace, o.Agent), nil
+%s`, base, name, tag, Deployment, Namespace, o.Agent, further), nil
 }
 
 // Samples applies config/samples. The webhook may need a moment until its

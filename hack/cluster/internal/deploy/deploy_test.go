@@ -27,6 +27,18 @@ func TestKustomizationNamesBothImages(t *testing.T) {
 	}
 }
 
+func TestRootsAreMountedOnlyWhereThereAreSome(t *testing.T) {
+	for name, roots := range map[string]string{"some": "PEM", "none": ""} {
+		got, err := Operator{Manager: "manager:1", Agent: "agent:1", Roots: []byte(roots)}.kustomization("base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mounted := strings.Contains(string(got), "SSL_CERT_DIR"); mounted != (roots != "") {
+			t.Errorf("%s: mounted is %v in:\n%s", name, mounted, got)
+		}
+	}
+}
+
 func TestAgentTradesWhenReadyAndDecided(t *testing.T) {
 	list := func(ready, decisions string) string {
 		return `{"items":[{"kind":"Namespace"},{"kind":"TradingAgent","metadata":{"name":"a","namespace":"desk"},
