@@ -46,6 +46,13 @@ func (h *Herald) Wake() {
 
 // Run reads the news of one agent until the context ends.
 func (h *Herald) Run(ctx context.Context, source ledger.NewsReader) error {
+	if err := h.follow(ctx, source); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (h *Herald) follow(ctx context.Context, source ledger.NewsReader) error {
 	last, err := h.recall(ctx, source)
 	for err == nil {
 		select {
@@ -56,9 +63,6 @@ func (h *Herald) Run(ctx context.Context, source ledger.NewsReader) error {
 		if err = pause(ctx, heraldPace); err == nil {
 			last, err = h.catchUp(ctx, source, last)
 		}
-	}
-	if ctx.Err() != nil {
-		return nil
 	}
 	return err
 }

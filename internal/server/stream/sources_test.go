@@ -59,6 +59,12 @@ func (o *outbox) commit(id int64, topic, key, payload string) {
 	o.news = append(o.news, ledger.News{ID: id, Topic: topic, Key: key, Payload: []byte(payload), RecordedAt: noon})
 }
 
+func (o *outbox) fail(times int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fails = times
+}
+
 // herald runs a herald until the world ends.
 func (w *world) herald(source ledger.NewsReader) *Herald {
 	w.t.Helper()
@@ -113,7 +119,7 @@ func TestHeraldWaitsForTheLedger(t *testing.T) {
 		p := w.login()
 		p.say(`{"subscribe":["fills"]}`)
 		p.expect("subscribed", "")
-		source.fails = 3
+		source.fail(3)
 		source.commit(2, "Fill", "t2", `{}`)
 		h.Wake()
 		p.expect("fills", `{"id":"t2"}`)
