@@ -32,7 +32,7 @@ func (s *Status) API(podUID string) v1alpha1.TradingStatus {
 		status.DrawdownFraction = v1alpha1.Fraction(s.drawdown().String())
 	}
 	for i := range s.Positions {
-		status.Positions = append(status.Positions, s.Positions[i].api())
+		status.Positions = append(status.Positions, s.Positions[i].API())
 	}
 	if d := s.LastDecision; d != nil {
 		status.LastDecision = &v1alpha1.DecisionStatus{
@@ -58,7 +58,8 @@ func (s *Status) drawdown() decimal.Decimal {
 	return fall
 }
 
-func (p *PositionStatus) api() v1alpha1.PositionStatus {
+// API is the position as manifests show it.
+func (p *PositionStatus) API() v1alpha1.PositionStatus {
 	status := v1alpha1.PositionStatus{
 		Pair:     p.Instrument.Pair,
 		Quantity: v1alpha1.SignedDecimal(p.Instrument.QuantityDecimal(p.Quantity).String()),

@@ -33,6 +33,9 @@ type Status struct {
 	// Data describes the feed.
 	Data        string
 	LastBarTime time.Time
+	// Known says that the figures and positions are: ledger and venue have agreed
+	// once in this process.
+	Known bool
 	// Finished says that an agent that is being deleted has nothing left to do.
 	Finished bool
 }
@@ -54,7 +57,7 @@ func (c *Core) Status() Status {
 		Epoch: c.epoch, Generation: c.settings.Generation, Loop: c.loop,
 		Currency: c.config.Agent.Currency, Peak: c.peak, DayStartEquity: c.dayEquity, TradesToday: c.tradesToday,
 		Decisions: c.decisions, Fills: c.fills, OpenOrders: int32(len(c.open)), //nolint:gosec // a handful
-		LastDecision: c.lastDecision, LastBarTime: c.lastBar, Finished: c.Finished(),
+		LastDecision: c.lastDecision, LastBarTime: c.lastBar, Finished: c.Finished(), Known: c.epoch > 0,
 	}
 	if c.recovered || c.impairment.Reason == ReasonLedgerUnavailable {
 		status.ReconciledEpoch = c.reconciledEpoch
