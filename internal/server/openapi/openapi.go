@@ -5,11 +5,11 @@ package openapi
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/three-rivers-tech/trading-operator/internal/server/keys"
-	"github.com/three-rivers-tech/trading-operator/internal/server/problem"
 )
 
 // Path of the document itself.
@@ -61,14 +61,10 @@ func ScopeOf(operation *huma.Operation) (keys.Scope, bool) {
 // AddOthers describes the routes that other packages serve: tickets and the
 // stream.
 func AddOthers(document *huma.OpenAPI) {
-	problems := document.Components.Schemas.Schema(problemType, true, "Problem")
 	refusals := func(codes ...int) map[string]*huma.Response {
 		responses := map[string]*huma.Response{}
 		for _, code := range codes {
-			responses[status(code)] = &huma.Response{
-				Description: http.StatusText(code),
-				Content:     map[string]*huma.MediaType{problem.ContentType: {Schema: problems}},
-			}
+			responses[strconv.Itoa(code)] = refusal(document, code)
 		}
 		return responses
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,11 +13,11 @@ import (
 // Problem is an error document as RFC 9457 says. It never repeats a value that a
 // client sent, because that may be a key.
 type Problem struct {
-	Type   string `json:"type" doc:"Always about:blank: the status says what kind of problem it is."`
-	Title  string `json:"title" doc:"The status in words."`
-	Status int    `json:"status" doc:"The HTTP status."`
-	Detail string `json:"detail,omitempty" doc:"What happened, and what to change."`
-	Reason string `json:"reason,omitempty" doc:"The word for it that status, events and metrics use too; docs/reference/reasons.md explains each."`
+	Type   string  `json:"type" doc:"Always about:blank: the status says what kind of problem it is."`
+	Title  string  `json:"title" doc:"The status in words."`
+	Status int     `json:"status" doc:"The HTTP status."`
+	Detail string  `json:"detail,omitempty" doc:"What happened, and what to change."`
+	Reason string  `json:"reason,omitempty" doc:"The word for it that status, events and metrics use too; docs/reference/reasons.md explains each."`
 	Errors []Fault `json:"errors,omitempty" doc:"What is wrong with the request, part by part."`
 }
 
@@ -72,5 +71,3 @@ func faultOf(detail *huma.ErrorDetail) Fault {
 	}
 	return fault
 }
-
-func status(code int) string { return strconv.Itoa(code) }
