@@ -18,7 +18,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers"
+	"github.com/three-rivers-tech/trading-operator/controllers/endpoint"
 	"github.com/three-rivers-tech/trading-operator/controllers/testbench"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
@@ -132,6 +134,9 @@ func (o *operator) reach(world *world, release release) (controllers.World, erro
 				return errCrashed
 			}
 			return database.Release(ctx, uri, agentUID)
+		},
+		Try: func(context.Context, endpoint.Target) endpoint.Answer {
+			return endpoint.Answer{Known: true, Reason: v1alpha1.ReasonEndpointUnreachable, Message: "no endpoint leads anywhere here"}
 		},
 	}, nil
 }

@@ -6,12 +6,17 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
@@ -19,23 +24,51 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/testbench"
 )
 
-// recorded are the kinds that a run is judged by: the desk's own and every kind
-// that the operator may write. Events are a history and no state; Secrets and
-// Nodes are the user's.
+// recorded are the kinds that a run is judged by: the desk's own, and every kind
+// that the operator may create. Secrets and Nodes are the user's.
 var recorded = []schema.GroupVersionResource{
 	v1alpha1.GroupVersion.WithResource("tradingagents"),
 	v1alpha1.GroupVersion.WithResource("tradingaccounts"),
 	v1alpha1.GroupVersion.WithResource("riskpolicies"),
 	v1alpha1.GroupVersion.WithResource("assetpairs"),
 	v1alpha1.GroupVersion.WithResource("ledgers"),
-	{Version: "v1", Resource: "pods"},
-	{Version: "v1", Resource: "serviceaccounts"},
-	{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
-	{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
-	{Group: "apps", Version: "v1", Resource: "controllerrevisions"},
-	{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
+}
+
+// unrecorded are kinds that the operator may create and that are no state.
+var unrecorded = []string{"events"}
+
+// recordCreated has everything recorded that the operator's ClusterRole lets it
+// create, as far as this API server serves it.
+func recordCreated(mapper meta.RESTMapper) error {
+	objects, err := testbench.Objects(filepath.Join("..", "..", "config", "rbac", "role.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		role := &rbacv1.ClusterRole{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, role); err != nil {
+			return fmt.Errorf("read the operator's role: %w", err)
+		}
+		for _, rule := range role.Rules {
+			if !slices.Contains(rule.Verbs, "create") {
+				continue
+			}
+			for _, resource := range rule.Resources {
+				served, err := mapper.ResourceFor(schema.GroupVersionResource{Group: rule.APIGroups[0], Resource: resource})
+				if meta.IsNoMatchError(err) || slices.Contains(unrecorded, resource) {
+					continue
+				}
+				if err != nil {
+					return fmt.Errorf("look up %s: %w", resource, err)
+				}
+				recorded = append(recorded, served)
+			}
+		}
+	}
+	return nil
 }
 
 // key of an object in the records of its namespace.

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -40,7 +41,8 @@ var matchRule = regexp.MustCompile(`^self\.matches\('(.*)'\)$`)
 // specSchema is the schema of a kind's spec, as it is installed.
 func specSchema(t *testing.T, plural string) *apiextensionsv1.JSONSchemaProps {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "trading.three-rivers-tech.com_"+plural+".yaml"))
+	bases := os.DirFS(filepath.Join("..", "..", "config", "crd", "bases"))
+	content, err := fs.ReadFile(bases, "trading.three-rivers-tech.com_"+plural+".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,8 +61,6 @@ func (w *walk) draw(from *rapid.Generator[any]) map[string]any {
 	return from.Example(w.next).(map[string]any)
 }
 
-func (w *walk) chance(of int) bool { return chances(w.bump()).IntN(of) == 0 }
-
 func (w *walk) bump() int {
 	w.next++
 	return w.next
@@ -137,14 +135,14 @@ func (w *walk) home(d *desk) place {
 // visit goes to another place, or takes something away.
 func (w *walk) visit(d *desk) {
 	w.t.Helper()
-	switch {
-	case w.chance(6):
+	switch chances(w.bump()).IntN(8) {
+	case 0:
 		d.takeAway(d.policy("careful"))
-	case w.chance(6):
+	case 1:
 		d.takeAway(d.pair("eur-usd", "EUR"))
-	case w.chance(6):
+	case 2:
 		d.takeAway(d.account())
-	case w.chance(4):
+	case 3:
 		tight := w.draw(w.policies)
 		tight["order"] = map[string]any{"maxNotional": "1"}
 		d.try("RiskPolicy", "careful", tight)
