@@ -67,12 +67,49 @@ func TestChartTakesItsValues(t *testing.T) {
 	}
 }
 
+func TestChartTakesTheValuesOfEndpoints(t *testing.T) {
+	objects := renderChart(t, map[string]any{
+		"endpoint": map[string]any{
+			"issuer": "ClusterIssuer/letsencrypt", "ingressClass": "traefik",
+			"resolve": map[string]any{"*.desk.example.com": "10.0.0.7"},
+			"roots":   map[string]any{"configMap": "company-roots", "key": "ca.pem"},
+		},
+		"internalIssuer": map[string]any{"name": "company-internal", "create": false},
+		"issuers":        map[string]any{"letsencrypt": map[string]any{"create": true, "email": "desk@example.com", "solver": "DNS01"}},
+	})
+	for name, wanted := range map[string][]string{
+		"Deployment/trading-operator": {
+			"- --endpoint-issuer=ClusterIssuer/letsencrypt", "- --endpoint-ingress-class=traefik", "- --endpoint-roots=/etc/trading/roots/ca.pem",
+			"- --endpoint-resolve=*.desk.example.com=10.0.0.7", "- --internal-issuer=ClusterIssuer/company-internal", "name: company-roots",
+		},
+		"Certificate/trading-operator-client":                                     {"name: company-internal"},
+		"ValidatingAdmissionPolicy/internal-issuer.trading.three-rivers-tech.com": {"== 'company-internal'"},
+		"ClusterIssuer/letsencrypt":                                               {"acme-v02.api", "cloudflare:", "key: api-token"},
+		"ClusterIssuer/letsencrypt-staging":                                       {"acme-staging-v02.api", "email: desk@example.com"},
+	} {
+		rendered := text(t, objects[name])
+		for _, part := range wanted {
+			if !strings.Contains(rendered, part) {
+				t.Errorf("%s lacks %q:\n%s", name, part, rendered)
+			}
+		}
+	}
+	for _, name := range []string{"ClusterIssuer/trading-internal", "ClusterIssuer/company-internal", "Certificate/trading-internal-ca"} {
+		if objects[name] != nil {
+			t.Errorf("%s is created though the values say not to", name)
+		}
+	}
+}
+
 func TestChartRefusesUnknownValues(t *testing.T) {
 	for _, values := range []map[string]any{
 		{"replica": 1},
 		{"manager": map[string]any{"tag": "1"}},
 		{"agent": map[string]any{"image": ""}},
 		{"replicas": "two"},
+		{"endpoint": map[string]any{"issuer": "letsencrypt"}},
+		{"endpoint": map[string]any{"roots": map[string]any{"configMap": "company-roots"}}},
+		{"issuers": map[string]any{"letsencrypt": map[string]any{"create": true}}},
 	} {
 		if _, err := chartValues(loadChart(t), values); err == nil {
 			t.Errorf("%v was taken", values)

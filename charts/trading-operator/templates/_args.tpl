@@ -1,0 +1,10 @@
+{{/* The operator's flags, as far as values ask for others than its own defaults. */}}
+{{- define "trading-operator.args" -}}
+{{- $args := list }}
+{{- with .Values.endpoint.issuer }}{{ $args = append $args (printf "--endpoint-issuer=%s" .) }}{{ end }}
+{{- with .Values.endpoint.ingressClass }}{{ $args = append $args (printf "--endpoint-ingress-class=%s" .) }}{{ end }}
+{{- with .Values.endpoint.roots }}{{ $args = append $args (printf "--endpoint-roots=/etc/trading/roots/%s" .key) }}{{ end }}
+{{- range $host, $address := .Values.endpoint.resolve }}{{ $args = append $args (printf "--endpoint-resolve=%s=%s" $host $address) }}{{ end }}
+{{- if ne .Values.internalIssuer.name "trading-internal" }}{{ $args = append $args (printf "--internal-issuer=ClusterIssuer/%s" .Values.internalIssuer.name) }}{{ end }}
+{{- with $args }}{{ toYaml . }}{{ end }}
+{{- end }}
