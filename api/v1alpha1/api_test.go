@@ -121,13 +121,14 @@ func agentWith(mutate func(*TradingAgentSpec)) *TradingAgent {
 func TestResolve(t *testing.T) {
 	policy := &RiskPolicy{Spec: RiskPolicySpec{
 		Trading: TradingReduceOnly, Currency: "USD",
-		Order: OrderLimits{MaxNotional: "1000"},
-		Agent: AgentLimits{MaxTradesPerDay: new(int32(3)), MaxDrawdownFraction: "0.10"},
+		Order: OrderLimits{MaxNotional: "1000", MinNotional: "20"},
+		Agent: AgentLimits{MaxTradesPerDay: new(int32(3)), MaxDrawdownFraction: "0.10", StopCoolDownSeconds: 600},
+		Total: &TotalLimits{MaxGrossNotional: "5000"}, RestrictedPairs: []string{"BTC-USD", "ETH-USD"},
 	}}
 	agent := agentWith(func(spec *TradingAgentSpec) {
 		spec.Limits = &Limits{
-			Order: &OrderLimits{MaxNotional: "999.99"},
-			Agent: &AgentLimits{MaxTradesPerDay: new(int32(9)), MaxDailyLossFraction: "0.01"},
+			Order: &OrderLimits{MaxNotional: "999.99", MinNotional: "30"},
+			Agent: &AgentLimits{MaxTradesPerDay: new(int32(9)), MaxDailyLossFraction: "0.01", StopCoolDownSeconds: 60},
 		}
 	})
 	settings, values := Resolve(agent, policy)
@@ -156,6 +157,18 @@ func TestResolve(t *testing.T) {
 		"decision.debate.bull.model":        {Value: "builtin/trend", Source: SourceDefault},
 		"decision.debate.bear.model":        {Value: "builtin/reversion", Source: SourceDefault},
 		"sizing.riskFraction":               {Value: "0.01", Source: SourceDefault},
+
+		"limits.order.minNotional":                {Value: "30", Source: SourceSpec},
+		"limits.agent.maxLeverage":                {Value: "5", Source: SourceDefault},
+		"limits.agent.stopCoolDownSeconds":        {Value: "600", Source: SourceRiskPolicy},
+		"limits.agent.maxCorrelatedPositions":     {Value: "2", Source: SourceDefault},
+		"limits.agent.correlationFraction":        {Value: "0.7", Source: SourceDefault},
+		"limits.agent.maxValueAtRiskFraction":     {Value: "0.05", Source: SourceDefault},
+		"limits.agent.maxVolatilityFraction":      {Value: "0.05", Source: SourceDefault},
+		"limits.agent.volatileConfidenceFraction": {Value: "0.80", Source: SourceDefault},
+		"limits.agent.automaticExitWindowSeconds": {Value: "86400", Source: SourceDefault},
+		"total.maxGrossNotional":                  {Value: "5000", Source: SourceRiskPolicy},
+		"restrictedPairs":                         {Value: "BTC-USD, ETH-USD", Source: SourceRiskPolicy},
 	}
 	if len(values) != len(want) {
 		t.Errorf("%d values resolved, want %d", len(values), len(want))

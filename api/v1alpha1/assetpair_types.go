@@ -43,6 +43,67 @@ type AssetPairSpec struct {
 	// minNotional is the smallest value of an order, in the quote currency.
 	// +optional
 	MinNotional Decimal `json:"minNotional,omitempty"`
+
+	// minQuantity is the smallest quantity of an order that opens or enlarges a
+	// position, in the base currency.
+	// +optional
+	MinQuantity PositiveDecimal `json:"minQuantity,omitempty"`
+
+	// maxQuantity is the largest quantity of one order, in the base currency. A
+	// larger position is left in several orders.
+	// +optional
+	MaxQuantity PositiveDecimal `json:"maxQuantity,omitempty"`
+
+	// session is when positions may be opened; always when not set.
+	// +optional
+	Session *SessionSpec `json:"session,omitempty"`
+}
+
+// SessionSpec says when a pair is traded, by the clocks of a place.
+type SessionSpec struct {
+	// timeZone of the hours, as the IANA time zone database names it, such as
+	// America/New_York or UTC.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$`
+	TimeZone string `json:"timeZone,omitempty"`
+
+	// hours in which positions may be opened.
+	// +required
+	// +listType=map
+	// +listMapKey=day
+	// +listMapKey=open
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=28
+	Hours []SessionHours `json:"hours,omitempty"`
+}
+
+// Weekday is a day of the week.
+//
+// +kubebuilder:validation:Enum=Monday;Tuesday;Wednesday;Thursday;Friday;Saturday;Sunday
+type Weekday string
+
+// SessionHours are hours of one day.
+type SessionHours struct {
+	// day on which the session opens.
+	// +required
+	Day Weekday `json:"day,omitempty"`
+
+	// open is when, such as "09:30".
+	// +required
+	// +kubebuilder:validation:MinLength=5
+	// +kubebuilder:validation:MaxLength=5
+	// +kubebuilder:validation:Pattern=`^([01][0-9]|2[0-3]):[0-5][0-9]$`
+	Open string `json:"open,omitempty"`
+
+	// close is when the session ends, such as "16:00" or "24:00"; an hour that is
+	// not later than open is on the next day.
+	// +required
+	// +kubebuilder:validation:MinLength=5
+	// +kubebuilder:validation:MaxLength=5
+	// +kubebuilder:validation:Pattern=`^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$`
+	Close string `json:"close,omitempty"`
 }
 
 // AssetPairStatus says whether the pair can be traded and who does.
@@ -78,7 +139,7 @@ type AssetPairStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=3"
 // +kubebuilder:resource:shortName=ap,categories=trading
 // +kubebuilder:printcolumn:name="Pair",type=string,JSONPath=`.status.canonical`
 // +kubebuilder:printcolumn:name="Tick",type=string,JSONPath=`.spec.tickSize`

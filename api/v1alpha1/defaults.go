@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Defaults of everything that a manifest may leave out. They are not in the
 // schema, so that what GitOps tools applied and what the API server holds are
@@ -27,13 +31,22 @@ const (
 	DefaultMaxPositions          int32    = 2
 	DefaultMaxPositionFraction   Fraction = "0.25"
 	DefaultMaxAgeSeconds         int32    = 5400
-	DefaultTakerFeeFraction      Fraction = "0.0006"
-	DefaultMakerFeeFraction      Fraction = "0.00025"
-	DefaultSpreadFraction        Fraction = "0.0005"
-	DefaultSlippageFraction      Fraction = "0.001"
-	DefaultPartialFillFraction   Fraction = "0.10"
-	DefaultLatencyMilliseconds   int32    = 50
-	DefaultSeed                  int64    = 1
+
+	DefaultMaxLeverage                PositiveDecimal = "5"
+	DefaultMaxCorrelatedPositions     int32           = 2
+	DefaultCorrelationFraction        Fraction        = "0.7"
+	DefaultMaxValueAtRiskFraction     Fraction        = "0.05"
+	DefaultMaxVolatilityFraction      Fraction        = "0.05"
+	DefaultVolatileConfidenceFraction Fraction        = "0.80"
+	DefaultAutomaticExitWindow        int32           = 86400
+
+	DefaultTakerFeeFraction    Fraction = "0.0006"
+	DefaultMakerFeeFraction    Fraction = "0.00025"
+	DefaultSpreadFraction      Fraction = "0.0005"
+	DefaultSlippageFraction    Fraction = "0.001"
+	DefaultPartialFillFraction Fraction = "0.10"
+	DefaultLatencyMilliseconds int32    = 50
+	DefaultSeed                int64    = 1
 )
 
 // Settings is what an agent and its policy come to: every default filled in,
@@ -59,22 +72,6 @@ type Settings struct {
 	// TargetFraction is empty where a position has no target.
 	TargetFraction Fraction
 	Limits         EffectiveLimits
-}
-
-// EffectiveLimits are the limits in force for one agent. The two that have no
-// default are empty where nobody set them.
-type EffectiveLimits struct {
-	// MaxNotional of one order; empty does not bind.
-	MaxNotional PositiveDecimal
-	// MaxDailyLossFraction of the day's first equity; empty does not bind.
-	MaxDailyLossFraction Fraction
-	PriceCollarFraction  Fraction
-	MaxPerSecond         int32
-	MaxDrawdownFraction  Fraction
-	MaxTradesPerDay      int32
-	MaxPositions         int32
-	MaxPositionFraction  Fraction
-	MaxAgeSeconds        int32
 }
 
 // Resolve is the one place where defaults live. It returns what is in force for
@@ -111,7 +108,29 @@ func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValu
 		settings.GranularitySeconds = r.integer("marketData.coinbase.granularitySeconds", orEmpty(spec.MarketData.Coinbase).GranularitySeconds, DefaultGranularitySeconds)
 	}
 	settings.Limits = r.limits(spec.Limits, policy)
+	if policy != nil {
+		r.note("total.maxGrossNotional", string(orEmpty(policy.Spec.Total).MaxGrossNotional), SourceRiskPolicy)
+		r.note("restrictedPairs", listed(policy.Spec.RestrictedPairs), SourceRiskPolicy)
+	}
 	return settings, r.values
+}
+
+// listed names the first few.
+func listed(names []string) string {
+	const most = 7
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// ResolveAccount lists what the TradingAccount decides for an agent that trades
+// on it.
+func ResolveAccount(account *TradingAccount) []EffectiveValue {
+	r := &resolver{}
+	r.note("account.total.maxGrossNotional", string(orEmpty(account.Spec.Total).MaxGrossNotional), SourceTradingAccount)
+	return r.values
 }
 
 // ResolvePairs lists what the AssetPairs decide for an agent that trades them, in
@@ -127,6 +146,11 @@ func ResolvePairs(pairs []*AssetPair) []EffectiveValue {
 		r.note(name+"tickSize", string(pair.Spec.TickSize), SourceAssetPair)
 		r.note(name+"lotSize", string(pair.Spec.LotSize), SourceAssetPair)
 		r.note(name+"minNotional", string(pair.Spec.MinNotional), SourceAssetPair)
+		r.note(name+"minQuantity", string(pair.Spec.MinQuantity), SourceAssetPair)
+		r.note(name+"maxQuantity", string(pair.Spec.MaxQuantity), SourceAssetPair)
+		if session := pair.Spec.Session; session != nil {
+			r.note(name+"session", session.String(), SourceAssetPair)
+		}
 	}
 	return r.values
 }
@@ -175,53 +199,6 @@ func (r *resolver) trading(own TradingState, policy *RiskPolicy) TradingState {
 	return state
 }
 
-func (r *resolver) limits(own *Limits, policy *RiskPolicy) EffectiveLimits {
-	mine, theirs := orEmpty(own), &Limits{}
-	if policy != nil {
-		theirs = &Limits{Order: &policy.Spec.Order, Agent: &policy.Spec.Agent, Data: policy.Spec.Data}
-	}
-	order, policyOrder := orEmpty(mine.Order), orEmpty(theirs.Order)
-	agent, policyAgent := orEmpty(mine.Agent), orEmpty(theirs.Agent)
-	data, policyData := orEmpty(mine.Data), orEmpty(theirs.Data)
-	return EffectiveLimits{
-		MaxNotional:          strictestDecimal(r, "limits.order.maxNotional", order.MaxNotional, policyOrder.MaxNotional, ""),
-		PriceCollarFraction:  strictestDecimal(r, "limits.order.priceCollarFraction", order.PriceCollarFraction, policyOrder.PriceCollarFraction, DefaultPriceCollarFraction),
-		MaxPerSecond:         r.strictestInteger("limits.order.maxPerSecond", unlessZero(order.MaxPerSecond), unlessZero(policyOrder.MaxPerSecond), DefaultMaxPerSecond),
-		MaxDrawdownFraction:  strictestDecimal(r, "limits.agent.maxDrawdownFraction", agent.MaxDrawdownFraction, policyAgent.MaxDrawdownFraction, DefaultMaxDrawdownFraction),
-		MaxDailyLossFraction: strictestDecimal(r, "limits.agent.maxDailyLossFraction", agent.MaxDailyLossFraction, policyAgent.MaxDailyLossFraction, ""),
-		MaxTradesPerDay:      r.strictestInteger("limits.agent.maxTradesPerDay", agent.MaxTradesPerDay, policyAgent.MaxTradesPerDay, DefaultMaxTradesPerDay),
-		MaxPositions:         r.strictestInteger("limits.agent.maxPositions", agent.MaxPositions, policyAgent.MaxPositions, DefaultMaxPositions),
-		MaxPositionFraction:  strictestDecimal(r, "limits.agent.maxPositionFraction", agent.MaxPositionFraction, policyAgent.MaxPositionFraction, DefaultMaxPositionFraction),
-		MaxAgeSeconds:        r.strictestInteger("limits.data.maxAgeSeconds", unlessZero(data.MaxAgeSeconds), unlessZero(policyData.MaxAgeSeconds), DefaultMaxAgeSeconds),
-	}
-}
-
-// strictestDecimal takes the lesser of the agent's and the policy's limit; the
-// default stands in where the policy does not say. An empty one is not set.
-func strictestDecimal[D ~string](r *resolver, field string, own, theirs, fallback D) D {
-	limit, source := fallback, SourceDefault
-	if theirs != "" {
-		limit, source = theirs, SourceRiskPolicy
-	}
-	if own != "" && (limit == "" || notAbove(own, limit)) {
-		limit, source = own, SourceSpec
-	}
-	r.note(field, string(limit), source)
-	return limit
-}
-
-func (r *resolver) strictestInteger(field string, own, theirs *int32, fallback int32) int32 {
-	limit, source := fallback, SourceDefault
-	if theirs != nil {
-		limit, source = *theirs, SourceRiskPolicy
-	}
-	if own != nil && *own <= limit {
-		limit, source = *own, SourceSpec
-	}
-	r.note(field, strconv.Itoa(int(limit)), source)
-	return limit
-}
-
 // PaperSettings is a paper account with every default filled in.
 type PaperSettings struct {
 	Currency            Currency
@@ -263,14 +240,6 @@ func orDefault(value, fallback Fraction) Fraction {
 		return fallback
 	}
 	return value
-}
-
-// unlessZero is the value of a field whose zero means that it is not set.
-func unlessZero(value int32) *int32 {
-	if value == 0 {
-		return nil
-	}
-	return &value
 }
 
 func derefOr[T any](value *T, fallback T) T {

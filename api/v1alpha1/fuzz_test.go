@@ -135,14 +135,7 @@ func strictestBinds(t *rapid.T) {
 		return
 	}
 	limits := settings.Limits
-	inForce := &Limits{
-		Order: &OrderLimits{MaxNotional: limits.MaxNotional, PriceCollarFraction: limits.PriceCollarFraction, MaxPerSecond: limits.MaxPerSecond},
-		Agent: &AgentLimits{
-			MaxDrawdownFraction: limits.MaxDrawdownFraction, MaxDailyLossFraction: limits.MaxDailyLossFraction,
-			MaxTradesPerDay: &limits.MaxTradesPerDay, MaxPositions: &limits.MaxPositions, MaxPositionFraction: limits.MaxPositionFraction,
-		},
-		Data: &DataLimits{MaxAgeSeconds: limits.MaxAgeSeconds},
-	}
+	inForce := &Limits{Order: &limits.OrderLimits, Agent: &limits.AgentLimits, Data: &limits.DataLimits}
 	if errs := ValidateTighter(inForce, policy); len(errs) > 0 {
 		t.Fatalf("what is in force is looser than the policy: %v", errs)
 	}

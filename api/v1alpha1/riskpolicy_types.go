@@ -32,6 +32,33 @@ type RiskPolicySpec struct {
 	// data limits say which prices may be traded on.
 	// +optional
 	Data *DataLimits `json:"data,omitempty"`
+
+	// total limits bind all agents of this policy together. Live and paper
+	// agents are summed apart.
+	// +optional
+	Total *TotalLimits `json:"total,omitempty"`
+
+	// restrictedPairs are pairs in which the agents of this policy open nothing;
+	// what they hold may be reduced. Any name of an AssetPair of the namespace.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=2
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[A-Za-z0-9]+([-/_ ][A-Za-z0-9]+)*$')",message="must be ASCII letters and digits, parted by single - / _ or spaces, such as BTC-USD"
+	RestrictedPairs []string `json:"restrictedPairs,omitempty"`
+}
+
+// TotalLimits bind several agents together. Each agent holds a share of them in
+// the ledger, so that all of them together never exceed the total.
+//
+// +kubebuilder:validation:MinProperties=1
+type TotalLimits struct {
+	// maxGrossNotional is the largest value of all positions of all these agents,
+	// long and short added up, open orders included. It binds opening only.
+	// +optional
+	MaxGrossNotional PositiveDecimal `json:"maxGrossNotional,omitempty"`
 }
 
 // Limits is what an agent may tighten for itself: the same fields as its policy.
@@ -59,6 +86,11 @@ type OrderLimits struct {
 	// +optional
 	MaxNotional PositiveDecimal `json:"maxNotional,omitempty"`
 
+	// minNotional is the smallest value of an order that opens or enlarges a
+	// position, in the policy's currency. The pair's own holds besides.
+	// +optional
+	MinNotional PositiveDecimal `json:"minNotional,omitempty"`
+
 	// priceCollarFraction is how far an order's price may be from the newest
 	// price. "0.02" when not set.
 	// +optional
@@ -70,6 +102,14 @@ type OrderLimits struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	MaxPerSecond int32 `json:"maxPerSecond,omitempty"`
+
+	// duplicateWindowSeconds is for how long an opening order of the same pair,
+	// side, quantity and price as an earlier one is refused, in the time of the
+	// market data. Nothing counts as a duplicate when not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=3600
+	DuplicateWindowSeconds int32 `json:"duplicateWindowSeconds,omitempty"`
 }
 
 // AgentLimits bind each agent on its own. Their counts live in the ledger, so
@@ -105,6 +145,79 @@ type AgentLimits struct {
 	// be worth, open orders included. "0.25" when not set.
 	// +optional
 	MaxPositionFraction Fraction `json:"maxPositionFraction,omitempty"`
+
+	// maxGrossNotional is the largest value of all positions, long and short added
+	// up, open orders included, in the policy's currency.
+	// +optional
+	MaxGrossNotional PositiveDecimal `json:"maxGrossNotional,omitempty"`
+
+	// maxNetNotional is the largest value by which long positions may outweigh
+	// short ones, or the other way round, open orders included.
+	// +optional
+	MaxNetNotional PositiveDecimal `json:"maxNetNotional,omitempty"`
+
+	// maxLeverage is how many times equity all positions may be worth, long and
+	// short added up, open orders included. "5" when not set.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,3}([.][0-9]{1,9})?$')",message="must be a number of times below 1000 with at most nine digits, such as \"5\" or \"1.5\""
+	MaxLeverage PositiveDecimal `json:"maxLeverage,omitempty"`
+
+	// maxConsecutiveLosses is the number of trades in a row that lose, from flat
+	// to flat and after fees, at which nothing is opened any more until a named
+	// person allows it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxConsecutiveLosses int32 `json:"maxConsecutiveLosses,omitempty"`
+
+	// stopCoolDownSeconds is how long nothing is opened in a pair after its stop,
+	// in the time of the market data.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2592000
+	StopCoolDownSeconds int32 `json:"stopCoolDownSeconds,omitempty"`
+
+	// maxCorrelatedPositions is the largest number of pairs held at the same time
+	// that move together. 2 when not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	MaxCorrelatedPositions *int32 `json:"maxCorrelatedPositions,omitempty"`
+
+	// correlationFraction is the correlation of returns above which two pairs move
+	// together, whichever the sign. "0.7" when not set.
+	// +optional
+	CorrelationFraction Fraction `json:"correlationFraction,omitempty"`
+
+	// maxValueAtRiskFraction is the largest share of equity that all positions may
+	// lose within a day in the worst of twenty, by the returns of the last 60 days;
+	// with fewer than 30 returns nothing is opened. "0.05" when not set.
+	// +optional
+	MaxValueAtRiskFraction Fraction `json:"maxValueAtRiskFraction,omitempty"`
+
+	// maxVolatilityFraction is the deviation of a day's returns above which a
+	// decision needs volatileConfidenceFraction. "0.05" when not set.
+	// +optional
+	MaxVolatilityFraction Fraction `json:"maxVolatilityFraction,omitempty"`
+
+	// volatileConfidenceFraction is the confidence that a decision needs to open a
+	// position in a pair that is volatile. "0.80" when not set.
+	// +optional
+	VolatileConfidenceFraction Fraction `json:"volatileConfidenceFraction,omitempty"`
+
+	// maxAutomaticExits is the number of stops within automaticExitWindowSeconds
+	// at which the agent only reduces until a named person allows more.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	MaxAutomaticExits int32 `json:"maxAutomaticExits,omitempty"`
+
+	// automaticExitWindowSeconds is how far back stops count, in the time of the
+	// market data. 86400 when not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2592000
+	AutomaticExitWindowSeconds int32 `json:"automaticExitWindowSeconds,omitempty"`
 }
 
 // DataLimits say which prices may be traded on.
@@ -116,6 +229,20 @@ type DataLimits struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=604800
 	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+
+	// maxFrozenBars is how many bars in a row may have changed nothing before
+	// prices count as frozen.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxFrozenBars int32 `json:"maxFrozenBars,omitempty"`
+
+	// maxMissingBars is how many bars may be missing before the newest one for it
+	// to be traded on.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	MaxMissingBars *int32 `json:"maxMissingBars,omitempty"`
 }
 
 // RiskPolicyStatus says whether the policy can bind and whom.
@@ -145,7 +272,7 @@ type RiskPolicyStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=2"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=3"
 // +kubebuilder:resource:path=riskpolicies,shortName=rp,categories=trading
 // +kubebuilder:printcolumn:name="Trading",type=string,JSONPath=`.spec.trading`
 // +kubebuilder:printcolumn:name="Currency",type=string,JSONPath=`.spec.currency`

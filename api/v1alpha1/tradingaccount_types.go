@@ -52,6 +52,10 @@ type TradingAccountSpec struct {
 	// coinbase is the account at Coinbase Advanced Trade, with venue Coinbase.
 	// +optional
 	Coinbase *CoinbaseAccountSpec `json:"coinbase,omitempty"`
+
+	// total limits bind all agents of this account together, in its currency.
+	// +optional
+	Total *TotalLimits `json:"total,omitempty"`
 }
 
 // CoinbaseAccountSpec is an account at Coinbase Advanced Trade: the portfolio
@@ -190,7 +194,7 @@ type VenueAccountStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=3"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=4"
 // +kubebuilder:resource:shortName=tac,categories=trading
 // +kubebuilder:printcolumn:name="Venue",type=string,JSONPath=`.spec.venue`
 // +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.coinbase.environment`

@@ -61,7 +61,7 @@ type TradingAgentStatus struct {
 	// +listType=map
 	// +listMapKey=field
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=96
+	// +kubebuilder:validation:MaxItems=192
 	Effective []EffectiveValue `json:"effective,omitempty"`
 
 	// trading is written by the agent itself.
@@ -127,7 +127,7 @@ type RevisionFailure struct {
 
 // ValueSource says which object decided a setting.
 //
-// +kubebuilder:validation:Enum=Spec;RiskPolicy;AssetPair;Default
+// +kubebuilder:validation:Enum=Spec;RiskPolicy;AssetPair;TradingAccount;Default
 type ValueSource string
 
 const (
@@ -137,6 +137,8 @@ const (
 	SourceRiskPolicy ValueSource = "RiskPolicy"
 	// SourceAssetPair is the pair's own object.
 	SourceAssetPair ValueSource = "AssetPair"
+	// SourceTradingAccount is the account the agent trades on.
+	SourceTradingAccount ValueSource = "TradingAccount"
 	// SourceDefault is the built-in default.
 	SourceDefault ValueSource = "Default"
 )

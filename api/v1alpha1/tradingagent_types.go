@@ -306,7 +306,7 @@ type ReplaySpec struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=3"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=4"
 // +kubebuilder:resource:shortName=ta,categories=trading
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.status.pairs`

@@ -2,7 +2,6 @@ package v1alpha1
 
 import (
 	"fmt"
-	"strconv"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -57,23 +56,12 @@ func validateSizing(sizing *SizingSpec, path *field.Path) field.ErrorList {
 // ValidateRiskPolicy checks what a policy's own manifest says.
 func ValidateRiskPolicy(policy *RiskPolicy) field.ErrorList {
 	spec := field.NewPath("spec")
-	return validateLimits(&Limits{Order: &policy.Spec.Order, Agent: &policy.Spec.Agent, Data: policy.Spec.Data}, spec)
-}
-
-func validateLimits(limits *Limits, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	if order := limits.Order; order != nil {
-		if order.MaxNotional != "" {
-			if value, err := Rat(order.MaxNotional); err != nil || value.Sign() <= 0 {
-				errs = append(errs, field.Invalid(path.Child("order", "maxNotional"), order.MaxNotional, "must be a decimal number greater than zero, such as \"1000\""))
-			}
+	errs := validateLimits(limitsOf(policy), spec)
+	errs = append(errs, validateAmount(orEmpty(policy.Spec.Total).MaxGrossNotional, spec.Child("total", "maxGrossNotional"))...)
+	for i, name := range policy.Spec.RestrictedPairs {
+		if _, err := NormalizePair(name); err != nil {
+			errs = append(errs, field.Invalid(spec.Child("restrictedPairs").Index(i), name, err.Error()))
 		}
-		errs = append(errs, validateFraction(order.PriceCollarFraction, path.Child("order", "priceCollarFraction"))...)
-	}
-	if agent := limits.Agent; agent != nil {
-		errs = append(errs, validateFraction(agent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"))...)
-		errs = append(errs, validateFraction(agent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"))...)
-		errs = append(errs, validateFraction(agent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"))...)
 	}
 	return errs
 }
@@ -84,46 +72,6 @@ func validateFraction(fraction Fraction, path *field.Path) field.ErrorList {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(path, fraction, "must be a fraction between \"0\" and \"1\" written as a string: two per cent is \"0.02\"")}
-}
-
-// ValidateTighter checks that an agent's own limits do not loosen its policy's.
-// A limit that the policy does not set may be set freely.
-func ValidateTighter(limits *Limits, policy *RiskPolicy) field.ErrorList {
-	if limits == nil || policy == nil {
-		return nil
-	}
-	path := field.NewPath("spec", "limits")
-	mineOrder, theirsOrder := orEmpty(limits.Order), &policy.Spec.Order
-	mineAgent, theirsAgent := orEmpty(limits.Agent), &policy.Spec.Agent
-	mineData, theirsData := orEmpty(limits.Data), orEmpty(policy.Spec.Data)
-	errs := tighterDecimal(mineOrder.MaxNotional, theirsOrder.MaxNotional, path.Child("order", "maxNotional"), policy.Name)
-	errs = append(errs, tighterDecimal(mineOrder.PriceCollarFraction, theirsOrder.PriceCollarFraction, path.Child("order", "priceCollarFraction"), policy.Name)...)
-	errs = append(errs, tighterInteger(unlessZero(mineOrder.MaxPerSecond), unlessZero(theirsOrder.MaxPerSecond), path.Child("order", "maxPerSecond"), policy.Name)...)
-	errs = append(errs, tighterDecimal(mineAgent.MaxDrawdownFraction, theirsAgent.MaxDrawdownFraction, path.Child("agent", "maxDrawdownFraction"), policy.Name)...)
-	errs = append(errs, tighterDecimal(mineAgent.MaxDailyLossFraction, theirsAgent.MaxDailyLossFraction, path.Child("agent", "maxDailyLossFraction"), policy.Name)...)
-	errs = append(errs, tighterInteger(mineAgent.MaxTradesPerDay, theirsAgent.MaxTradesPerDay, path.Child("agent", "maxTradesPerDay"), policy.Name)...)
-	errs = append(errs, tighterInteger(mineAgent.MaxPositions, theirsAgent.MaxPositions, path.Child("agent", "maxPositions"), policy.Name)...)
-	errs = append(errs, tighterDecimal(mineAgent.MaxPositionFraction, theirsAgent.MaxPositionFraction, path.Child("agent", "maxPositionFraction"), policy.Name)...)
-	errs = append(errs, tighterInteger(unlessZero(mineData.MaxAgeSeconds), unlessZero(theirsData.MaxAgeSeconds), path.Child("data", "maxAgeSeconds"), policy.Name)...)
-	return errs
-}
-
-func tighterDecimal[D ~string](mine, theirs D, path *field.Path, policy string) field.ErrorList {
-	if mine == "" || theirs == "" || notAbove(mine, theirs) {
-		return nil
-	}
-	return looser(path, string(mine), string(theirs), policy)
-}
-
-func tighterInteger(mine, theirs *int32, path *field.Path, policy string) field.ErrorList {
-	if mine == nil || theirs == nil || *mine <= *theirs {
-		return nil
-	}
-	return looser(path, strconv.Itoa(int(*mine)), strconv.Itoa(int(*theirs)), policy)
-}
-
-func looser(path *field.Path, mine, theirs, policy string) field.ErrorList {
-	return field.ErrorList{field.Invalid(path, mine, fmt.Sprintf("would loosen RiskPolicy %q, which allows %s: an agent may only tighten", policy, theirs))}
 }
 
 // ValidateMode checks that an agent's mode fits its account.
@@ -212,6 +160,8 @@ func ValidateAssetPair(pair *AssetPair, others []AssetPair, onlyOlder bool) fiel
 	}
 	errs = append(errs, validateStep(pair.Spec.TickSize, spec.Child("tickSize"))...)
 	errs = append(errs, validateStep(pair.Spec.LotSize, spec.Child("lotSize"))...)
+	errs = append(errs, validateQuantities(pair, spec)...)
+	errs = append(errs, validateSession(pair.Spec.Session, spec.Child("session"))...)
 
 	owners := map[string]string{}
 	for i := range others {
@@ -236,6 +186,20 @@ func ValidateAssetPair(pair *AssetPair, others []AssetPair, onlyOlder bool) fiel
 	collide(spec.Child("base"), pair.Canonical())
 	for i, alias := range pair.Spec.Aliases {
 		collide(spec.Child("aliases").Index(i), alias)
+	}
+	return errs
+}
+
+// validateQuantities checks the smallest and the largest quantity of an order.
+func validateQuantities(pair *AssetPair, spec *field.Path) field.ErrorList {
+	least, most := pair.Spec.MinQuantity, pair.Spec.MaxQuantity
+	errs := validateAmount(least, spec.Child("minQuantity"))
+	errs = append(errs, validateAmount(most, spec.Child("maxQuantity"))...)
+	switch {
+	case most != "" && notAbove(most, pair.Spec.LotSize) && !notAbove(pair.Spec.LotSize, most):
+		errs = append(errs, field.Invalid(spec.Child("maxQuantity"), most, fmt.Sprintf("is below the lotSize %q, so no order could ever pass", pair.Spec.LotSize)))
+	case most != "" && least != "" && !notAbove(least, most):
+		errs = append(errs, field.Invalid(spec.Child("minQuantity"), least, fmt.Sprintf("is above the maxQuantity %q, so no order could ever pass", most)))
 	}
 	return errs
 }

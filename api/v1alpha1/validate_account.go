@@ -41,7 +41,7 @@ func ValidateTradingAccount(account *TradingAccount) field.ErrorList {
 	if spec.Venue == VenueCoinbase && spec.Coinbase != nil {
 		errs = append(errs, validateCoinbase(spec.Coinbase, path.Child("coinbase"))...)
 	}
-	return errs
+	return append(errs, validateAmount(orEmpty(spec.Total).MaxGrossNotional, path.Child("total", "maxGrossNotional"))...)
 }
 
 func validateCoinbase(coinbase *CoinbaseAccountSpec, path *field.Path) field.ErrorList {

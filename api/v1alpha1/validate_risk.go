@@ -82,12 +82,18 @@ func newRiskReview(agent *TradingAgent, policy *RiskPolicy) *riskReview {
 // The fields that the review speaks of, as status.effective names them.
 const (
 	fieldMaxNotional  = "limits.order.maxNotional"
+	fieldMinNotional  = "limits.order.minNotional"
 	fieldPriceCollar  = "limits.order.priceCollarFraction"
 	fieldMaxDrawdown  = "limits.agent.maxDrawdownFraction"
 	fieldMaxDailyLoss = "limits.agent.maxDailyLossFraction"
 	fieldMaxTrades    = "limits.agent.maxTradesPerDay"
 	fieldMaxPositions = "limits.agent.maxPositions"
 	fieldMaxPosition  = "limits.agent.maxPositionFraction"
+	fieldMaxGross     = "limits.agent.maxGrossNotional"
+	fieldMaxNet       = "limits.agent.maxNetNotional"
+	fieldCorrelated   = "limits.agent.maxCorrelatedPositions"
+	fieldValueAtRisk  = "limits.agent.maxValueAtRiskFraction"
+	fieldExitWindow   = "limits.agent.automaticExitWindowSeconds"
 	fieldRisk         = "sizing.riskFraction"
 	fieldStop         = "sizing.stopFraction"
 	fieldTarget       = "sizing.targetFraction"
@@ -126,14 +132,24 @@ func (r *riskReview) remark(field, format string, values ...any) {
 func (r *riskReview) neverAllowed() {
 	limits := &r.settings.Limits
 	const reduceOnly = "to let an agent only close positions, set spec.trading to ReduceOnly"
-	if limits.MaxPositions == 0 {
-		r.object(ReasonLimitNeverAllows, fieldMaxPositions, "0 lets no position be opened; raise it, or %s", reduceOnly)
+	for _, most := range []struct {
+		field string
+		count *int32
+	}{{fieldMaxPositions, limits.MaxPositions}, {fieldMaxTrades, limits.MaxTradesPerDay}, {fieldCorrelated, limits.MaxCorrelatedPositions}} {
+		if derefOr(most.count, 1) == 0 {
+			r.object(ReasonLimitNeverAllows, most.field, "0 lets no position be opened; raise it, or %s", reduceOnly)
+		}
 	}
-	if limits.MaxTradesPerDay == 0 {
-		r.object(ReasonLimitNeverAllows, fieldMaxTrades, "0 lets no position be opened; raise it, or %s", reduceOnly)
+	for _, most := range []struct {
+		field string
+		share Fraction
+	}{{fieldMaxPosition, limits.MaxPositionFraction}, {fieldValueAtRisk, limits.MaxValueAtRiskFraction}} {
+		if isZero(most.share) {
+			r.object(ReasonLimitNeverAllows, most.field, "%q lets no position be opened; raise it, or %s", most.share, reduceOnly)
+		}
 	}
-	if isZero(limits.MaxPositionFraction) {
-		r.object(ReasonLimitNeverAllows, fieldMaxPosition, "%q lets no position be opened; raise it, or %s", limits.MaxPositionFraction, reduceOnly)
+	if limits.MaxNotional != "" && limits.MinNotional != "" && !notAbove(limits.MinNotional, limits.MaxNotional) {
+		r.object(ReasonLimitNeverAllows, fieldMinNotional, "%q is above %s %q, so no order could ever open a position; lower it, or raise the other", limits.MinNotional, r.where(fieldMaxNotional), limits.MaxNotional)
 	}
 	if isZero(limits.PriceCollarFraction) {
 		r.object(ReasonLimitNeverAllows, fieldPriceCollar, "%q lets no order be priced beyond the newest price, so none can cross the spread; raise it, for instance to %q", limits.PriceCollarFraction, DefaultPriceCollarFraction)
@@ -157,6 +173,14 @@ func (r *riskReview) reaches(pair *AssetPair) {
 	limits := &r.settings.Limits
 	if limits.MaxNotional != "" && ratOrZero(limits.MaxNotional).Cmp(least) < 0 {
 		r.object(ReasonLimitNeverAllows, fieldMaxNotional, "%q is below %s, so no order in %s could ever pass; raise it to at least %s, or remove the pair", limits.MaxNotional, words, pair.Canonical(), decimalText(least))
+	}
+	for _, most := range []struct {
+		field  string
+		amount PositiveDecimal
+	}{{fieldMaxGross, limits.MaxGrossNotional}, {fieldMaxNet, limits.MaxNetNotional}} {
+		if most.amount != "" && ratOrZero(most.amount).Cmp(least) < 0 {
+			r.object(ReasonLimitNeverAllows, most.field, "%q is below %s, so no position in %s could ever be opened; raise it to at least %s, or remove the pair", most.amount, words, pair.Canonical(), decimalText(least))
+		}
 	}
 	if r.balance == nil {
 		return
@@ -187,14 +211,20 @@ func (r *riskReview) lossesBind() {
 // countsBind names limits on counts that the agent cannot reach.
 func (r *riskReview) countsBind(pairs int) {
 	limits, interval := &r.settings.Limits, int(r.settings.IntervalSeconds)
-	if most := int(limits.MaxPositions); most > pairs {
+	if most := int(derefOr(limits.MaxPositions, 0)); most > pairs {
 		r.remark(fieldMaxPositions, "%d is above the number of pairs that the agent trades (%d), so it never binds; lower it, or remove it", most, pairs)
+	}
+	if most := derefOr(limits.MaxCorrelatedPositions, 0); most > derefOr(limits.MaxPositions, most) {
+		r.remark(fieldCorrelated, "%d is above %s %d, so it never binds; lower it, or remove it", most, r.where(fieldMaxPositions), *limits.MaxPositions)
+	}
+	if limits.MaxAutomaticExits == 0 {
+		r.remark(fieldExitWindow, "%d says how far back stops count, but nothing says how many; set limits.agent.maxAutomaticExits, or remove it", limits.AutomaticExitWindowSeconds)
 	}
 	if interval <= 0 {
 		return
 	}
 	decisions := (secondsPerDay + interval - 1) / interval * pairs
-	if most := int(limits.MaxTradesPerDay); most > decisions {
+	if most := int(derefOr(limits.MaxTradesPerDay, 0)); most > decisions {
 		r.remark(fieldMaxTrades, "%d is above the number of decisions that a day has (%d, one for each pair every %d s), so it never binds; lower it, or remove it", most, decisions, interval)
 	}
 }
@@ -207,6 +237,9 @@ func (r *riskReview) sizesBind() {
 	}
 	if r.balance != nil && limits.MaxNotional != "" && ratOrZero(limits.MaxNotional).Cmp(r.balance) > 0 {
 		r.remark(fieldMaxNotional, "%q is more than the whole account of %s, so it never binds; lower it, or remove it", limits.MaxNotional, decimalText(r.balance))
+	}
+	if limits.MaxNetNotional != "" && limits.MaxGrossNotional != "" && notAbove(limits.MaxGrossNotional, limits.MaxNetNotional) {
+		r.remark(fieldMaxNet, "%q is not below %s %q, which is reached first, so it never binds; lower it, or remove it", limits.MaxNetNotional, r.where(fieldMaxGross), limits.MaxGrossNotional)
 	}
 	if r.settings.Direction != DirectionLongOnly {
 		return

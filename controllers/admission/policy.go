@@ -55,34 +55,8 @@ func loosened(before, after *v1alpha1.RiskPolicy) []string {
 	if v1alpha1.Strictest(before.Spec.Trading, after.Spec.Trading) != v1alpha1.Strictest(after.Spec.Trading) {
 		fields = append(fields, spec.Child("trading").String())
 	}
-	was, is := inForce(before), inForce(after)
-	if was.Order.MaxNotional != "" && is.Order.MaxNotional == "" {
-		fields = append(fields, spec.Child("order", "maxNotional").String())
-	}
-	if was.Agent.MaxDailyLossFraction != "" && is.Agent.MaxDailyLossFraction == "" {
-		fields = append(fields, spec.Child("agent", "maxDailyLossFraction").String())
-	}
-	asPolicy := &v1alpha1.RiskPolicy{Spec: v1alpha1.RiskPolicySpec{Order: *was.Order, Agent: *was.Agent, Data: was.Data}}
-	for _, raised := range v1alpha1.ValidateTighter(is, asPolicy) {
-		fields = append(fields, strings.Replace(raised.Field, "spec.limits.", "spec.", 1))
-	}
+	fields = append(fields, v1alpha1.Loosened(before, after)...)
 	return fields
-}
-
-// inForce are a policy's limits with the defaults filled in.
-func inForce(policy *v1alpha1.RiskPolicy) *v1alpha1.Limits {
-	settings, _ := v1alpha1.Resolve(&v1alpha1.TradingAgent{}, policy)
-	limits := settings.Limits
-	return &v1alpha1.Limits{
-		Order: &v1alpha1.OrderLimits{
-			MaxNotional: limits.MaxNotional, PriceCollarFraction: limits.PriceCollarFraction, MaxPerSecond: limits.MaxPerSecond,
-		},
-		Agent: &v1alpha1.AgentLimits{
-			MaxDrawdownFraction: limits.MaxDrawdownFraction, MaxDailyLossFraction: limits.MaxDailyLossFraction,
-			MaxTradesPerDay: &limits.MaxTradesPerDay, MaxPositions: &limits.MaxPositions, MaxPositionFraction: limits.MaxPositionFraction,
-		},
-		Data: &v1alpha1.DataLimits{MaxAgeSeconds: limits.MaxAgeSeconds},
-	}
 }
 
 // holding are the names of the agents that report a position, in order.

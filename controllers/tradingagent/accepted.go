@@ -179,6 +179,9 @@ func reportResolved(s *scope, unresolved finding) {
 func reportSettings(s *scope) {
 	traded := s.tradedPairs()
 	_, effective := v1alpha1.Resolve(s.agent, s.policy)
+	if s.account != nil {
+		effective = append(effective, v1alpha1.ResolveAccount(s.account)...)
+	}
 	s.agent.Status.Effective = slices.Concat(effective, v1alpha1.ResolvePairs(traded))
 	var names []string
 	for _, pair := range traded {

@@ -155,6 +155,16 @@ type Snapshot struct {
 	LastDecided map[string]time.Time
 	// OpenedAt is the market time at which the current position was opened, by pair.
 	OpenedAt map[string]time.Time
+	// Arming is whether the agent may open positions by its own record.
+	Arming
+	// LastStop is the market time of the newest stop, by pair.
+	LastStop map[string]time.Time
+	// Realised is what the trade under way has come to so far, after fees, by
+	// pair; absent where that is nothing.
+	Realised map[string]market.Money
+	// RecentOpenings are the opening orders of the hour before the newest of them
+	// that were not rejected, the oldest first, at most 256.
+	RecentOpenings []order.Intent
 	// Adopted lists the positions of its pairs that the agent has ever taken
 	// over from agents that are gone, the oldest first: with its own fills they
 	// explain its positions.
@@ -200,6 +210,11 @@ type Ledger interface {
 	// state, and the outbox, in one transaction. It reports whether the fill
 	// was new.
 	BookFill(ctx context.Context, lease Lease, fill order.Fill) (bool, error)
+	// Disarm records that the agent opens nothing until a person allows it, and
+	// the word of the limit that it has reached. Repeating it changes nothing.
+	Disarm(ctx context.Context, lease Lease, reason string, at time.Time) error
+	// Arming is whether the agent may open positions by its own record.
+	Arming(ctx context.Context, lease Lease) (Arming, error)
 	// SaveMark records the agent's value at the end of a bar.
 	SaveMark(ctx context.Context, lease Lease, mark Mark) error
 }

@@ -68,6 +68,7 @@ type memoryAgent struct {
 	newest  Mark
 	opening map[time.Time]int32
 	adopted []Adoption
+	record  record
 	audit   memoryAudit
 	// requests of people, by key.
 	requests map[string]memoryRequest
@@ -137,6 +138,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 			snapshot.Adopted = append(snapshot.Adopted, adopted)
 		}
 	}
+	agent.record.tell(&snapshot)
 	for _, o := range agent.open {
 		snapshot.OpenOrders = append(snapshot.OpenOrders, o.Order)
 	}
@@ -262,6 +264,7 @@ func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent)
 		agent.open = append(agent.open, stored)
 		agent.lastSequence = max(agent.lastSequence, stored.Sequence)
 		agent.history.intend(m.claims[claimKey{agent.Account, stored.Pair}].instrument, stored.Intent)
+		agent.record.intend(stored)
 		if !stored.ReduceOnly {
 			agent.opening[dayOf(stored.MarketTime)]++
 		}
@@ -333,6 +336,11 @@ func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool
 	if err != nil {
 		return false, err
 	}
+	fee := fill.Fee
+	if fill.FeeCurrency != agent.Currency {
+		fee = 0
+	}
+	agent.record.fill(fill.Pair, held.position.Quantity, result, fee)
 	held.position = result.position
 	held.openedAt = openedAt(held.openedAt, result, fill.MarketTime)
 	agent.cash[instrument.Quote] -= result.value

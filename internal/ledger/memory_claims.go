@@ -46,6 +46,7 @@ func newMemoryAgent() *memoryAgent {
 		lastDecided: map[string]time.Time{},
 		marks:       map[string]Mark{},
 		opening:     map[time.Time]int32{},
+		record:      newRecord(),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
 
+	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
@@ -27,9 +28,11 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 			LastMark:    map[string]Mark{},
 			LastDecided: map[string]time.Time{},
 			OpenedAt:    map[string]time.Time{},
+			LastStop:    map[string]time.Time{},
+			Realised:    map[string]market.Money{},
 		}
 		for _, part := range []func(context.Context, pgx.Tx, Lease, *Snapshot) error{
-			loadCounts, loadLastDecision, loadPairs, loadNewest, loadOpenOrders, loadAdoptions,
+			loadCounts, loadLastDecision, loadPairs, loadNewest, loadOpenOrders, loadAdoptions, loadArming, loadRecord,
 		} {
 			if err := part(ctx, tx, lease, &snapshot); err != nil {
 				return fmt.Errorf("loading what agent %s left behind: %w", lease.Agent, err)

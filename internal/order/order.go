@@ -42,6 +42,10 @@ const (
 	Rejected State = "Rejected"
 )
 
+// ReasonStop is the reason of an order that leaves a position because the price
+// has moved against it.
+const ReasonStop = "Stop"
+
 // Intent is an order as it is committed before its first byte is sent. It never
 // changes after that.
 type Intent struct {

@@ -5,89 +5,14 @@ package risk
 
 import (
 	"math/bits"
-	"time"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
-// TradingState says how far an agent may trade. The zero value halts.
-type TradingState int8
-
-// The states of trading, the strictest first.
-const (
-	Halted TradingState = iota
-	Reducing
-	Enabled
-)
-
-// Unlimited is the value of an amount or fraction that does not bind. The zero
-// value of a limit is its strictest, so that limits nobody filled in deny.
-const Unlimited = -1
-
-// Limits are what binds each order of one agent.
-type Limits struct {
-	// MaxOrderNotional is the largest value of one order at its worst price,
-	// reducing orders included; equal passes.
-	MaxOrderNotional market.Money
-	// PriceCollar is the furthest that a limit price may be from the reference
-	// price, as a share of it; equal passes.
-	PriceCollar order.Fraction
-	// MaxPerSecond is how many orders may be sent within one second, this one
-	// included.
-	MaxPerSecond int32
-	// MaxPositionFraction is the largest share of equity that a position may be
-	// worth with this and all open orders filled; equal passes.
-	MaxPositionFraction order.Fraction
-	// MaxPositions is how many pairs may be held or being opened, this one
-	// included.
-	MaxPositions int32
-	// MaxTradesPerDay is how many opening orders may be made in one day, this
-	// one included.
-	MaxTradesPerDay int32
-	// MaxDrawdown is the largest fall from the highest equity, as a share of
-	// it; equal passes.
-	MaxDrawdown order.Fraction
-	// MaxDailyLoss is the largest loss since the day began, as a share of the
-	// equity then; equal passes.
-	MaxDailyLoss order.Fraction
-	// MaxDataAge is how old the reference price may be; equal passes.
-	MaxDataAge time.Duration
-}
-
-// State is what the gate must know of the agent and of the pair of the order.
-type State struct {
-	Trading TradingState
-	// Now in the time of the market data.
-	Now        time.Time
-	Instrument *market.Instrument
-	// Reference is the newest price of the pair and ReferenceAt its time; zero
-	// is unknown.
-	Reference   market.Price
-	ReferenceAt time.Time
-	// EquityKnown is false if a held pair has no price.
-	EquityKnown                        bool
-	Equity, PeakEquity, DayStartEquity market.Money
-	// Position of the pair, signed.
-	Position market.Quantity
-	// OpenBuys and OpenSells are what open orders of the pair may yet fill,
-	// those of unknown outcome included, and their values at the worse of limit
-	// and reference.
-	OpenBuys, OpenSells         market.Quantity
-	OpenBuyValue, OpenSellValue market.Money
-	// Unresolved says that an order of the pair has an unknown outcome.
-	Unresolved bool
-	// OtherPositions is how many other pairs are held or being opened.
-	OtherPositions int32
-	// TradesToday is how many opening orders the day has had.
-	TradesToday int32
-	// SentLastSecond is how many orders were sent within the last second.
-	SentLastSecond int32
-}
-
 // Verdict is the gate's answer: a bit for each limit that failed, in the order
 // in which they lead. The zero value allows.
-type Verdict struct{ failed uint32 }
+type Verdict struct{ failed uint64 }
 
 // Allowed reports whether every limit held.
 func (v Verdict) Allowed() bool { return v.failed == 0 }
@@ -108,7 +33,14 @@ func (v Verdict) Leading() Reason {
 	if v.failed == 0 {
 		return ""
 	}
-	return leading[bits.TrailingZeros32(v.failed)]
+	return leading[bits.TrailingZeros64(v.failed)]
+}
+
+// NeedsShare reports whether nothing failed but the agent's shares of the totals
+// of its policy and account, which may be topped up.
+func (v Verdict) NeedsShare() bool {
+	const shares = 1<<bitPolicyTotal | 1<<bitAccountTotal
+	return v.failed != 0 && v.failed&^shares == 0
 }
 
 func deny(v *Verdict, failed bool, bit int) {
@@ -132,31 +64,82 @@ func Check(limits *Limits, state *State, intent *order.Intent) Verdict {
 		deny(&verdict, true, bitUnknownPrice)
 		return verdict
 	}
+	value := state.Instrument.Notional(max(intent.Limit, state.Reference), intent.Quantity)
+	checkAny(&verdict, limits, state, intent, value)
 	if !reduces {
 		deny(&verdict, state.Trading != Enabled, bitReduceOnly)
-		checkOpening(&verdict, limits, state, intent)
+		checkData(&verdict, limits, state)
+		checkRecord(&verdict, limits, state)
+		checkSize(&verdict, limits, state, intent)
+		checkExposure(&verdict, limits, state, intent, value)
 	}
-	value := state.Instrument.Notional(max(intent.Limit, state.Reference), intent.Quantity)
-	deny(&verdict, limits.MaxOrderNotional != Unlimited && value > limits.MaxOrderNotional, bitMaxOrderNotional)
-	least := state.Instrument.Notional(min(intent.Limit, state.Reference), intent.Quantity)
-	deny(&verdict, !reduces && least < state.Instrument.MinNotional, bitMinNotional)
-	deny(&verdict, beyondCollar(limits.PriceCollar, state.Reference, intent.Limit), bitPriceCollar)
-	deny(&verdict, state.SentLastSecond >= limits.MaxPerSecond, bitOrderRate)
 	return verdict
 }
 
-// checkOpening holds an order against what binds only opening or enlarging.
-func checkOpening(verdict *Verdict, limits *Limits, state *State, intent *order.Intent) {
+// checkAny holds any order against what binds it, reducing or not. Value is the
+// order's at the worse of limit and reference.
+func checkAny(verdict *Verdict, limits *Limits, state *State, intent *order.Intent, value market.Money) {
+	deny(verdict, above(value, limits.MaxOrderNotional), bitMaxOrderNotional)
+	deny(verdict, state.MaxQuantity != 0 && intent.Quantity > state.MaxQuantity, bitMaxQuantity)
+	deny(verdict, beyondCollar(limits.PriceCollar, state.Reference, intent.Limit), bitPriceCollar)
+	deny(verdict, limits.MaxPerSecond != Unlimited && state.SentLastSecond >= limits.MaxPerSecond, bitOrderRate)
+	deny(verdict, meetsOwn(state, intent), bitSelfMatch)
+}
+
+// checkData holds an opening order against what the prices must be like.
+func checkData(verdict *Verdict, limits *Limits, state *State) {
 	age := state.Now.Sub(state.ReferenceAt)
 	deny(verdict, state.ReferenceAt.IsZero() || age < 0 || age > limits.MaxDataAge, bitStaleData)
+	deny(verdict, state.Crossed, bitCrossedData)
+	deny(verdict, limits.MaxFrozenBars != Unlimited && state.FrozenBars > limits.MaxFrozenBars, bitFrozenData)
+	deny(verdict, limits.MaxMissingBars != Unlimited && state.MissingBars > limits.MaxMissingBars, bitGappedData)
+	deny(verdict, state.Restricted, bitRestrictedPair)
+	deny(verdict, state.SessionClosed, bitSessionClosed)
+	deny(verdict, limits.MaxVolatility != Unlimited && state.Confidence < limits.VolatileConfidence &&
+		(state.Volatility < 0 || state.Volatility > limits.MaxVolatility), bitVolatility)
+}
+
+// checkRecord holds an opening order against what the agent has done so far.
+func checkRecord(verdict *Verdict, limits *Limits, state *State) {
 	deny(verdict, !state.EquityKnown || state.Equity <= 0, bitUnknownEquity)
 	deny(verdict, state.Unresolved, bitUnresolvedOrders)
+	deny(verdict, state.Disarmed, bitAutomaticExits)
 	deny(verdict, DrawdownExceeded(limits, state), bitMaxDrawdown)
 	deny(verdict, DailyLossExceeded(limits, state), bitMaxDailyLoss)
-	deny(verdict, state.TradesToday >= limits.MaxTradesPerDay, bitMaxTradesPerDay)
-	deny(verdict, state.OtherPositions >= limits.MaxPositions, bitMaxPositions)
+	deny(verdict, LossesExceeded(limits, state), bitConsecutiveLosses)
+	deny(verdict, coolsDown(limits, state), bitCoolDown)
+	deny(verdict, limits.MaxTradesPerDay != Unlimited && state.TradesToday >= limits.MaxTradesPerDay, bitMaxTradesPerDay)
+	deny(verdict, limits.MaxPositions != Unlimited && state.OtherPositions >= limits.MaxPositions, bitMaxPositions)
+	deny(verdict, limits.MaxCorrelatedPositions != Unlimited && state.CorrelatedPositions >= limits.MaxCorrelatedPositions, bitCorrelatedPositions)
+}
+
+// checkSize holds an opening order against the smallest sizes and against those
+// that were sent before.
+func checkSize(verdict *Verdict, limits *Limits, state *State, intent *order.Intent) {
+	least := state.Instrument.Notional(min(intent.Limit, state.Reference), intent.Quantity)
+	deny(verdict, least < max(state.Instrument.MinNotional, limits.MinOrderNotional), bitMinNotional)
+	deny(verdict, intent.Quantity < state.MinQuantity, bitMinQuantity)
+	deny(verdict, duplicates(limits, state, intent), bitDuplicateOrder)
+}
+
+// checkExposure holds an opening order against what all positions may be worth
+// with this and all open orders filled.
+func checkExposure(verdict *Verdict, limits *Limits, state *State, intent *order.Intent, value market.Money) {
+	after := exposureWith(state, intent.Side, value)
+	gross := saturatingAdd(state.OtherGross, after.gross())
 	deny(verdict, limits.MaxPositionFraction != Unlimited &&
-		order.ExceedsShare(WorstPosition(state, intent), limits.MaxPositionFraction, state.Equity), bitMaxPosition)
+		order.ExceedsShare(after.side(intent.Side), limits.MaxPositionFraction, state.Equity), bitMaxPosition)
+	deny(verdict, above(gross, limits.MaxGross), bitMaxGross)
+	deny(verdict, above(after.net(state), limits.MaxNet), bitMaxNet)
+	deny(verdict, limits.MaxLeverage != Unlimited && order.ExceedsShare(gross, limits.MaxLeverage, state.Equity), bitMaxLeverage)
+	deny(verdict, above(gross, state.PolicyShare), bitPolicyTotal)
+	deny(verdict, above(gross, state.AccountShare), bitAccountTotal)
+	if limits.MaxValueAtRisk == Unlimited {
+		return
+	}
+	risked, known := after.atRisk(state)
+	deny(verdict, !known || state.OtherAtRisk < 0, bitUnknownRisk)
+	deny(verdict, known && order.ExceedsShare(saturatingAdd(risked, max(state.OtherAtRisk, 0)), limits.MaxValueAtRisk, state.Equity), bitValueAtRisk)
 }
 
 func malformed(state *State, intent *order.Intent) bool {
@@ -174,17 +157,34 @@ func Reduces(state *State, intent *order.Intent) bool {
 	return state.Position < 0 && intent.Quantity <= -state.Position-state.OpenBuys
 }
 
-// WorstPosition is the value of the pair's position if this order and all open
-// orders of its side were filled, each at the worse of its limit and the
-// reference price. What the other side could take away is not counted on.
-func WorstPosition(state *State, intent *order.Intent) market.Money {
-	held := state.Instrument.Notional(state.Reference, state.Position*market.Quantity(intent.Side))
-	open := state.OpenBuyValue
-	if intent.Side == order.Sell {
-		open = state.OpenSellValue
+// meetsOwn reports whether the order would be filled by an open one of the same
+// agent.
+func meetsOwn(state *State, intent *order.Intent) bool {
+	if intent.Side == order.Buy {
+		return state.LowestSell != 0 && intent.Limit >= state.LowestSell
 	}
-	worst := saturatingAdd(max(held, 0), open)
-	return saturatingAdd(worst, state.Instrument.Notional(max(intent.Limit, state.Reference), intent.Quantity))
+	return state.HighestBuy != 0 && intent.Limit <= state.HighestBuy
+}
+
+// duplicates reports whether another decision has sent the same order within the
+// window.
+func duplicates(limits *Limits, state *State, intent *order.Intent) bool {
+	if limits.DuplicateWindow <= 0 {
+		return false
+	}
+	for i := range state.Recent {
+		sent := &state.Recent[i]
+		if sent.Side == intent.Side && sent.Quantity == intent.Quantity && sent.Limit == intent.Limit &&
+			sent.Sequence != intent.Sequence && state.Now.Sub(sent.At) < limits.DuplicateWindow {
+			return true
+		}
+	}
+	return false
+}
+
+// coolsDown reports whether the pair's last stop is too new.
+func coolsDown(limits *Limits, state *State) bool {
+	return limits.StopCoolDown > 0 && !state.LastStop.IsZero() && state.Now.Sub(state.LastStop) < limits.StopCoolDown
 }
 
 // DrawdownExceeded reports whether equity has fallen further from its peak than
@@ -196,6 +196,12 @@ func DrawdownExceeded(limits *Limits, state *State) bool {
 // DailyLossExceeded reports whether the day's loss is larger than the limit.
 func DailyLossExceeded(limits *Limits, state *State) bool {
 	return fallen(limits.MaxDailyLoss, state.DayStartEquity, state)
+}
+
+// LossesExceeded reports whether so many trades in a row have lost that nothing
+// is opened any more.
+func LossesExceeded(limits *Limits, state *State) bool {
+	return limits.MaxConsecutiveLosses != Unlimited && state.ConsecutiveLosses >= limits.MaxConsecutiveLosses
 }
 
 // fallen reports whether equity is below the base by more than the share of it.
@@ -220,10 +226,4 @@ func beyondCollar(collar order.Fraction, reference, limit market.Price) bool {
 	return order.ExceedsShare(market.Money(distance), collar, market.Money(reference))
 }
 
-func saturatingAdd(a, b market.Money) market.Money {
-	const most = market.Money(1<<63 - 1)
-	if a > most-b {
-		return most
-	}
-	return a + b
-}
+func above(value, limit market.Money) bool { return limit != Unlimited && value > limit }

@@ -93,7 +93,7 @@ func (c *Core) closeNow(e Recalled) {
 		c.deny(e.Request, ReasonNothingHeld)
 		return
 	}
-	legs, denied := c.pass(pair, c.exitLegs(pair, OrderClose))
+	legs, denied := c.pass(pair, c.exitLegs(pair, OrderClose), order.Whole)
 	if len(denied) > 0 || len(legs) == 0 {
 		words := make([]string, len(denied))
 		for i := range denied {

@@ -21,7 +21,7 @@ import (
 // missing; the agent then only reduces. Holder identifies the process.
 func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, account *v1alpha1.TradingAccount, pairs []v1alpha1.AssetPair, holder string) (Config, error) {
 	resolved, _ := v1alpha1.Resolve(agent, policy)
-	settings, err := NewSettings(agent, policy)
+	settings, err := NewSettings(agent, policy, pairs)
 	if err != nil {
 		return Config{}, err
 	}
@@ -64,33 +64,6 @@ func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, accoun
 		wanted = append(wanted, fraction{"sizing.targetFraction", resolved.TargetFraction, &config.Target})
 	}
 	return config, fractions(wanted...)
-}
-
-// NewSettings is the part of the manifests that may change while the agent runs.
-func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy) (Settings, error) {
-	resolved, _ := v1alpha1.Resolve(agent, policy)
-	limits := resolved.Limits
-	settings := Settings{Generation: agent.Generation, Limits: risk.Limits{
-		MaxOrderNotional: risk.Unlimited, MaxDailyLoss: risk.Unlimited,
-		MaxPerSecond: limits.MaxPerSecond, MaxPositions: limits.MaxPositions, MaxTradesPerDay: limits.MaxTradesPerDay,
-		MaxDataAge: time.Duration(limits.MaxAgeSeconds) * time.Second,
-	}}
-	settings.Trading, settings.Reason, settings.Message = tradingOf(agent, policy, resolved.Trading)
-	var err error
-	if limits.MaxNotional != "" {
-		if settings.Limits.MaxOrderNotional, err = amountOf(limits.MaxNotional); err != nil {
-			return Settings{}, fmt.Errorf("limits.order.maxNotional: %w", err)
-		}
-	}
-	wanted := []fraction{
-		{"limits.order.priceCollarFraction", limits.PriceCollarFraction, &settings.Limits.PriceCollar},
-		{"limits.agent.maxDrawdownFraction", limits.MaxDrawdownFraction, &settings.Limits.MaxDrawdown},
-		{"limits.agent.maxPositionFraction", limits.MaxPositionFraction, &settings.Limits.MaxPositionFraction},
-	}
-	if limits.MaxDailyLossFraction != "" {
-		wanted = append(wanted, fraction{"limits.agent.maxDailyLossFraction", limits.MaxDailyLossFraction, &settings.Limits.MaxDailyLoss})
-	}
-	return settings, fractions(wanted...)
 }
 
 // tradingOf is how far the manifests let the agent trade, and which of them

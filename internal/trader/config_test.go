@@ -11,6 +11,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
 )
 
@@ -56,6 +57,9 @@ func TestConfigOfLeanManifests(t *testing.T) {
 	want := risk.Limits{
 		MaxOrderNotional: 1000*market.MoneyUnit + market.MoneyUnit/2, PriceCollar: 20_000_000, MaxPerSecond: 5, MaxPositionFraction: 250_000_000, MaxPositions: 2,
 		MaxTradesPerDay: 5, MaxDrawdown: 150_000_000, MaxDailyLoss: risk.Unlimited, MaxDataAge: 90 * time.Minute,
+		MaxGross: risk.Unlimited, MaxNet: risk.Unlimited, MaxLeverage: 5 * order.Whole, MaxCorrelatedPositions: 2, Correlation: 700_000_000,
+		MaxValueAtRisk: 50_000_000, MaxVolatility: 50_000_000, VolatileConfidence: 800_000_000, MaxConsecutiveLosses: risk.Unlimited,
+		MaxAutomaticExits: risk.Unlimited, AutomaticExitWindow: 24 * time.Hour, MaxFrozenBars: risk.Unlimited, MaxMissingBars: risk.Unlimited,
 	}
 	if config.Settings.Limits != want || config.Settings.Trading != risk.Enabled || config.Settings.Generation != 4 {
 		t.Errorf("settings %+v\nwant limits %+v", config.Settings, want)
@@ -95,7 +99,7 @@ func TestTradingOfManifests(t *testing.T) {
 		if test.missing {
 			m.policy = nil
 		}
-		settings, err := NewSettings(m.agent, m.policy)
+		settings, err := NewSettings(m.agent, m.policy, m.pairs)
 		if err != nil || settings.Trading != test.want || settings.Reason != test.reason || !strings.Contains(settings.Message, test.says) {
 			t.Errorf("agent %q, policy %q (missing %v): %+v, %v", test.agent, test.policy, test.missing, settings, err)
 		}

@@ -42,20 +42,12 @@ type Config struct {
 	Settings Settings
 }
 
-// Settings are what may change without a restart.
-type Settings struct {
-	Limits risk.Limits
-	// Trading that manifests allow; Reason and Message say why if it is not
-	// Enabled.
-	Trading         risk.TradingState
-	Reason, Message string
-	// Generation of the spec that they come from.
-	Generation int64
-}
-
 // pairState is what the core knows of one pair.
 type pairState struct {
+	// index of the pair among the core's.
+	index       int
 	instrument  market.Instrument
+	settings    PairSettings
 	frames      *decision.Frames
 	price       market.Price
 	priceAt     time.Time
@@ -66,6 +58,15 @@ type pairState struct {
 	bars int64
 	// fresh says that a frame was completed that nobody has decided on.
 	fresh bool
+	// last bar, and what is wrong with it or with those before it.
+	last                    market.Bar
+	crossed                 bool
+	frozenBars, missingBars int32
+	// recent are opening orders that were sent, lastStop the time of the last
+	// stop, and realised what the trade under way has come to so far.
+	recent   []risk.Sent
+	lastStop time.Time
+	realised market.Money
 }
 
 // openOrder is an order that may yet be filled.
@@ -76,6 +77,8 @@ type openOrder struct {
 	placedAt int64
 	// cancelling says that the venue was asked to cancel it.
 	cancelling bool
+	// confidence of the decision behind it.
+	confidence order.Fraction
 	// wished says that a person waits for the position to be closed by it.
 	wished bool
 }
@@ -105,7 +108,13 @@ type Core struct {
 	now                    time.Time
 	lastBar                time.Time
 	loop                   Loop
-	lastDecision           *ledger.Decision
+	statistics             *risk.Statistics
+	// losses counts the newest trades that lost in a row, exits the stops, both
+	// since a person last allowed more; disarmed waits for one.
+	losses       int32
+	exits        []time.Time
+	disarmed     bool
+	lastDecision *ledger.Decision
 
 	// deliberating says that a debate is on, and inHand is the commit that has
 	// not been answered.
@@ -137,6 +146,11 @@ func NewCore(config Config) (*Core, error) {
 		core.pairs = append(core.pairs, pairState{instrument: instrument, frames: decision.NewFrames(config.Interval)})
 	}
 	slices.SortFunc(core.pairs, func(a, b pairState) int { return strings.Compare(a.instrument.Pair, b.instrument.Pair) })
+	for i := range core.pairs {
+		core.pairs[i].index = i
+	}
+	core.statistics = risk.NewStatistics(len(core.pairs), config.Interval)
+	core.update(config.Settings)
 	return core, nil
 }
 
@@ -154,7 +168,7 @@ func (c *Core) Handle(event Event) []Command {
 	case Ticked:
 		c.tick(e.Now)
 	case Updated:
-		c.settings = e.Settings
+		c.update(e.Settings)
 		c.obey()
 	case Deleting:
 		c.deleting = &e
@@ -177,6 +191,8 @@ func (c *Core) Handle(event Event) []Command {
 		c.emit(Book(e))
 	case FillBooked:
 		c.booked(e)
+	case Armed:
+		c.rearmed(e)
 	case Impaired:
 		c.impair(e)
 	case DataLost:
@@ -185,6 +201,21 @@ func (c *Core) Handle(event Event) []Command {
 		c.ended = true
 	}
 	return c.commands
+}
+
+// update puts settings in force.
+func (c *Core) update(settings Settings) {
+	c.settings = settings
+	for i := range c.pairs {
+		pair := &c.pairs[i]
+		pair.settings = PairSettings{}
+		for j := range settings.Pairs {
+			if settings.Pairs[j].Pair == pair.instrument.Pair {
+				pair.settings = settings.Pairs[j]
+			}
+		}
+	}
+	c.disarmIfDue()
 }
 
 func (c *Core) emit(command Command) { c.commands = append(c.commands, command) }
@@ -214,6 +245,8 @@ func (c *Core) observe(bar market.PairBar) *pairState {
 		return nil
 	}
 	pair.fresh = pair.frames.Add(bar.Bar) || pair.fresh
+	pair.watch(&bar.Bar)
+	c.statistics.Add(pair.index, &bar.Bar)
 	pair.price, pair.priceAt = bar.Close, bar.End
 	pair.bars++
 	if bar.End.After(c.now) {
@@ -237,6 +270,7 @@ func (c *Core) recover(e Recovered) {
 		pair := &c.pairs[i]
 		name := pair.instrument.Pair
 		pair.position, pair.lastDecided = s.Positions[name], s.LastDecided[name]
+		pair.lastStop, pair.realised, pair.recent = s.LastStop[name], s.Realised[name], pair.recent[:0]
 		if mark, ok := s.LastMark[name]; ok && pair.priceAt.Before(mark.MarketTime) {
 			pair.price, pair.priceAt = mark.Price, mark.MarketTime
 		}
@@ -248,7 +282,14 @@ func (c *Core) recover(e Recovered) {
 	for _, o := range s.OpenOrders {
 		c.open = append(c.open, openOrder{Intent: o.Intent, state: o.State, filled: o.Filled, placedAt: c.barsOf(o.Pair), wished: o.Reason == OrderClose})
 	}
+	for i := range s.RecentOpenings {
+		if o := &s.RecentOpenings[i]; c.pair(o.Pair) != nil {
+			c.pair(o.Pair).remember(o, o.MarketTime)
+		}
+	}
+	c.losses, c.exits, c.disarmed = s.ConsecutiveLosses, s.AutomaticExits, s.Disarmed
 	c.recoverValue(s)
+	c.disarmIfDue()
 	c.obey()
 }
 
@@ -306,6 +347,7 @@ func (c *Core) arrive(bar market.PairBar) {
 			PeakEquity: c.peak, DayStart: c.day, DayStartEquity: c.dayEquity,
 		}})
 	}
+	c.askIfArmed()
 	c.tend(pair)
 	c.consider(pair)
 }
@@ -384,6 +426,12 @@ func (c *Core) tradingState() (risk.TradingState, string, string) {
 	}
 	if risk.DailyLossExceeded(&c.settings.Limits, &state) {
 		return risk.Reducing, string(risk.MaxDailyLoss), fmt.Sprintf("equity %s is further below the day's first %s than limits.agent.maxDailyLossFraction %s allows", state.Equity, c.dayEquity, c.settings.Limits.MaxDailyLoss)
+	}
+	if c.disarmed {
+		return risk.Reducing, string(risk.AutomaticExits), fmt.Sprintf("as many stops as limits.agent.maxAutomaticExits %d allows came within %s; a named person must allow more", c.settings.Limits.MaxAutomaticExits, c.settings.Limits.AutomaticExitWindow)
+	}
+	if risk.LossesExceeded(&c.settings.Limits, &state) {
+		return risk.Reducing, string(risk.ConsecutiveLosses), fmt.Sprintf("the last %d trades have lost and limits.agent.maxConsecutiveLosses is %d; a named person must allow more", c.losses, c.settings.Limits.MaxConsecutiveLosses)
 	}
 	return risk.Enabled, ReasonTrading, ""
 }

@@ -87,7 +87,7 @@ func (c *Core) ruled(e Ruled) {
 		return
 	}
 	proposed, outcome := c.propose(pair, e.Ruling)
-	intents, denied := c.pass(pair, proposed)
+	intents, denied := c.pass(pair, proposed, confidenceOf(e.Ruling.ConfidenceMicros))
 	if len(denied) > 0 {
 		outcome = string(denied[0])
 	}
@@ -96,8 +96,9 @@ func (c *Core) ruled(e Ruled) {
 
 // pass holds the legs of a proposal against the gate, each with those before it
 // open. It returns the legs that pass, or why the first one does not.
-func (c *Core) pass(pair *pairState, proposed []order.Intent) ([]order.Intent, []risk.Reason) {
+func (c *Core) pass(pair *pairState, proposed []order.Intent, confidence order.Fraction) ([]order.Intent, []risk.Reason) {
 	state := c.riskState(pair, nil)
+	state.Confidence = confidence
 	for i := range proposed {
 		leg := &proposed[i]
 		verdict := risk.Check(&c.settings.Limits, &state, leg)
@@ -138,6 +139,9 @@ func (c *Core) propose(pair *pairState, ruling decision.Ruling) ([]order.Intent,
 	}
 	limit := c.limitPrice(pair, side, c.collar()/2)
 	quantity := pair.instrument.QuantityFor(max(limit, pair.price), c.budget(side))
+	if most := pair.settings.MaxQuantity; most != 0 {
+		quantity = min(quantity, most)
+	}
 	if quantity <= 0 {
 		return nil, OutcomeTooSmall
 	}
@@ -175,7 +179,7 @@ func (c *Core) budget(side order.Side) market.Money {
 // exit leaves a position without a debate. If the gate denies it, nothing is
 // committed, and the next bar tries again.
 func (c *Core) exit(pair *pairState, why, sentence string) {
-	legs, denied := c.pass(pair, c.exitLegs(pair, why))
+	legs, denied := c.pass(pair, c.exitLegs(pair, why), order.Whole)
 	if len(denied) > 0 || len(legs) == 0 {
 		return
 	}
@@ -200,6 +204,9 @@ func (c *Core) exitLegs(pair *pairState, why string) []order.Intent {
 	largest := left
 	if most := c.settings.Limits.MaxOrderNotional; most != risk.Unlimited {
 		largest = min(largest, pair.instrument.QuantityFor(max(limit, pair.price), most))
+	}
+	if most := pair.settings.MaxQuantity; most != 0 {
+		largest = min(largest, most)
 	}
 	var legs []order.Intent
 	for left > 0 && largest > 0 && len(legs) < mostLegs {
@@ -279,8 +286,14 @@ func (c *Core) committed() {
 		if !intent.ReduceOnly {
 			c.tradesToday++
 		}
-		c.open = append(c.open, openOrder{Intent: intent, state: order.Intended, placedAt: pair.bars, wished: done.Request != nil})
+		c.open = append(c.open, openOrder{
+			Intent: intent, state: order.Intended, placedAt: pair.bars, wished: done.Request != nil,
+			confidence: confidenceOf(done.Decision.ConfidenceMicros),
+		})
 		c.emit(BeginSend{intent.ID})
+	}
+	if len(done.Intents) > 0 && done.Intents[0].Reason == OrderStop {
+		c.exited(pair, done.Intents[0].MarketTime)
 	}
 	if len(done.Intents) == 0 {
 		c.flatten()
@@ -307,6 +320,11 @@ func reasoning(ruling decision.Ruling, failure string, denied ...risk.Reason) []
 		return fmt.Appendf(nil, "{%q:%q}", "failure", err.Error())
 	}
 	return text
+}
+
+// confidenceOf is a confidence in millionths as a share.
+func confidenceOf(micros int64) order.Fraction {
+	return order.Fraction(micros) * (order.Whole / 1_000_000)
 }
 
 // within reports whether b is at most a span after a.

@@ -67,6 +67,8 @@ type (
 		Fill order.Fill
 		New  bool
 	}
+	// Armed is what the ledger says of whether a person has allowed more.
+	Armed struct{ ledger.Arming }
 	// Impaired says that the ledger or the venue cannot be relied on until the
 	// next Recovered.
 	Impaired struct{ Reason, Message string }
@@ -91,6 +93,7 @@ func (SendBegun) event()  {}
 func (News) event()       {}
 func (FillSeen) event()   {}
 func (FillBooked) event() {}
+func (Armed) event()      {}
 func (Impaired) event()   {}
 func (DataLost) event()   {}
 func (DataEnded) event()  {}
@@ -137,6 +140,10 @@ type (
 	Book struct{ Fill order.Fill }
 	// SaveMark writes the agent's value to the ledger.
 	SaveMark struct{ Mark ledger.Mark }
+	// Disarm records that the agent only reduces until a person allows more.
+	Disarm struct{ MarketTime time.Time }
+	// AskArmed asks whether a person has; answered by Armed.
+	AskArmed struct{}
 )
 
 func (Deliberate) command() {}
@@ -150,3 +157,5 @@ func (Lookup) command()     {}
 func (Record) command()     {}
 func (Book) command()       {}
 func (SaveMark) command()   {}
+func (Disarm) command()     {}
+func (AskArmed) command()   {}

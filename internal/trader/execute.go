@@ -11,6 +11,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
@@ -57,6 +58,11 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 			s.options.OnFill(c.Fill)
 		}
 		return s.outcome(err, FillBooked{c.Fill, isNew})
+	case Disarm:
+		return s.outcome(s.options.Ledger.Disarm(call, s.lease, string(risk.AutomaticExits), c.MarketTime))
+	case AskArmed:
+		arming, err := s.options.Ledger.Arming(call, s.lease)
+		return s.outcome(err, Armed{arming})
 	case SaveMark:
 		return s.outcome(s.options.Ledger.SaveMark(call, s.lease, c.Mark))
 	}

@@ -153,6 +153,15 @@ func (f faultyLedger) SaveMark(ctx context.Context, lease ledger.Lease, mark led
 	return f.w.strike(ledger.ErrUnavailable, func() error { return f.w.ledger.SaveMark(ctx, lease, mark) })
 }
 
+func (f faultyLedger) Disarm(ctx context.Context, lease ledger.Lease, reason string, at time.Time) error {
+	return f.w.strike(ledger.ErrUnavailable, func() error { return f.w.ledger.Disarm(ctx, lease, reason, at) })
+}
+
+func (f faultyLedger) Arming(ctx context.Context, lease ledger.Lease) (arming ledger.Arming, err error) {
+	err = f.w.strike(ledger.ErrUnavailable, func() (err error) { arming, err = f.w.ledger.Arming(ctx, lease); return err })
+	return arming, err
+}
+
 // faultyVenue is the paper venue as one process sees it.
 type faultyVenue struct {
 	w     *world

@@ -64,11 +64,12 @@ func setup(tb testing.TB, pairs ...string) (Config, paper.Config) {
 		Agent:    ledger.Agent{UID: "agent-uid", Namespace: "desk", Name: "coin", Account: "account-uid", Venue: paper.Name, Currency: "USD", Balance: balance, Holder: "pod-uid"},
 		Interval: time.Minute, MinConfidence: 700_000_000, LongShort: true, Risk: 10_000_000, Stop: 5_000_000, Target: 9_000_000,
 		Debate: coinDebate(tb),
-		Settings: Settings{Trading: risk.Enabled, Generation: 1, Limits: risk.Limits{
-			MaxOrderNotional: 1500 * market.MoneyUnit, PriceCollar: 20_000_000, MaxPerSecond: 5, MaxPositionFraction: 250_000_000,
-			MaxPositions: 2, MaxTradesPerDay: 1000, MaxDrawdown: 500_000_000, MaxDailyLoss: risk.Unlimited, MaxDataAge: time.Hour,
-		}},
+		Settings: Settings{Trading: risk.Enabled, Generation: 1, Limits: risk.NoLimits()},
 	}
+	limits := &config.Settings.Limits
+	limits.MaxOrderNotional, limits.PriceCollar, limits.MaxPerSecond = 1500*market.MoneyUnit, 20_000_000, 5
+	limits.MaxPositionFraction, limits.MaxPositions, limits.MaxTradesPerDay = 250_000_000, 2, 1000
+	limits.MaxDrawdown, limits.MaxDataAge = 500_000_000, time.Hour
 	for _, pair := range pairs {
 		config.Agent.Instruments = append(config.Agent.Instruments, instrument(tb, pair))
 	}

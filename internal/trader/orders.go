@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
 )
@@ -24,57 +25,6 @@ func (c *Core) permitted() risk.TradingState {
 		return risk.Reducing
 	}
 	return c.settings.Trading
-}
-
-// riskState is what the gate must know for an order of the pair; the order of
-// the given id is left out, because it is the one that is judged.
-func (c *Core) riskState(pair *pairState, except *openOrder) risk.State {
-	state := risk.State{Trading: c.permitted(), Now: c.now, PeakEquity: c.peak, DayStartEquity: c.dayEquity, TradesToday: c.tradesToday}
-	state.Equity, state.EquityKnown = c.equity()
-	if pair == nil {
-		return state
-	}
-	name := pair.instrument.Pair
-	state.Instrument, state.Position = &pair.instrument, pair.position.Quantity
-	state.Reference, state.ReferenceAt = pair.price, pair.priceAt
-	if except != nil && !except.ReduceOnly {
-		state.TradesToday--
-	}
-	for i := range c.open {
-		o := &c.open[i]
-		if o.Pair != name || (except != nil && o.ID == except.ID) {
-			continue
-		}
-		rest := o.Quantity - o.filled
-		value := pair.instrument.Notional(max(o.Limit, pair.price), rest)
-		if o.Side == order.Buy {
-			state.OpenBuys += rest
-			state.OpenBuyValue += value
-		} else {
-			state.OpenSells += rest
-			state.OpenSellValue += value
-		}
-		state.Unresolved = state.Unresolved || o.state == order.Unknown || o.state == order.Sent
-	}
-	for i := range c.pairs {
-		if other := &c.pairs[i]; other.instrument.Pair != name && (other.position.Quantity != 0 || c.opening(other.instrument.Pair)) {
-			state.OtherPositions++
-		}
-	}
-	for _, sent := range c.sentAt {
-		if within(sent, c.now, time.Second) {
-			state.SentLastSecond++
-		}
-	}
-	return state
-}
-
-func (c *Core) opening(pair string) bool {
-	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.Pair == pair && !o.ReduceOnly })
-}
-
-func (c *Core) hasOpen(pair string) bool {
-	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.Pair == pair })
 }
 
 // sendBegun sends an order that the ledger knows to be on its way, unless
@@ -98,6 +48,7 @@ func (c *Core) sendBegun(id uuid.UUID) {
 	}
 	if o.state == order.Intended {
 		o.state = order.Sent
+		c.pair(o.Pair).remember(&o.Intent, c.now)
 		c.sentAt = append(slices.DeleteFunc(c.sentAt, func(t time.Time) bool { return !within(t, c.now, time.Second) }), c.now)
 	}
 	c.emit(Send{o.Intent})
@@ -149,6 +100,11 @@ func (c *Core) booked(e FillBooked) {
 	}
 	c.loop = Learning
 	value := pair.instrument.Notional(fill.Price, fill.Quantity)
+	realised := after.Cost - pair.position.Cost - value*market.Money(fill.Side)
+	if fill.FeeCurrency == "" || fill.FeeCurrency == pair.instrument.Quote {
+		realised -= fill.Fee
+	}
+	c.tally(pair, pair.position.Quantity, after.Quantity, realised)
 	pair.position = after
 	if fill.Side == order.Buy {
 		c.cash -= value

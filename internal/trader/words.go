@@ -1,6 +1,9 @@
 package trader
 
-import "github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+import (
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+)
 
 // Loop is where the agent is in its loop.
 type Loop string
@@ -55,7 +58,7 @@ const (
 // Reasons of orders.
 const (
 	OrderDecision = "Decision"
-	OrderStop     = "Stop"
+	OrderStop     = order.ReasonStop
 	OrderTarget   = "Target"
 	OrderFlatten  = "Flatten"
 	OrderClose    = "Close"

@@ -88,8 +88,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RiskPolicyStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SessionHours"):
+		return &apiv1alpha1.SessionHoursApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SessionSpec"):
+		return &apiv1alpha1.SessionSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SizingSpec"):
 		return &apiv1alpha1.SizingSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TotalLimits"):
+		return &apiv1alpha1.TotalLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TradingAccount"):
 		return &apiv1alpha1.TradingAccountApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TradingAccountSpec"):

@@ -38,12 +38,36 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.AgentLimits
   map:
     fields:
+    - name: automaticExitWindowSeconds
+      type:
+        scalar: numeric
+    - name: correlationFraction
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+    - name: maxAutomaticExits
+      type:
+        scalar: numeric
+    - name: maxConsecutiveLosses
+      type:
+        scalar: numeric
+    - name: maxCorrelatedPositions
+      type:
+        scalar: numeric
     - name: maxDailyLossFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
     - name: maxDrawdownFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+    - name: maxGrossNotional
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+    - name: maxLeverage
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+    - name: maxNetNotional
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
     - name: maxPositionFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
@@ -53,6 +77,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxTradesPerDay
       type:
         scalar: numeric
+    - name: maxValueAtRiskFraction
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+    - name: maxVolatilityFraction
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+    - name: stopCoolDownSeconds
+      type:
+        scalar: numeric
+    - name: volatileConfidenceFraction
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.AssetPair
   map:
     fields:
@@ -94,12 +130,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lotSize
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+    - name: maxQuantity
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
     - name: minNotional
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Decimal
+    - name: minQuantity
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
     - name: quote
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
+    - name: session
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SessionSpec
     - name: tickSize
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
@@ -144,6 +189,12 @@ var schemaYAML = typed.YAMLObject(`types:
   map:
     fields:
     - name: maxAgeSeconds
+      type:
+        scalar: numeric
+    - name: maxFrozenBars
+      type:
+        scalar: numeric
+    - name: maxMissingBars
       type:
         scalar: numeric
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.DataSource
@@ -375,12 +426,18 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.OrderLimits
   map:
     fields:
+    - name: duplicateWindowSeconds
+      type:
+        scalar: numeric
     - name: maxNotional
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
     - name: maxPerSecond
       type:
         scalar: numeric
+    - name: minNotional
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
     - name: priceCollarFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
@@ -510,6 +567,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: order
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.OrderLimits
+    - name: restrictedPairs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: total
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TotalLimits
     - name: trading
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingState
@@ -541,6 +607,33 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SessionHours
+  map:
+    fields:
+    - name: close
+      type:
+        scalar: string
+    - name: day
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Weekday
+    - name: open
+      type:
+        scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SessionSpec
+  map:
+    fields:
+    - name: hours
+      type:
+        list:
+          elementType:
+            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SessionHours
+          elementRelationship: associative
+          keys:
+          - day
+          - open
+    - name: timeZone
+      type:
+        scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SignedDecimal
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SizingSpec
@@ -555,6 +648,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: targetFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TotalLimits
+  map:
+    fields:
+    - name: maxGrossNotional
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingAccount
   map:
     fields:
@@ -587,6 +686,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: paper
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PaperAccountSpec
+    - name: total
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TotalLimits
     - name: venue
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Venue
@@ -816,6 +918,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Weekday
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:

@@ -27,6 +27,44 @@ type AgentLimitsApplyConfiguration struct {
 	// maxPositionFraction is the largest share of equity that one position may
 	// be worth, open orders included. "0.25" when not set.
 	MaxPositionFraction *apiv1alpha1.Fraction `json:"maxPositionFraction,omitempty"`
+	// maxGrossNotional is the largest value of all positions, long and short added
+	// up, open orders included, in the policy's currency.
+	MaxGrossNotional *apiv1alpha1.PositiveDecimal `json:"maxGrossNotional,omitempty"`
+	// maxNetNotional is the largest value by which long positions may outweigh
+	// short ones, or the other way round, open orders included.
+	MaxNetNotional *apiv1alpha1.PositiveDecimal `json:"maxNetNotional,omitempty"`
+	// maxLeverage is how many times equity all positions may be worth, long and
+	// short added up, open orders included. "5" when not set.
+	MaxLeverage *apiv1alpha1.PositiveDecimal `json:"maxLeverage,omitempty"`
+	// maxConsecutiveLosses is the number of trades in a row that lose, from flat
+	// to flat and after fees, at which nothing is opened any more until a named
+	// person allows it.
+	MaxConsecutiveLosses *int32 `json:"maxConsecutiveLosses,omitempty"`
+	// stopCoolDownSeconds is how long nothing is opened in a pair after its stop,
+	// in the time of the market data.
+	StopCoolDownSeconds *int32 `json:"stopCoolDownSeconds,omitempty"`
+	// maxCorrelatedPositions is the largest number of pairs held at the same time
+	// that move together. 2 when not set.
+	MaxCorrelatedPositions *int32 `json:"maxCorrelatedPositions,omitempty"`
+	// correlationFraction is the correlation of returns above which two pairs move
+	// together, whichever the sign. "0.7" when not set.
+	CorrelationFraction *apiv1alpha1.Fraction `json:"correlationFraction,omitempty"`
+	// maxValueAtRiskFraction is the largest share of equity that all positions may
+	// lose within a day in the worst of twenty, by the returns of the last 60 days;
+	// with fewer than 30 returns nothing is opened. "0.05" when not set.
+	MaxValueAtRiskFraction *apiv1alpha1.Fraction `json:"maxValueAtRiskFraction,omitempty"`
+	// maxVolatilityFraction is the deviation of a day's returns above which a
+	// decision needs volatileConfidenceFraction. "0.05" when not set.
+	MaxVolatilityFraction *apiv1alpha1.Fraction `json:"maxVolatilityFraction,omitempty"`
+	// volatileConfidenceFraction is the confidence that a decision needs to open a
+	// position in a pair that is volatile. "0.80" when not set.
+	VolatileConfidenceFraction *apiv1alpha1.Fraction `json:"volatileConfidenceFraction,omitempty"`
+	// maxAutomaticExits is the number of stops within automaticExitWindowSeconds
+	// at which the agent only reduces until a named person allows more.
+	MaxAutomaticExits *int32 `json:"maxAutomaticExits,omitempty"`
+	// automaticExitWindowSeconds is how far back stops count, in the time of the
+	// market data. 86400 when not set.
+	AutomaticExitWindowSeconds *int32 `json:"automaticExitWindowSeconds,omitempty"`
 }
 
 // AgentLimitsApplyConfiguration constructs a declarative configuration of the AgentLimits type for use with
@@ -72,5 +110,101 @@ func (b *AgentLimitsApplyConfiguration) WithMaxPositions(value int32) *AgentLimi
 // If called multiple times, the MaxPositionFraction field is set to the value of the last call.
 func (b *AgentLimitsApplyConfiguration) WithMaxPositionFraction(value apiv1alpha1.Fraction) *AgentLimitsApplyConfiguration {
 	b.MaxPositionFraction = &value
+	return b
+}
+
+// WithMaxGrossNotional sets the MaxGrossNotional field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxGrossNotional field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxGrossNotional(value apiv1alpha1.PositiveDecimal) *AgentLimitsApplyConfiguration {
+	b.MaxGrossNotional = &value
+	return b
+}
+
+// WithMaxNetNotional sets the MaxNetNotional field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxNetNotional field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxNetNotional(value apiv1alpha1.PositiveDecimal) *AgentLimitsApplyConfiguration {
+	b.MaxNetNotional = &value
+	return b
+}
+
+// WithMaxLeverage sets the MaxLeverage field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxLeverage field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxLeverage(value apiv1alpha1.PositiveDecimal) *AgentLimitsApplyConfiguration {
+	b.MaxLeverage = &value
+	return b
+}
+
+// WithMaxConsecutiveLosses sets the MaxConsecutiveLosses field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxConsecutiveLosses field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxConsecutiveLosses(value int32) *AgentLimitsApplyConfiguration {
+	b.MaxConsecutiveLosses = &value
+	return b
+}
+
+// WithStopCoolDownSeconds sets the StopCoolDownSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StopCoolDownSeconds field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithStopCoolDownSeconds(value int32) *AgentLimitsApplyConfiguration {
+	b.StopCoolDownSeconds = &value
+	return b
+}
+
+// WithMaxCorrelatedPositions sets the MaxCorrelatedPositions field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxCorrelatedPositions field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxCorrelatedPositions(value int32) *AgentLimitsApplyConfiguration {
+	b.MaxCorrelatedPositions = &value
+	return b
+}
+
+// WithCorrelationFraction sets the CorrelationFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CorrelationFraction field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithCorrelationFraction(value apiv1alpha1.Fraction) *AgentLimitsApplyConfiguration {
+	b.CorrelationFraction = &value
+	return b
+}
+
+// WithMaxValueAtRiskFraction sets the MaxValueAtRiskFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxValueAtRiskFraction field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxValueAtRiskFraction(value apiv1alpha1.Fraction) *AgentLimitsApplyConfiguration {
+	b.MaxValueAtRiskFraction = &value
+	return b
+}
+
+// WithMaxVolatilityFraction sets the MaxVolatilityFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxVolatilityFraction field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxVolatilityFraction(value apiv1alpha1.Fraction) *AgentLimitsApplyConfiguration {
+	b.MaxVolatilityFraction = &value
+	return b
+}
+
+// WithVolatileConfidenceFraction sets the VolatileConfidenceFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the VolatileConfidenceFraction field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithVolatileConfidenceFraction(value apiv1alpha1.Fraction) *AgentLimitsApplyConfiguration {
+	b.VolatileConfidenceFraction = &value
+	return b
+}
+
+// WithMaxAutomaticExits sets the MaxAutomaticExits field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxAutomaticExits field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithMaxAutomaticExits(value int32) *AgentLimitsApplyConfiguration {
+	b.MaxAutomaticExits = &value
+	return b
+}
+
+// WithAutomaticExitWindowSeconds sets the AutomaticExitWindowSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AutomaticExitWindowSeconds field is set to the value of the last call.
+func (b *AgentLimitsApplyConfiguration) WithAutomaticExitWindowSeconds(value int32) *AgentLimitsApplyConfiguration {
+	b.AutomaticExitWindowSeconds = &value
 	return b
 }

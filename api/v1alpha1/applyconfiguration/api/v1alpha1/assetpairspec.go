@@ -27,6 +27,14 @@ type AssetPairSpecApplyConfiguration struct {
 	LotSize *apiv1alpha1.PositiveDecimal `json:"lotSize,omitempty"`
 	// minNotional is the smallest value of an order, in the quote currency.
 	MinNotional *apiv1alpha1.Decimal `json:"minNotional,omitempty"`
+	// minQuantity is the smallest quantity of an order that opens or enlarges a
+	// position, in the base currency.
+	MinQuantity *apiv1alpha1.PositiveDecimal `json:"minQuantity,omitempty"`
+	// maxQuantity is the largest quantity of one order, in the base currency. A
+	// larger position is left in several orders.
+	MaxQuantity *apiv1alpha1.PositiveDecimal `json:"maxQuantity,omitempty"`
+	// session is when positions may be opened; always when not set.
+	Session *SessionSpecApplyConfiguration `json:"session,omitempty"`
 }
 
 // AssetPairSpecApplyConfiguration constructs a declarative configuration of the AssetPairSpec type for use with
@@ -82,5 +90,29 @@ func (b *AssetPairSpecApplyConfiguration) WithLotSize(value apiv1alpha1.Positive
 // If called multiple times, the MinNotional field is set to the value of the last call.
 func (b *AssetPairSpecApplyConfiguration) WithMinNotional(value apiv1alpha1.Decimal) *AssetPairSpecApplyConfiguration {
 	b.MinNotional = &value
+	return b
+}
+
+// WithMinQuantity sets the MinQuantity field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinQuantity field is set to the value of the last call.
+func (b *AssetPairSpecApplyConfiguration) WithMinQuantity(value apiv1alpha1.PositiveDecimal) *AssetPairSpecApplyConfiguration {
+	b.MinQuantity = &value
+	return b
+}
+
+// WithMaxQuantity sets the MaxQuantity field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxQuantity field is set to the value of the last call.
+func (b *AssetPairSpecApplyConfiguration) WithMaxQuantity(value apiv1alpha1.PositiveDecimal) *AssetPairSpecApplyConfiguration {
+	b.MaxQuantity = &value
+	return b
+}
+
+// WithSession sets the Session field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Session field is set to the value of the last call.
+func (b *AssetPairSpecApplyConfiguration) WithSession(value *SessionSpecApplyConfiguration) *AssetPairSpecApplyConfiguration {
+	b.Session = value
 	return b
 }

@@ -9,6 +9,12 @@ package v1alpha1
 type DataLimitsApplyConfiguration struct {
 	// maxAgeSeconds is how old the newest price may be. 5400 when not set.
 	MaxAgeSeconds *int32 `json:"maxAgeSeconds,omitempty"`
+	// maxFrozenBars is how many bars in a row may have changed nothing before
+	// prices count as frozen.
+	MaxFrozenBars *int32 `json:"maxFrozenBars,omitempty"`
+	// maxMissingBars is how many bars may be missing before the newest one for it
+	// to be traded on.
+	MaxMissingBars *int32 `json:"maxMissingBars,omitempty"`
 }
 
 // DataLimitsApplyConfiguration constructs a declarative configuration of the DataLimits type for use with
@@ -22,5 +28,21 @@ func DataLimits() *DataLimitsApplyConfiguration {
 // If called multiple times, the MaxAgeSeconds field is set to the value of the last call.
 func (b *DataLimitsApplyConfiguration) WithMaxAgeSeconds(value int32) *DataLimitsApplyConfiguration {
 	b.MaxAgeSeconds = &value
+	return b
+}
+
+// WithMaxFrozenBars sets the MaxFrozenBars field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxFrozenBars field is set to the value of the last call.
+func (b *DataLimitsApplyConfiguration) WithMaxFrozenBars(value int32) *DataLimitsApplyConfiguration {
+	b.MaxFrozenBars = &value
+	return b
+}
+
+// WithMaxMissingBars sets the MaxMissingBars field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxMissingBars field is set to the value of the last call.
+func (b *DataLimitsApplyConfiguration) WithMaxMissingBars(value int32) *DataLimitsApplyConfiguration {
+	b.MaxMissingBars = &value
 	return b
 }

@@ -13,12 +13,19 @@ import (
 type OrderLimitsApplyConfiguration struct {
 	// maxNotional is the largest value of one order, in the policy's currency.
 	MaxNotional *apiv1alpha1.PositiveDecimal `json:"maxNotional,omitempty"`
+	// minNotional is the smallest value of an order that opens or enlarges a
+	// position, in the policy's currency. The pair's own holds besides.
+	MinNotional *apiv1alpha1.PositiveDecimal `json:"minNotional,omitempty"`
 	// priceCollarFraction is how far an order's price may be from the newest
 	// price. "0.02" when not set.
 	PriceCollarFraction *apiv1alpha1.Fraction `json:"priceCollarFraction,omitempty"`
 	// maxPerSecond is the largest number of orders sent in one second, in the
 	// time of the market data. 5 when not set.
 	MaxPerSecond *int32 `json:"maxPerSecond,omitempty"`
+	// duplicateWindowSeconds is for how long an opening order of the same pair,
+	// side, quantity and price as an earlier one is refused, in the time of the
+	// market data. Nothing counts as a duplicate when not set.
+	DuplicateWindowSeconds *int32 `json:"duplicateWindowSeconds,omitempty"`
 }
 
 // OrderLimitsApplyConfiguration constructs a declarative configuration of the OrderLimits type for use with
@@ -35,6 +42,14 @@ func (b *OrderLimitsApplyConfiguration) WithMaxNotional(value apiv1alpha1.Positi
 	return b
 }
 
+// WithMinNotional sets the MinNotional field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinNotional field is set to the value of the last call.
+func (b *OrderLimitsApplyConfiguration) WithMinNotional(value apiv1alpha1.PositiveDecimal) *OrderLimitsApplyConfiguration {
+	b.MinNotional = &value
+	return b
+}
+
 // WithPriceCollarFraction sets the PriceCollarFraction field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the PriceCollarFraction field is set to the value of the last call.
@@ -48,5 +63,13 @@ func (b *OrderLimitsApplyConfiguration) WithPriceCollarFraction(value apiv1alpha
 // If called multiple times, the MaxPerSecond field is set to the value of the last call.
 func (b *OrderLimitsApplyConfiguration) WithMaxPerSecond(value int32) *OrderLimitsApplyConfiguration {
 	b.MaxPerSecond = &value
+	return b
+}
+
+// WithDuplicateWindowSeconds sets the DuplicateWindowSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DuplicateWindowSeconds field is set to the value of the last call.
+func (b *OrderLimitsApplyConfiguration) WithDuplicateWindowSeconds(value int32) *OrderLimitsApplyConfiguration {
+	b.DuplicateWindowSeconds = &value
 	return b
 }

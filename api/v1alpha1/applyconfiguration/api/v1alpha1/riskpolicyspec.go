@@ -23,6 +23,12 @@ type RiskPolicySpecApplyConfiguration struct {
 	Agent *AgentLimitsApplyConfiguration `json:"agent,omitempty"`
 	// data limits say which prices may be traded on.
 	Data *DataLimitsApplyConfiguration `json:"data,omitempty"`
+	// total limits bind all agents of this policy together. Live and paper
+	// agents are summed apart.
+	Total *TotalLimitsApplyConfiguration `json:"total,omitempty"`
+	// restrictedPairs are pairs in which the agents of this policy open nothing;
+	// what they hold may be reduced. Any name of an AssetPair of the namespace.
+	RestrictedPairs []string `json:"restrictedPairs,omitempty"`
 }
 
 // RiskPolicySpecApplyConfiguration constructs a declarative configuration of the RiskPolicySpec type for use with
@@ -68,5 +74,23 @@ func (b *RiskPolicySpecApplyConfiguration) WithAgent(value *AgentLimitsApplyConf
 // If called multiple times, the Data field is set to the value of the last call.
 func (b *RiskPolicySpecApplyConfiguration) WithData(value *DataLimitsApplyConfiguration) *RiskPolicySpecApplyConfiguration {
 	b.Data = value
+	return b
+}
+
+// WithTotal sets the Total field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Total field is set to the value of the last call.
+func (b *RiskPolicySpecApplyConfiguration) WithTotal(value *TotalLimitsApplyConfiguration) *RiskPolicySpecApplyConfiguration {
+	b.Total = value
+	return b
+}
+
+// WithRestrictedPairs adds the given value to the RestrictedPairs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the RestrictedPairs field.
+func (b *RiskPolicySpecApplyConfiguration) WithRestrictedPairs(values ...string) *RiskPolicySpecApplyConfiguration {
+	for i := range values {
+		b.RestrictedPairs = append(b.RestrictedPairs, values[i])
+	}
 	return b
 }

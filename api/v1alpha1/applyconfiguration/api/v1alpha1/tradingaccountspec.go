@@ -20,6 +20,8 @@ type TradingAccountSpecApplyConfiguration struct {
 	Paper *PaperAccountSpecApplyConfiguration `json:"paper,omitempty"`
 	// coinbase is the account at Coinbase Advanced Trade, with venue Coinbase.
 	Coinbase *CoinbaseAccountSpecApplyConfiguration `json:"coinbase,omitempty"`
+	// total limits bind all agents of this account together, in its currency.
+	Total *TotalLimitsApplyConfiguration `json:"total,omitempty"`
 }
 
 // TradingAccountSpecApplyConfiguration constructs a declarative configuration of the TradingAccountSpec type for use with
@@ -57,5 +59,13 @@ func (b *TradingAccountSpecApplyConfiguration) WithPaper(value *PaperAccountSpec
 // If called multiple times, the Coinbase field is set to the value of the last call.
 func (b *TradingAccountSpecApplyConfiguration) WithCoinbase(value *CoinbaseAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
 	b.Coinbase = value
+	return b
+}
+
+// WithTotal sets the Total field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Total field is set to the value of the last call.
+func (b *TradingAccountSpecApplyConfiguration) WithTotal(value *TotalLimitsApplyConfiguration) *TradingAccountSpecApplyConfiguration {
+	b.Total = value
 	return b
 }

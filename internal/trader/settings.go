@@ -1,0 +1,202 @@
+package trader
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+)
+
+// Settings are what may change without a restart.
+type Settings struct {
+	Limits risk.Limits
+	// Pairs are the settings of the pairs; one that is not listed is traded at
+	// any time and in any quantity.
+	Pairs []PairSettings
+	// Trading that manifests allow; Reason and Message say why if it is not
+	// Enabled.
+	Trading         risk.TradingState
+	Reason, Message string
+	// Generation of the spec that they come from.
+	Generation int64
+}
+
+// PairSettings are what may change of one pair.
+type PairSettings struct {
+	// Pair in canonical spelling.
+	Pair string
+	// Restricted says that the policy lets nothing be opened in it.
+	Restricted bool
+	Session    market.Session
+	// MinQuantity and MaxQuantity of one order; zero is none.
+	MinQuantity, MaxQuantity market.Quantity
+}
+
+// NewSettings is the part of the manifests that may change while the agent runs.
+func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, pairs []v1alpha1.AssetPair) (Settings, error) {
+	resolved, _ := v1alpha1.Resolve(agent, policy)
+	settings := Settings{Generation: agent.Generation}
+	settings.Trading, settings.Reason, settings.Message = tradingOf(agent, policy, resolved.Trading)
+	var err error
+	if settings.Limits, err = newLimits(&resolved.Limits); err != nil {
+		return Settings{}, err
+	}
+	for i := range pairs {
+		pair, err := newPairSettings(&pairs[i], policy)
+		if err != nil {
+			return Settings{}, fmt.Errorf("pair %s: %w", pairs[i].Name, err)
+		}
+		settings.Pairs = append(settings.Pairs, pair)
+	}
+	return settings, nil
+}
+
+// newLimits counts what the manifests say in the gate's units. What is not set
+// does not bind.
+func newLimits(limits *v1alpha1.EffectiveLimits) (risk.Limits, error) {
+	counted := risk.NoLimits()
+	for _, a := range []struct {
+		field string
+		text  v1alpha1.PositiveDecimal
+		into  *market.Money
+	}{
+		{"limits.order.maxNotional", limits.MaxNotional, &counted.MaxOrderNotional},
+		{"limits.order.minNotional", limits.MinNotional, &counted.MinOrderNotional},
+		{"limits.agent.maxGrossNotional", limits.MaxGrossNotional, &counted.MaxGross},
+		{"limits.agent.maxNetNotional", limits.MaxNetNotional, &counted.MaxNet},
+	} {
+		if a.text == "" {
+			continue
+		}
+		var err error
+		if *a.into, err = amountOf(a.text); err != nil {
+			return risk.Limits{}, fmt.Errorf("%s: %w", a.field, err)
+		}
+	}
+	var err error
+	if limits.MaxLeverage != "" {
+		if counted.MaxLeverage, err = timesOf(limits.MaxLeverage); err != nil {
+			return risk.Limits{}, fmt.Errorf("limits.agent.maxLeverage: %w", err)
+		}
+	}
+	seconds := func(value int32) time.Duration { return time.Duration(value) * time.Second }
+	counted.MaxPerSecond = set(limits.MaxPerSecond)
+	counted.DuplicateWindow = seconds(limits.DuplicateWindowSeconds)
+	counted.MaxTradesPerDay = given(limits.MaxTradesPerDay)
+	counted.MaxPositions = given(limits.MaxPositions)
+	counted.MaxCorrelatedPositions = given(limits.MaxCorrelatedPositions)
+	counted.MaxConsecutiveLosses = set(limits.MaxConsecutiveLosses)
+	counted.StopCoolDown = seconds(limits.StopCoolDownSeconds)
+	counted.MaxAutomaticExits = set(limits.MaxAutomaticExits)
+	counted.AutomaticExitWindow = seconds(limits.AutomaticExitWindowSeconds)
+	counted.MaxDataAge = seconds(limits.MaxAgeSeconds)
+	counted.MaxFrozenBars = set(limits.MaxFrozenBars)
+	counted.MaxMissingBars = given(limits.MaxMissingBars)
+	return counted, fractions(slices.DeleteFunc([]fraction{
+		{"limits.order.priceCollarFraction", limits.PriceCollarFraction, &counted.PriceCollar},
+		{"limits.agent.maxDrawdownFraction", limits.MaxDrawdownFraction, &counted.MaxDrawdown},
+		{"limits.agent.maxDailyLossFraction", limits.MaxDailyLossFraction, &counted.MaxDailyLoss},
+		{"limits.agent.maxPositionFraction", limits.MaxPositionFraction, &counted.MaxPositionFraction},
+		{"limits.agent.correlationFraction", limits.CorrelationFraction, &counted.Correlation},
+		{"limits.agent.maxValueAtRiskFraction", limits.MaxValueAtRiskFraction, &counted.MaxValueAtRisk},
+		{"limits.agent.maxVolatilityFraction", limits.MaxVolatilityFraction, &counted.MaxVolatility},
+		{"limits.agent.volatileConfidenceFraction", limits.VolatileConfidenceFraction, &counted.VolatileConfidence},
+	}, func(f fraction) bool { return f.text == "" })...)
+}
+
+// set is a count whose zero means that it is not set.
+func set(value int32) int32 {
+	if value == 0 {
+		return risk.Unlimited
+	}
+	return value
+}
+
+// given is a count that may be zero.
+func given(value *int32) int32 {
+	if value == nil {
+		return risk.Unlimited
+	}
+	return *value
+}
+
+// timesOf reads how many times of something; it may be more than one.
+func timesOf(text v1alpha1.PositiveDecimal) (order.Fraction, error) {
+	value, err := v1alpha1.Rat(text)
+	if err != nil {
+		return 0, err
+	}
+	scaled := new(big.Rat).Mul(value, new(big.Rat).SetInt64(int64(order.Whole)))
+	if !scaled.IsInt() || !scaled.Num().IsInt64() {
+		return 0, fmt.Errorf("%q has more than nine digits behind the point, or is too large", text)
+	}
+	return order.Fraction(scaled.Num().Int64()), nil
+}
+
+func newPairSettings(pair *v1alpha1.AssetPair, policy *v1alpha1.RiskPolicy) (PairSettings, error) {
+	instrument, err := newInstrument(pair)
+	if err != nil {
+		return PairSettings{}, err
+	}
+	settings := PairSettings{Pair: instrument.Pair}
+	if policy != nil {
+		settings.Restricted = slices.ContainsFunc(policy.Spec.RestrictedPairs, func(name string) bool {
+			normal, err := v1alpha1.NormalizePair(name)
+			return err != nil || name == pair.Name || slices.Contains(pair.NormalNames(), normal)
+		})
+	}
+	for _, q := range []struct {
+		field string
+		text  v1alpha1.PositiveDecimal
+		into  *market.Quantity
+	}{{"spec.minQuantity", pair.Spec.MinQuantity, &settings.MinQuantity}, {"spec.maxQuantity", pair.Spec.MaxQuantity, &settings.MaxQuantity}} {
+		if q.text == "" {
+			continue
+		}
+		quantity, err := decimalOf(q.text)
+		if err == nil {
+			*q.into, err = instrument.QuantityOf(quantity)
+		}
+		if q.into == &settings.MinQuantity && instrument.QuantityDecimal(*q.into).LessThan(quantity) {
+			*q.into++
+		}
+		if err != nil {
+			return PairSettings{}, fmt.Errorf("%s: %w", q.field, err)
+		}
+	}
+	if pair.Spec.Session != nil {
+		if settings.Session, err = newSession(pair.Spec.Session); err != nil {
+			return PairSettings{}, fmt.Errorf("spec.session: %w", err)
+		}
+	}
+	return settings, nil
+}
+
+func newSession(spec *v1alpha1.SessionSpec) (market.Session, error) {
+	location, err := spec.Location()
+	if err != nil {
+		return market.Session{}, err
+	}
+	hours := make([]market.SessionHours, 0, len(spec.Hours))
+	for _, h := range spec.Hours {
+		day, err := h.Day.Number()
+		if err != nil {
+			return market.Session{}, err
+		}
+		open, err := v1alpha1.Clock(h.Open)
+		if err != nil {
+			return market.Session{}, err
+		}
+		closes, err := v1alpha1.Clock(h.Close)
+		if err != nil {
+			return market.Session{}, err
+		}
+		hours = append(hours, market.SessionHours{Day: day, Open: open, Close: closes})
+	}
+	return market.NewSession(location, hours), nil
+}
