@@ -86,6 +86,20 @@ bench-operator: build ## Measure the operator with AGENTS=1000,10000 agents on a
 	$(GO) run ./test/scale --agents=$${AGENTS:-1000,10000} --manager=$(BIN)/manager \
 		--programs="$$($(CLUSTER_TOOL) path kubernetes etcd kwok)" $(ARGS)
 
+.PHONY: bench-auth
+bench-auth: ## Measure what 10,000 wrong keys cost a client of the API that has a right one, pair by pair.
+	$(GO) run ./test/auth $(ARGS)
+
+.PHONY: bench-stream
+bench-stream: ## Measure the WebSocket stream with 2,000 clients on two cores, beside a plain gorilla/websocket server.
+	$(GO) build -o $(BIN)/bench-stream ./test/stream
+	$$(command -v taskset >/dev/null && echo taskset -c 0,1) $(BIN)/bench-stream $(ARGS)
+
+.PHONY: test-browser
+test-browser: ## Let Debian's Chromium, headless, use the WebSocket stream (installs it as root).
+	@command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
+	$(GO) test -tags browser -count 1 ./test/stream/browser
+
 ##@ Develop
 
 .PHONY: generate
