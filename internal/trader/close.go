@@ -182,12 +182,12 @@ func (s *Shell) recall(ctx context.Context, request ledger.Request) ([]Event, er
 }
 
 // request commits the orders that a wish leads to.
-func (s *Shell) request(ctx context.Context, commit Commit) ([]Event, error) {
+func (s *Shell) request(ctx context.Context, commit Commit) error {
 	err := s.options.Ledger.Request(ctx, s.lease, *commit.Request, commit.Intents)
 	if err != nil {
 		s.giveUp(commit, impairedBy(err).Reason)
 	}
-	return s.outcome(err, Committed{})
+	return err
 }
 
 // giveUp answers a wish whose command the ledger has failed, or which nobody will

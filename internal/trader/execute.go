@@ -31,14 +31,7 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 		s.answer(c.Request, c.Closed)
 		return nil, nil
 	case Commit:
-		if c.Request != nil {
-			return s.request(call, c)
-		}
-		err := s.options.Ledger.Decide(call, s.lease, c.Decision, c.Intents)
-		if errors.Is(err, ledger.ErrDecided) {
-			return []Event{Refused{err}}, nil
-		}
-		return s.outcome(err, Committed{})
+		return s.commit(call, c)
 	case BeginSend:
 		return s.beginSend(call, c.ID)
 	case Send:
@@ -67,6 +60,23 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 		return s.outcome(s.options.Ledger.SaveMark(call, s.lease, c.Mark))
 	}
 	return nil, fmt.Errorf("no way to carry out %T", command)
+}
+
+// commit puts orders into the ledger. What is in it may leave, as it is there.
+func (s *Shell) commit(ctx context.Context, c Commit) ([]Event, error) {
+	var err error
+	if c.Request != nil {
+		err = s.request(ctx, c)
+	} else {
+		err = s.options.Ledger.Decide(ctx, s.lease, c.Decision, c.Intents)
+	}
+	switch {
+	case err == nil:
+		s.sentry.Approve(c.Intents)
+	case c.Request == nil && errors.Is(err, ledger.ErrDecided):
+		return []Event{Refused{err}}, nil
+	}
+	return s.outcome(err, Committed{})
 }
 
 // outcome is what a call to the ledger comes to.
@@ -111,6 +121,7 @@ func (s *Shell) beginSend(ctx context.Context, id uuid.UUID) ([]Event, error) {
 		delete(s.sendBy, id)
 		return s.outcome(err)
 	}
+	s.sentry.Release(id, s.sendBy[id])
 	return append(s.posted(), SendBegun{id}), nil
 }
 
@@ -127,7 +138,7 @@ func (s *Shell) send(ctx context.Context, intent order.Intent) Event {
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	placed, err := s.options.Venue.Place(ctx, intent)
+	placed, err := s.sentry.Place(ctx, intent)
 	rejected, refused := errors.AsType[*venue.RejectedError](err)
 	switch {
 	case refused:

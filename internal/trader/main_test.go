@@ -63,7 +63,7 @@ func setup(tb testing.TB, pairs ...string) (Config, paper.Config) {
 	config := Config{
 		Agent:    ledger.Agent{UID: "agent-uid", Namespace: "desk", Name: "coin", Account: "account-uid", Venue: paper.Name, Currency: "USD", Balance: balance, Holder: "pod-uid"},
 		Interval: time.Minute, MinConfidence: 700_000_000, LongShort: true, Risk: 10_000_000, Stop: 5_000_000, Target: 9_000_000,
-		Debate: coinDebate(tb),
+		Debate:   coinDebate(tb),
 		Settings: Settings{Trading: risk.Enabled, Generation: 1, Limits: risk.NoLimits()},
 	}
 	limits := &config.Settings.Limits

@@ -77,6 +77,8 @@ type Shell struct {
 	lease   ledger.Lease
 	feed    market.Feed
 
+	// sentry lets out what the gate has let pass, and nothing else.
+	sentry *venue.Sentry
 	cursor string
 	// sendBy is until when the order whose sending was recorded may be sent.
 	sendBy map[uuid.UUID]time.Time
@@ -118,6 +120,9 @@ func NewShell(config Config, options Options) (*Shell, error) {
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		waiting: map[ledger.Request][]chan Closed{}, ended: make(chan struct{}),
 	}
+	s.sentry = venue.NewSentry(func(ctx context.Context, intent order.Intent) (venue.Order, error) {
+		return s.options.Venue.Place(ctx, intent)
+	})
 	s.publish()
 	return s, nil
 }
@@ -211,6 +216,7 @@ func (s *Shell) publish() {
 	if s.feed != nil {
 		status.Data = s.feed.Describe()
 	}
+	status.Refused = s.sentry.Refused()
 	s.status.Store(&status)
 	select {
 	case s.changed <- struct{}{}:

@@ -6,6 +6,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // Status is a snapshot of what the agent does and why. It shares nothing with
@@ -36,6 +37,9 @@ type Status struct {
 	// Known says that the figures and positions are: ledger and venue have agreed
 	// once in this process.
 	Known bool
+	// Refused counts the orders that were not let out although they had been
+	// committed: what was to leave was not what had been approved.
+	Refused []venue.Refusal
 	// Finished says that an agent that is being deleted has nothing left to do.
 	Finished bool
 }

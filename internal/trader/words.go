@@ -3,6 +3,7 @@ package trader
 import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // Loop is where the agent is in its loop.
@@ -89,6 +90,8 @@ func Outcomes() []v1alpha1.Reason {
 		{Word: OutcomeModelFailed, Meaning: "A model of the debate failed or was too slow; that counts as Hold.", Cure: "Look at the agent's log."},
 		{Word: EndNeverSent, Meaning: "The order was committed, but the process ended before a byte of it left; it will not be sent."},
 		{Word: EndNeverArrived, Meaning: "The venue was proven not to have the order."},
+		{Word: venue.ChangedAfterApproval, Meaning: "What was to leave was not what the gate had let pass, so not a byte of it left.", Cure: "Halt the agent and report it: this must never happen."},
+		{Word: venue.ApprovalExpired, Meaning: "The order would have left later than it may, so not a byte of it left.", Cure: "Nothing; report it if it repeats."},
 		{Word: EndExpired, Meaning: "The order was cancelled because the market had moved away from it."},
 		{Word: EndOvertaken, Meaning: "The order was committed, but somebody asked to close the position before a byte of it left; it will not be sent."},
 		{Word: ReasonNothingHeld, Meaning: "A position was to be closed that the agent does not hold."},
