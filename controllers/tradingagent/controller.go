@@ -86,6 +86,10 @@ func (r *Reconciler) finish(ctx context.Context, s *scope, outcome reconcile.Out
 	if told, ok := refused(err); ok {
 		outcome, err = told, nil
 	}
+	if apierrors.IsConflict(err) {
+		// The agent is not what this pass believes, so nothing is made for it.
+		return r.Reporter.Finish(ctx, s.before, s.agent, outcome, err)
+	}
 	again, endpointErr := r.Endpoints.Keep(ctx, s.agent, s.readyPod())
 	if again > 0 {
 		outcome = outcome.Within(again)

@@ -66,6 +66,11 @@ func (d *desk) agent(name string, pairs ...string) *v1alpha1.TradingAgent {
 	return agent
 }
 
+// endpoint is an address that an ingress controller of a class serves.
+func (d *desk) endpoint(class string) *v1alpha1.EndpointSpec {
+	return &v1alpha1.EndpointSpec{Host: d.namespace + ".example.com", IngressClassName: class}
+}
+
 // eur is the agent that most scenarios are about.
 func (d *desk) eur() *v1alpha1.TradingAgent { return d.agent("eur", "EUR/USD") }
 

@@ -19,6 +19,10 @@ const resync = time.Second
 // settledStates are where an operator has nothing to do.
 var settledStates = map[string]func(*desk){
 	"trading": trading,
+	"trading at an address that nobody reaches": func(d *desk) {
+		trading(d)
+		editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = d.endpoint("traefik") })(d)
+	},
 	"waiting for a policy": func(d *desk) {
 		for _, object := range d.furniture() {
 			if object.GetName() != "careful" {

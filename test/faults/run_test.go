@@ -88,6 +88,10 @@ func (d *desk) leave() {
 			d.t.Error(err)
 		}
 	}
+	// There are few addresses for Services.
+	if err := server.Client.DeleteAllOf(d.ctx, &corev1.Service{}, client.InNamespace(d.namespace)); err != nil {
+		d.t.Error(err)
+	}
 	if d.t.Failed() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

@@ -157,6 +157,15 @@ func editScenarios() []scenario {
 		name: "edit riskPolicyRef", before: trading, pods: keepsPod,
 		act: editing(func(a *v1alpha1.TradingAgent) { a.Spec.RiskPolicyRef.Name = "bold" }),
 	}, {
+		name: "edit endpoint", before: trading, pods: keepsPod,
+		act: func(d *desk) {
+			for _, class := range []string{"traefik", "haproxy"} {
+				editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = d.endpoint(class) })(d)
+			}
+			editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = nil })(d)
+			editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = d.endpoint("traefik") })(d)
+		},
+	}, {
 		name: "edit deletionPolicy", before: trading, pods: keepsPod,
 		act: editing(func(a *v1alpha1.TradingAgent) { a.Spec.DeletionPolicy = v1alpha1.DeletionKeep }),
 	}}

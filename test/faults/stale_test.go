@@ -137,7 +137,9 @@ func TestOldAgentReplayed(t *testing.T) {
 				trading(d)
 				edit(d, d.eur(), func(a *v1alpha1.TradingAgent) {
 					a.Annotations = map[string]string{v1alpha1.AbandonAnnotation: "true"}
+					a.Spec.Endpoint = d.endpoint("traefik")
 				})
+				d.awaitSeen("eur")
 			} else {
 				d.create(d.eur())
 				d.awaitReason("eur", v1alpha1.ReasonAccountNotFound)

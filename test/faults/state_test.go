@@ -130,6 +130,8 @@ func (n *names) render(object *unstructured.Unstructured) string {
 	tree := runtime.DeepCopyJSON(object.Object)
 	for _, path := range [][]string{
 		{"metadata", "resourceVersion"}, {"metadata", "managedFields"}, {"metadata", "selfLink"},
+		// A Service's address is drawn by the API server.
+		{"spec", "clusterIP"}, {"spec", "clusterIPs"},
 	} {
 		unstructured.RemoveNestedField(tree, path...)
 	}
