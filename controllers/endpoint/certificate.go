@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	acmev1 "github.com/cert-manager/cert-manager/pkg/apis/acme/v1"
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -121,10 +122,13 @@ func condition(certificate *certmanagerv1.Certificate, wanted certmanagerv1.Cert
 // judgeIssuance says why there is no certificate of the newest spec yet: the
 // challenge knows best, then the order, the request and the certificate.
 func (s *Scope) judgeIssuance() verdict {
+	patience := time.Duration(0)
 	for i := range s.challenges {
-		if told, ok := judgeChallenge(&s.challenges[i]); ok {
-			return told
+		told, left := judgeChallenge(&s.challenges[i], s.now)
+		if told != nil {
+			return *told
 		}
+		patience = sooner(patience, left)
 	}
 	for _, text := range []string{orderReason(s.order), requestFailure(s.request), certificateFailure(s.certificate)} {
 		if text != "" {
@@ -133,7 +137,7 @@ func (s *Scope) judgeIssuance() verdict {
 	}
 	ready, name := condition(s.certificate, certmanagerv1.CertificateConditionReady), endpointName(s.agent)
 	if ready == nil || s.certificate.Status.Revision == nil {
-		return unsure(v1alpha1.ReasonCertificateIssuing, "Certificate %q is being issued", name)
+		return unsure(v1alpha1.ReasonCertificateIssuing, "Certificate %q is being issued", name).within(patience)
 	}
 	// It was issued once, so its Secret was there.
 	switch ready.Reason {
@@ -142,25 +146,31 @@ func (s *Scope) judgeIssuance() verdict {
 	case "InvalidKeyPair", "InvalidCertificate", "SecretMismatch":
 		return bad(v1alpha1.ReasonTLSSecretMismatch, "the key in Secret %q does not belong to its certificate, or is damaged", Secret(s.agent))
 	}
-	return unsure(v1alpha1.ReasonCertificateIssuing, "Certificate %q is being issued again", name)
+	return unsure(v1alpha1.ReasonCertificateIssuing, "Certificate %q is being issued again", name).within(patience)
 }
 
-func judgeChallenge(challenge *acmev1.Challenge) (verdict, bool) {
+// judgeChallenge tells of a challenge that fails; nil if nothing is wrong, or may
+// still come right, for which it gives the time that is left.
+func judgeChallenge(challenge *acmev1.Challenge, now time.Time) (told *verdict, left time.Duration) {
 	text := tidy(challenge.Status.Reason)
+	ended := false
 	switch challenge.Status.State {
-	case acmev1.Invalid, acmev1.Expired, acmev1.Errored:
-		return bad(cause(text, v1alpha1.ReasonChallengeFailing), "%s challenge of %s: %s", challenge.Spec.Type, challenge.Spec.DNSName, text), true
-	case acmev1.Pending, acmev1.Processing, acmev1.Unknown, acmev1.Ready:
-		if known := cause(text, ""); known != "" {
-			return bad(known, "%s challenge of %s: %s", challenge.Spec.Type, challenge.Spec.DNSName, text), true
-		}
-		// A reason while the challenge is presented is why the proof is not seen yet.
-		if text != "" && !waits.MatchString(text) {
-			return bad(v1alpha1.ReasonChallengeFailing, "%s challenge of %s: %s", challenge.Spec.Type, challenge.Spec.DNSName, text), true
-		}
 	case acmev1.Valid:
+		return nil, 0
+	case acmev1.Invalid, acmev1.Expired, acmev1.Errored:
+		ended = true
+	case acmev1.Pending, acmev1.Processing, acmev1.Unknown, acmev1.Ready:
 	}
-	return verdict{}, false
+	reason := cause(text, "")
+	left = challenge.CreationTimestamp.Add(challengeGrace).Sub(now)
+	if !ended && reason == "" && (text == "" || left > 0) {
+		return nil, left
+	}
+	if reason == "" {
+		reason = v1alpha1.ReasonChallengeFailing
+	}
+	failed := bad(reason, "%s challenge of %s: %s", challenge.Spec.Type, challenge.Spec.DNSName, text)
+	return &failed, 0
 }
 
 func orderReason(order *acmev1.Order) string {
@@ -220,8 +230,6 @@ var (
 	// is asked, and what others answer in that case.
 	tokenRefused = regexp.MustCompile(`(?i)\b(6003|6111|9103|9106|9109|10000|10001)\b: |invalid access token|authentication error|invalid api token|AccessDenied|error getting .*secret|(API key|token).*(is invalid|not found)|has been given \(can be either|Zone\.read rights`)
 	rateLimited  = regexp.MustCompile(`(?i)acme:error:rateLimited|too many (certificates|registrations|failed|new orders|requests)|\b429\b`)
-	// waits is what a challenge says while nothing is wrong.
-	waits = regexp.MustCompile(`(?i)^(waiting for .* propagation:? ?(wrong status code '404', expected '200'|dns record .* not yet propagated)?$|waiting for dns-01 challenge propagation)`)
 	// proof is the token in the address of an HTTP-01 challenge: no secret, but
 	// different each time.
 	proof  = regexp.MustCompile(`(/\.well-known/acme-challenge/)[-_A-Za-z0-9]+`)

@@ -28,6 +28,10 @@ const (
 	// user is told: a load balancer's address takes a minute or two.
 	routeGrace = 2 * time.Minute
 
+	// challengeGrace is how long an ACME challenge may say that its proof is not seen
+	// yet: an ingress takes seconds to serve it, and DNS to know it.
+	challengeGrace = time.Minute
+
 	// renewalGrace is how long after its renewal time a certificate may still be
 	// the old one: an ACME order takes minutes where DNS is slow.
 	renewalGrace = time.Hour
