@@ -67,15 +67,15 @@ func TestRevokedKeyEndsItsSockets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			agent := newAgent(t, admin, "socketed")
 			keyring, server := served(t, link.Identity{Namespace: agent.Namespace, Name: agent.Name, UID: agent.UID})
-			key, _, err := trading(t.Context(), "keys", "create", "socketed", "--name", "desk")
+			key, _, err := trading(t, "keys", "create", "socketed", "--name", "desk")
 			if err != nil {
 				t.Fatal(err)
 			}
 			key = strings.TrimSpace(key)
-			if _, _, err := trading(t.Context(), "keys", "create", "socketed", "--name", "other"); err != nil {
+			if _, _, err := trading(t, "keys", "create", "socketed", "--name", "other"); err != nil {
 				t.Fatal(err)
 			}
-			for deadline := time.Now().Add(20 * time.Second); len(keyring.Keys()) < 2; time.Sleep(5 * time.Millisecond) {
+			for deadline := time.Now().Add(20 * time.Second); len(keyring.Keys()) < 2; <-time.After(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("the agent has not learnt of its keys")
 				}
@@ -91,7 +91,7 @@ func TestRevokedKeyEndsItsSockets(t *testing.T) {
 					t.Fatalf("before its end the key opens a socket: %v", err)
 				}
 			}
-			if _, _, err := trading(t.Context(), append([]string{"keys"}, end...)...); err != nil {
+			if _, _, err := trading(t, append([]string{"keys"}, end...)...); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()

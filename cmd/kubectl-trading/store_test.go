@@ -76,13 +76,14 @@ func withAPIServer(run func() int) (code int, err error) {
 }
 
 // trading runs the plugin's own command and returns what it prints.
-func trading(ctx context.Context, arguments ...string) (output, told string, err error) {
+func trading(t *testing.T, arguments ...string) (output, told string, err error) {
+	t.Helper()
 	var out, beside bytes.Buffer
 	root := newRootCommand()
 	root.SetArgs(append([]string{"--kubeconfig", kubeconfig, "--namespace", "default"}, arguments...))
 	root.SetOut(&out)
 	root.SetErr(&beside)
-	err = root.ExecuteContext(ctx)
+	err = root.ExecuteContext(t.Context())
 	return out.String(), beside.String(), err
 }
 
@@ -148,7 +149,7 @@ func opens(t *testing.T, admin client.Client, agent, key string) bool {
 func TestKeysFromCreationToRevocation(t *testing.T) {
 	admin := newClient(t)
 	agent := newAgent(t, admin, "keyed")
-	first, told, err := trading(t.Context(), "keys", "create", "keyed", "--name", "dashboard", "--expires-in", "24h")
+	first, told, err := trading(t, "keys", "create", "keyed", "--name", "dashboard", "--expires-in", "24h")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,25 +166,27 @@ func TestKeysFromCreationToRevocation(t *testing.T) {
 	if strings.Contains(fmt.Sprintf("%s", secret.Data), strings.TrimSpace(first)[12:]) {
 		t.Error("the Secret holds the key itself")
 	}
-	second, _, err := trading(t.Context(), "keys", "rotate", "keyed", "dashboard", "--grace", "1h")
+	second, _, err := trading(t, "keys", "rotate", "keyed", "dashboard", "--grace", "1h")
 	if err != nil || !opens(t, admin, "keyed", first) || !opens(t, admin, "keyed", second) {
 		t.Errorf("during the grace both keys open: %v", err)
 	}
-	if third, _, err := trading(t.Context(), "keys", "create", "keyed", "--name", "closer", "--scope", "trade"); err != nil || !opens(t, admin, "keyed", third) {
+	if third, _, err := trading(t, "keys", "create", "keyed", "--name", "closer", "--scope", "trade"); err != nil || !opens(t, admin, "keyed", third) {
 		t.Errorf("a second name: %v", err)
 	}
-	list, told, err := trading(t.Context(), "keys", "list", "keyed")
+	list, told, err := trading(t, "keys", "list", "keyed")
 	if err != nil || strings.Count(list, "\n") != 4 || !strings.Contains(list, "trade") || !strings.Contains(list, "unknown") || !strings.Contains(told, "the agent has no pod") {
 		t.Errorf("%v\n%s%s", err, list, told)
 	}
-	if output, _, err := trading(t.Context(), "keys", "revoke", "keyed", "dashboard"); err != nil || strings.Count(output, ",") != 1 {
+	if output, _, err := trading(t, "keys", "revoke", "keyed", "dashboard"); err != nil || strings.Count(output, ",") != 1 {
 		t.Errorf("revoking: %q, %v", output, err)
 	}
 	if opens(t, admin, "keyed", first) || opens(t, admin, "keyed", second) {
 		t.Error("a revoked key opens")
 	}
-	output, _, err := trading(t.Context(), "keys", "list", "keyed", "-o", "json")
-	var listed []struct{ Name, Scope string }
+	output, _, err := trading(t, "keys", "list", "keyed", "-o", "json")
+	var listed []struct {
+		Name string `json:"name"`
+	}
 	if jsonErr := json.Unmarshal([]byte(output), &listed); err != nil || jsonErr != nil || len(listed) != 1 || listed[0].Name != "closer" {
 		t.Errorf("%v %v\n%s", err, jsonErr, output)
 	}
@@ -192,7 +195,7 @@ func TestKeysFromCreationToRevocation(t *testing.T) {
 func TestWrongCommandsSayWhatToChange(t *testing.T) {
 	admin := newClient(t)
 	newAgent(t, admin, "wronged")
-	if _, _, err := trading(t.Context(), "keys", "create", "wronged", "--name", "taken"); err != nil {
+	if _, _, err := trading(t, "keys", "create", "wronged", "--name", "taken"); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
@@ -207,7 +210,7 @@ func TestWrongCommandsSayWhatToChange(t *testing.T) {
 		"unknown key":   {[]string{"revoke", "wronged", "another"}, `no key "another"`},
 		"output":        {[]string{"list", "wronged", "-o", "yaml"}, "text or json"},
 	} {
-		if _, _, err := trading(t.Context(), append([]string{"keys"}, c.arguments...)...); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, err := trading(t, append([]string{"keys"}, c.arguments...)...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error %v does not say %q", name, err, c.want)
 		}
 	}
@@ -221,7 +224,7 @@ func TestNobodysKeyIsLost(t *testing.T) {
 	var made []string
 	for i := range 4 {
 		wait.Go(func() {
-			key, _, err := trading(t.Context(), "keys", "create", "busy", "--name", fmt.Sprintf("key-%d", i))
+			key, _, err := trading(t, "keys", "create", "busy", "--name", fmt.Sprintf("key-%d", i))
 			if err != nil {
 				t.Error(err)
 			}
@@ -248,14 +251,14 @@ func TestEntriesOfOthersStay(t *testing.T) {
 	if err := admin.Create(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := trading(t.Context(), "keys", "create", "newer", "--name", "mine"); err != nil {
+	if _, _, err := trading(t, "keys", "create", "newer", "--name", "mine"); err != nil {
 		t.Fatal(err)
 	}
 	kept := secretOf(t, admin, "newer")
 	if len(kept.Data) != 2 || string(kept.Data["abcdefgh"]) != `{"of":"a later release"}` || kept.Annotations["team"] != "desk" || len(kept.OwnerReferences) != 0 {
 		t.Errorf("the Secret became %+v", kept)
 	}
-	_, told, err := trading(t.Context(), "keys", "list", "newer")
+	_, told, err := trading(t, "keys", "list", "newer")
 	if err != nil || !strings.Contains(told, `these keys let nobody in: key "abcdefgh"`) {
 		t.Errorf("%v: %s", err, told)
 	}
@@ -264,7 +267,7 @@ func TestEntriesOfOthersStay(t *testing.T) {
 	if err := admin.Update(t.Context(), kept); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := trading(t.Context(), "keys", "create", "newer", "--name", "another"); err == nil || !strings.Contains(err.Error(), "earlier agent") {
+	if _, _, err := trading(t, "keys", "create", "newer", "--name", "another"); err == nil || !strings.Contains(err.Error(), "earlier agent") {
 		t.Errorf("the Secret of an earlier agent: %v", err)
 	}
 }

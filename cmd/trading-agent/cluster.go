@@ -133,7 +133,7 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) 
 	if desk, err = p.awaitDesk(ctx, watcher); err != nil {
 		return err
 	}
-	shell, err := p.start(ctx, &desk, postgresBooks(book))
+	shell, err := p.start(ctx, &desk, postgresBooks(book, uri))
 	if err != nil {
 		return err
 	}
@@ -150,6 +150,7 @@ func (p *process) read(ctx context.Context, watcher *link.Watcher) (link.Desk, e
 	desk, err := watcher.Desk(ctx)
 	if err == nil && p.front != nil {
 		p.front.server.SetRules(server.RulesOf(desk.Agent))
+		p.learn(&desk)
 	}
 	return desk, err
 }

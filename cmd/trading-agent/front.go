@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"time"
 
@@ -16,9 +14,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/server"
+	"github.com/three-rivers-tech/trading-operator/internal/server/api"
 	"github.com/three-rivers-tech/trading-operator/internal/server/files"
 	"github.com/three-rivers-tech/trading-operator/internal/server/keys"
 	"github.com/three-rivers-tech/trading-operator/internal/server/stream"
@@ -71,8 +72,12 @@ type front struct {
 	keyring *keys.Keyring
 	record  *server.Record
 	hub     *stream.Hub
+	teller  *stream.Teller
+	herald  *stream.Herald
 	server  *server.Server
-	log     logr.Logger
+	// reader is given once, when the agent's ledger is known.
+	reader chan reader
+	log    logr.Logger
 }
 
 func newFront(options *frontOptions, namespace, name string, running *process, log logr.Logger) (*front, error) {
@@ -80,11 +85,12 @@ func newFront(options *frontOptions, namespace, name string, running *process, l
 	if err != nil {
 		return nil, err
 	}
-	f := &front{record: server.NewRecord(), hub: stream.NewHub(log), log: log}
+	f := &front{record: server.NewRecord(), hub: stream.NewHub(log), reader: make(chan reader, 1), log: log}
+	f.teller, f.herald = stream.NewTeller(f.hub), stream.NewHerald(f.hub, log)
 	f.keyring = keys.NewKeyring(keys.Options{TrustedProxies: trusted, Record: f.record})
 	f.server = server.New(server.Options{
 		Namespace: namespace, Name: name, Agent: running, Keyring: f.keyring,
-		API:        keys.Require(keys.Read, f.keyring, statusAPI(namespace, name, running)),
+		API:        api.New(api.Options{Namespace: namespace, Name: name, Agent: running, Auth: f.keyring, Log: log}),
 		Stream:     stream.NewHandler(f.hub, stream.Options{Auth: f.keyring, Origins: func() []string { return f.server.Origins() }}),
 		Collectors: []prometheus.Collector{f.hub}, Log: log,
 	})
@@ -95,11 +101,34 @@ func newFront(options *frontOptions, namespace, name string, running *process, l
 func (f *front) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return f.keyring.Run(ctx, f.log) })
 	group.Go(func() error { return f.hub.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case read := <-f.reader:
+			return f.herald.Run(ctx, read)
+		}
+	})
 	context.AfterFunc(ctx, f.keyring.Stop)
 }
 
-// opened hands the ledger over, once it answers.
-func (f *front) opened(audit ledger.Audit, agentUID string) { f.record.Open(audit, agentUID) }
+// opened hands the agent's ledger over. It is called once.
+func (f *front) opened(audit ledger.Audit, read reader, agentUID string) {
+	f.record.Open(audit, agentUID)
+	f.reader <- read
+}
+
+// tell lets the stream know that the status may have changed.
+func (f *front) tell(status *v1alpha1.TradingStatus) {
+	f.teller.Status(status)
+	f.herald.Wake()
+}
+
+// tellBar lets the stream know that a bar was dealt with.
+func (f *front) tellBar(instrument market.Instrument, bar market.Bar) {
+	f.teller.Bar(instrument, bar)
+	f.herald.Wake()
+}
 
 // load puts the keys of a Secret's data in force.
 func (f *front) load(data map[string][]byte) {
@@ -170,6 +199,7 @@ func (f *front) serveFromFiles(ctx context.Context, group *errgroup.Group, optio
 		group.Go(func() error { return f.server.ServeTLS(ctx, options.listen, certificate, f.server.Outside()) })
 	}
 	if options.keysFile == "" {
+		f.keyring.Replace(nil)
 		f.log.Info("without --keys-file nobody is let into the API")
 	} else {
 		data, err := keys.ReadFile(options.keysFile)
@@ -203,14 +233,4 @@ func orElse(value, otherwise string) string {
 		return otherwise
 	}
 	return value
-}
-
-// statusAPI answers /api/v1/status.
-func statusAPI(namespace, name string, running *process) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"namespace": namespace, "name": name, "trading": running.Status()})
-	})
-	return mux
 }

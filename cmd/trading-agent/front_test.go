@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/server/keys"
+	"github.com/three-rivers-tech/trading-operator/internal/server/stream"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
 )
 
@@ -61,7 +63,7 @@ func reach(t *testing.T) *reached {
 	t.Helper()
 	desk := sampleDesk(t)
 	desk.Agent.Spec.MarketData.Replay.Speed = 1_000_000
-	r := &reached{keysFile: filepath.Join(t.TempDir(), "keys.json"), logged: &writing{}, book: ledger.NewMemory()}
+	r := &reached{keysFile: filepath.Join(t.TempDir(), "keys.json"), logged: &writing{}, book: ledger.NewMemoryWithHistory()}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -79,11 +81,13 @@ func reach(t *testing.T) *reached {
 	r.front = running.front
 	ctx, cancel := context.WithCancel(t.Context())
 	group, ctx := errgroup.WithContext(ctx)
+	running.learn(&desk)
 	if err := running.front.serveFromFiles(ctx, group, options); err != nil {
 		t.Fatal(err)
 	}
 	kept := memoryBooks()
 	kept.ledger, kept.audit = r.book, r.book
+	kept.reader = func(_ context.Context, agentUID string) (reader, error) { return r.book.Reader(agentUID), nil }
 	shell, err := running.start(ctx, &desk, kept)
 	if err != nil {
 		t.Fatal(err)
@@ -94,13 +98,14 @@ func reach(t *testing.T) *reached {
 	}
 	r.agentUID = config.Agent.UID
 	group.Go(func() error { return shell.Run(ctx) })
+	group.Go(func() error { return follow(ctx, running, shell) })
 	t.Cleanup(func() {
 		cancel()
 		if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(30 * time.Second); running.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); running.Ready() != nil; <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the agent is not ready: %v", running.Ready())
 		}
@@ -116,7 +121,7 @@ func (r *reached) create(t *testing.T, name string, scope keys.Scope) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(r.front.keyring.Keys()) == before; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); len(r.front.keyring.Keys()) == before; <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the agent has not learnt of the key")
 		}
@@ -125,9 +130,9 @@ func (r *reached) create(t *testing.T, name string, scope keys.Scope) string {
 }
 
 // ask sends one request and returns all that comes back, as text.
-func (r *reached) ask(t *testing.T, method, path string, header http.Header) (int, string) {
+func (r *reached) ask(t *testing.T, method, path, body string, header http.Header) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, r.base+path, strings.NewReader("{}"))
+	request, err := http.NewRequestWithContext(t.Context(), method, r.base+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +158,10 @@ func (r *reached) ask(t *testing.T, method, path string, header http.Header) (in
 // routes are all paths of the API, with the method that each is for.
 var routes = map[string]string{
 	"/healthz": "GET", "/readyz": "GET", "/metrics": "GET", "/": "GET", "/api/v2": "GET",
-	"/api/v1/status": "GET", "/api/v1/tickets": "POST", "/api/v1/stream": "GET",
+	"/api/v1/status": "GET", "/api/v1/effective": "GET", "/api/v1/pulse": "GET", "/api/v1/positions": "GET",
+	"/api/v1/orders": "GET", "/api/v1/fills": "GET", "/api/v1/decisions": "GET", "/api/v1/equity": "GET",
+	"/api/v1/openapi.json": "GET", "/api/v1/positions/EUR-USD/close": "POST",
+	"/api/v1/tickets": "POST", "/api/v1/stream": "GET",
 }
 
 // Keys are shown at every route, in every place, in every shape; then all that came
@@ -189,15 +197,17 @@ func TestNoCanaryIsTold(t *testing.T) {
 					header := base.Clone()
 					query := place(header)
 					for _, verb := range []string{method, "DELETE"} {
-						_, answer := r.ask(t, verb, path+query, header)
+						_, answer := r.ask(t, verb, path+query, "", header)
 						_, _ = told.WriteString(answer)
-						asked++
+						_, answer = r.ask(t, verb, path+query, canary, header)
+						_, _ = told.WriteString(answer)
+						asked += 2
 					}
 				}
 			}
 		}
 	}
-	_, metrics := r.ask(t, "GET", "/metrics", http.Header{})
+	_, metrics := r.ask(t, "GET", "/metrics", "", http.Header{})
 	var audit strings.Builder
 	for _, use := range r.book.Uses(r.agentUID) {
 		_, _ = audit.WriteString(use.Path + use.KeyID + use.KeyName + use.Method + "\n")
@@ -207,7 +217,7 @@ func TestNoCanaryIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	for where, text := range map[string]string{"answers": told.String(), "logs": r.logged.String(), "metrics": metrics, "audit": audit.String(), "keys file": string(file)} {
-		if text == "" && where != "audit" {
+		if text == "" {
 			t.Errorf("there are no %s to search", where)
 		}
 		for _, canary := range canaries {
@@ -218,7 +228,71 @@ func TestNoCanaryIsTold(t *testing.T) {
 			}
 		}
 	}
-	if asked < 500 {
+	if asked < 1000 {
 		t.Errorf("only %d requests were made", asked)
+	}
+}
+
+// What a key does beyond reading is on record before and after it.
+func TestClosingIsOnRecord(t *testing.T) {
+	r := reach(t)
+	key := r.create(t, "trader", keys.Trade)
+	code, answer := r.ask(t, "POST", "/api/v1/positions/EUR-USD/close", "", http.Header{
+		"Authorization": {"Bearer " + key}, "Idempotency-Key": {"wish-0001"},
+	})
+	// The replay decides whether something is held at this moment.
+	if code != http.StatusOK && code != http.StatusAccepted && code != http.StatusConflict {
+		t.Fatalf("%d %s", code, answer)
+	}
+	uses := r.book.Uses(r.agentUID)
+	if len(uses) != 2 || uses[0].Outcome != "Begun" || uses[1].Outcome != "Done" || uses[1].Status != code ||
+		uses[1].KeyName != "trader" || uses[1].Path != "/api/v1/positions/EUR-USD/close" || uses[0].Request != uses[1].Request {
+		t.Errorf("answered %d, on record is %+v", code, uses)
+	}
+	// Reading leaves no row.
+	if code, answer := r.ask(t, "GET", "/api/v1/positions", "", http.Header{"Authorization": {"Bearer " + key}}); code != http.StatusOK || len(r.book.Uses(r.agentUID)) != 2 {
+		t.Errorf("reading: %d %s, %d rows", code, answer, len(r.book.Uses(r.agentUID)))
+	}
+}
+
+// A key that is taken out of the file is out at once, and so is what it holds open.
+func TestKeysFileIsLive(t *testing.T) {
+	r := reach(t)
+	key := r.create(t, "reader", keys.Read)
+	header := http.Header{"Authorization": {"Bearer " + key}}
+	if code, answer := r.ask(t, "GET", "/api/v1/status", "", header); code != http.StatusOK {
+		t.Fatalf("%d %s", code, answer)
+	}
+	conn, response, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(r.base, "http")+"/api/v1/stream", &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.Body != nil {
+		defer func() { _ = response.Body.Close() }()
+	}
+	defer func() { _ = conn.CloseNow() }()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"subscribe":["status","positions"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	for heard := ""; !strings.Contains(heard, `"topic":"status"`); {
+		_, message, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard += string(message)
+	}
+	if _, _, err := command(t, "keys", "--keys-file", r.keysFile, "revoke", "reader"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for err == nil {
+		_, _, err = conn.Read(ctx)
+	}
+	if code := websocket.CloseStatus(err); code != stream.CodeUnauthenticated {
+		t.Errorf("the socket ended with %d: %v", code, err)
+	}
+	if code, answer := r.ask(t, "GET", "/api/v1/status", "", header); code != http.StatusUnauthorized {
+		t.Errorf("%d %s", code, answer)
 	}
 }

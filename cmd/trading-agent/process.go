@@ -12,6 +12,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/market/indicator"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
@@ -32,12 +33,13 @@ type process struct {
 	shell   atomic.Pointer[trader.Shell]
 	waiting atomic.Pointer[v1alpha1.TradingStatus]
 	changed chan struct{}
+	voice   voice
 	// front is nil for an agent that nobody can reach.
 	front *front
 }
 
 func newProcess(holder string, data market.Library, log logr.Logger) *process {
-	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1)}
+	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1), voice: voice{pulse: indicator.NewBoard()}}
 	p.wait(v1alpha1.ReasonRecovering, "the agent has started and reads its manifests", 0)
 	return p
 }
@@ -51,7 +53,12 @@ func (p *process) wait(reason, message string, generation int64) {
 	p.signal()
 }
 
+// signal says that the status may have changed.
 func (p *process) signal() {
+	if p.front != nil {
+		status := p.Status()
+		p.front.tell(&status)
+	}
 	select {
 	case p.changed <- struct{}{}:
 	default:
@@ -113,17 +120,40 @@ type books struct {
 	audit  ledger.Audit
 	// paper makes the paper venue's book for one agent on one account.
 	paper func(account, agentUID string) paper.Book
+	// reader tells what one agent has done, without touching what the trader needs.
+	// It ends with the context.
+	reader func(ctx context.Context, agentUID string) (reader, error)
 }
 
-func postgresBooks(book *ledger.Postgres) books {
-	return books{ledger: book, audit: book, paper: func(account, agentUID string) paper.Book {
-		return paper.NewPostgresBook(book.Database(), account, agentUID)
-	}}
+// reader tells what one agent has done.
+type reader interface {
+	ledger.Reader
+	ledger.NewsReader
+}
+
+func postgresBooks(book *ledger.Postgres, uri string) books {
+	return books{
+		ledger: book, audit: book,
+		paper: func(account, agentUID string) paper.Book {
+			return paper.NewPostgresBook(book.Database(), account, agentUID)
+		},
+		reader: func(ctx context.Context, agentUID string) (reader, error) {
+			opened, err := ledger.OpenReader(ctx, uri, agentUID)
+			if err == nil {
+				context.AfterFunc(ctx, opened.Close)
+			}
+			return opened, err
+		},
+	}
 }
 
 func memoryBooks() books {
-	book := ledger.NewMemory()
-	return books{ledger: book, audit: book, paper: func(string, string) paper.Book { return paper.NewMemoryBook() }}
+	book := ledger.NewMemoryWithHistory()
+	return books{
+		ledger: book, audit: book,
+		paper:  func(string, string) paper.Book { return paper.NewMemoryBook() },
+		reader: func(_ context.Context, agentUID string) (reader, error) { return book.Reader(agentUID), nil },
+	}
 }
 
 // start builds the trader; from here on the process speaks with its voice.
@@ -149,19 +179,33 @@ func (p *process) start(ctx context.Context, desk *link.Desk, kept books) (*trad
 		Ledger: kept.ledger,
 		Venue:  venue,
 		Feed: func(resumeAfter map[string]time.Time) (market.Feed, error) {
-			return openFeed(ctx, desk, config, p.data, true, resumeAfter, p.log)
+			feed, err := openFeed(ctx, desk, config, p.data, true, resumeAfter, p.log)
+			if err != nil {
+				return nil, err
+			}
+			return p.voice.pulse.Follow(feed), nil
 		},
 		Settle: trader.DefaultSettle,
 		Log:    p.log,
 		OnFill: func(fill order.Fill) { p.logFill(instruments[fill.Pair], fill) },
+		OnBar: func(bar market.PairBar) {
+			if p.front != nil {
+				p.front.tellBar(instruments[bar.Pair], bar.Bar)
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.shell.Store(shell)
 	if p.front != nil {
-		p.front.opened(kept.audit, config.Agent.UID)
+		records, err := kept.reader(ctx, config.Agent.UID)
+		if err != nil {
+			return nil, err
+		}
+		p.voice.records.Store(&records)
+		p.front.opened(kept.audit, records, config.Agent.UID)
 	}
+	p.shell.Store(shell)
 	return shell, nil
 }
 

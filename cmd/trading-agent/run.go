@@ -16,6 +16,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/server"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
 )
 
 // runOptions are the flags of "run".
@@ -96,6 +97,7 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 				return err
 			}
 			running.front.server.SetRules(server.RulesOf(desk.Agent))
+			running.learn(&desk)
 			if err := running.front.serveFromFiles(ctx, group, &options.front); err != nil {
 				return err
 			}
@@ -105,6 +107,7 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 			return fmt.Errorf("TradingAgent %q: %w", desk.Agent.Name, err)
 		}
 		group.Go(func() error { return shell.Run(ctx) })
+		group.Go(func() error { return follow(ctx, running, shell) })
 		group.Go(func() error { return narrate(ctx, running, options.reportInterval) })
 	}
 	return group.Wait()
@@ -141,7 +144,19 @@ func booksForFiles(ctx context.Context, options runOptions, log logr.Logger) (bo
 		return books{}, err
 	}
 	context.AfterFunc(ctx, book.Close)
-	return postgresBooks(book), nil
+	return postgresBooks(book, uri), nil
+}
+
+// follow hands every change of the trader to those who watch it.
+func follow(ctx context.Context, running *process, shell *trader.Shell) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-shell.Changed():
+			running.signal()
+		}
+	}
 }
 
 // narrate logs what the agent does, since there is no kubectl to ask.

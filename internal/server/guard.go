@@ -54,7 +54,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("X-Content-Type-Options", "nosniff")
-		if r.TLS != nil {
+		if r.TLS != nil && s.rules.Load().Host != "" {
+			// A laptop's localhost is left alone.
 			header.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		if keys.InTheClear(r) {
@@ -81,7 +82,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 // anything and is not logged; where it did is.
 func (s *Server) survive(answer *measured, fault any) {
 	if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-		panic(fault)
+		panic(fault) //nolint:forbidigo // It is how a handler tells net/http to drop the connection.
 	}
 	s.options.Log.Error(nil, "a request made the API panic", "stack", string(debug.Stack()))
 	if answer.status == 0 {

@@ -32,6 +32,13 @@ func (a *fakeAgent) Status() v1alpha1.TradingStatus { return a.status }
 func (a *fakeAgent) Alive() error                   { return a.alive }
 func (a *fakeAgent) Ready() error                   { return a.ready }
 
+// silent is a ledger that takes everything.
+type silent struct{}
+
+func (silent) Audit(context.Context, keys.Use) error                    { return nil }
+func (silent) LastUses(context.Context) (map[string]time.Time, error)   { return nil, nil }
+func (silent) SaveLastUses(context.Context, map[string]time.Time) error { return nil }
+
 // desk is a server of the tests, and a key of each scope.
 type desk struct {
 	*Server
@@ -40,9 +47,9 @@ type desk struct {
 	key     map[keys.Scope]string
 }
 
-func newDesk(t *testing.T, agent Agent, options keys.Options) *desk {
+func newDesk(t *testing.T, agent Agent) *desk {
 	t.Helper()
-	d := &desk{keyring: keys.NewKeyring(options), entries: keys.Entries{}, key: map[keys.Scope]string{}}
+	d := &desk{keyring: keys.NewKeyring(keys.Options{Record: silent{}}), entries: keys.Entries{}, key: map[keys.Scope]string{}}
 	for _, scope := range []keys.Scope{keys.Read, keys.Trade, keys.Admin} {
 		var err error
 		if _, d.key[scope], err = d.entries.Create("a-"+string(scope)+"-key", scope, time.Hour, time.Now()); err != nil {
@@ -59,7 +66,7 @@ func newDesk(t *testing.T, agent Agent, options keys.Options) *desk {
 		w.WriteHeader(http.StatusAccepted)
 	})))
 	api.Handle("GET /api/v1/panic", keys.Require(keys.Read, d.keyring, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		panic("a secret of the handler")
+		panic("a secret of the handler") //nolint:forbidigo // That is what is tried.
 	})))
 	api.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { problem.Write(w, http.StatusNotFound, "no such route") })
 	stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -101,7 +108,7 @@ func secure(t *testing.T, method, path, key string) *http.Request {
 
 func TestProbesFollowTheAgent(t *testing.T) {
 	agent := &fakeAgent{ready: errors.New("reconciling with the venue")}
-	handler := newDesk(t, agent, keys.Options{}).Inside()
+	handler := newDesk(t, agent).Inside()
 	if code, _, body := get(t, handler, "GET", "/healthz"); code != http.StatusOK || body != "ok\n" {
 		t.Errorf("/healthz of a live agent: %d %q", code, body)
 	}
@@ -124,7 +131,7 @@ func TestMetricsTellTheStatus(t *testing.T) {
 		Decisions: 7, Fills: 3, Epoch: 2,
 		Data: &v1alpha1.DataStatus{LastBarTime: new(metav1.Unix(1_500_000_000, 0))},
 	}}
-	d := newDesk(t, agent, keys.Options{})
+	d := newDesk(t, agent)
 	ask(t, d.Outside(), secure(t, "GET", "/api/v1/status", d.key[keys.Read]))
 	ask(t, d.Outside(), secure(t, "GET", "/api/v1/status", "nonsense"))
 	_, _, metrics := get(t, d.Inside(), "GET", "/metrics")
@@ -154,7 +161,7 @@ func TestMetricsTellTheStatus(t *testing.T) {
 // The port without TLS has nothing that a key would protect, and the other one
 // nothing without a key.
 func TestEachListenerHasItsOwn(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	for _, path := range []string{"/api/v1/status", "/api/v1/stream", "/api/v1/tickets", "/api/v2/orders"} {
 		if code, header, body := get(t, d.Inside(), "GET", path); code != http.StatusNotFound || header.Get("Content-Type") != problem.ContentType {
 			t.Errorf("%s in the clear: %d %s", path, code, body)
@@ -178,7 +185,7 @@ func TestEachListenerHasItsOwn(t *testing.T) {
 }
 
 func TestClearTextIsSentToHTTPS(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	r := secure(t, "POST", "/api/v1/positions/EUR-USD/close?a=b&token=hidden", d.key[keys.Admin])
 	r.Header.Set("X-Forwarded-Proto", "http")
 	code, header, _ := ask(t, d.Outside(), r)
@@ -197,7 +204,7 @@ func TestClearTextIsSentToHTTPS(t *testing.T) {
 }
 
 func TestOriginsOfTheManifestMayAsk(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	d.SetRules(RulesOf(&v1alpha1.TradingAgent{Spec: v1alpha1.TradingAgentSpec{
 		Endpoint: &v1alpha1.EndpointSpec{Host: "eur.desk.example.com"},
 		API:      &v1alpha1.APISpec{AllowedOrigins: []string{"https://desk.example.com"}},
@@ -223,7 +230,7 @@ func TestOriginsOfTheManifestMayAsk(t *testing.T) {
 }
 
 func TestTicketOpensOneSocket(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	d.SetRules(Rules{QueryToken: v1alpha1.QueryTokenTicketOnly})
 	code, header, body := ask(t, d.Outside(), secure(t, "POST", "/api/v1/tickets", d.key[keys.Read]))
 	var ticket TicketDocument
@@ -255,7 +262,7 @@ func TestTicketOpensOneSocket(t *testing.T) {
 }
 
 func TestPanicIsAnswered(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	code, header, body := ask(t, d.Outside(), secure(t, "GET", "/api/v1/panic", d.key[keys.Read]))
 	if code != http.StatusInternalServerError || header.Get("Content-Type") != problem.ContentType || strings.Contains(body, "secret") {
 		t.Errorf("%d %s %s", code, header.Get("Content-Type"), body)
@@ -275,7 +282,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	listener := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	handler := newDesk(t, &fakeAgent{}, keys.Options{}).Inside()
+	handler := newDesk(t, &fakeAgent{}).Inside()
 	go func() { ended <- Serve(ctx, listener, nil, handler, logr.Discard()) }()
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()

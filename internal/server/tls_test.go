@@ -110,17 +110,17 @@ func (v *volume) files() CertificateFiles {
 func (v *volume) put(t *testing.T, certificate, key, ca []byte) {
 	t.Helper()
 	v.turn++
-	real := fmt.Sprintf("..%d", v.turn)
-	if err := os.Mkdir(filepath.Join(v.directory, real), 0o700); err != nil {
+	held := fmt.Sprintf("..%d", v.turn)
+	if err := os.Mkdir(filepath.Join(v.directory, held), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string][]byte{"tls.crt": certificate, "tls.key": key, "ca.crt": ca} {
-		if err := os.WriteFile(filepath.Join(v.directory, real, name), text, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(v.directory, held, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	link := filepath.Join(v.directory, "..data_tmp")
-	if err := os.Symlink(real, link); err != nil {
+	if err := os.Symlink(held, link); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(link, filepath.Join(v.directory, "..data")); err != nil {
@@ -155,7 +155,7 @@ func eventually(t *testing.T, what string, ask func() string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %s", what, answer)
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
 
@@ -189,7 +189,7 @@ func over(conn net.Conn, reader *bufio.Reader, path, key string) (int, error) {
 }
 
 func TestCertificateIsReplacedUnderOpenConnections(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	ca := newAuthority(t)
 	secret := &volume{directory: t.TempDir()}
 	address := freeAddress(t)
@@ -274,7 +274,7 @@ func TestCertificateIsReplacedUnderOpenConnections(t *testing.T) {
 }
 
 func TestOperatorAndAgentKnowEachOther(t *testing.T) {
-	d := newDesk(t, &fakeAgent{}, keys.Options{})
+	d := newDesk(t, &fakeAgent{})
 	ca, stranger := newAuthority(t), newAuthority(t)
 	secret := &volume{directory: t.TempDir()}
 	certificate, key := ca.issue(t, 1)

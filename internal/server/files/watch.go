@@ -59,8 +59,11 @@ func Watch(ctx context.Context, paths []string, changed func()) {
 			return
 		case <-events:
 			timer.Reset(settle)
-		case <-errs:
-			timer.Reset(settle)
+		case err := <-errs:
+			if err != nil {
+				// Something may have been missed.
+				timer.Reset(settle)
+			}
 		case <-timer.C:
 			changed()
 			// A directory that was removed and made again is another one.

@@ -53,9 +53,15 @@ func (s Scope) rank() int {
 type LimitedError struct {
 	// RetryAfter is how long, at least a second.
 	RetryAfter time.Duration
+	// Starting says that it is not the client's fault: the agent has not read its
+	// keys yet.
+	Starting bool
 }
 
 func (e *LimitedError) Error() string {
+	if e.Starting {
+		return fmt.Sprintf("the agent has started and reads its API keys; try again in %d s", int(e.RetryAfter.Seconds()))
+	}
 	return fmt.Sprintf("too many attempts; try again in %d s", int(e.RetryAfter.Seconds()))
 }
 

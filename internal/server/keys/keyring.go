@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
 
@@ -20,6 +22,9 @@ const OperatorURI = "spiffe://trading.three-rivers-tech.com/operator"
 
 // OperatorID is the key id of whoever shows that certificate.
 const OperatorID = "operator"
+
+// startingPause is when a client shall ask again that came before the keys were read.
+const startingPause = 2 * time.Second
 
 // expiryCheck bounds how long the timer of a key sleeps, so that a clock that was
 // set right, or a laptop that slept, does not keep a socket open.
@@ -46,6 +51,8 @@ type Keyring struct {
 
 	mu   sync.RWMutex
 	held map[string]*held
+	// known is whether keys have been read at all.
+	known bool
 	// lastUses outlive their keys' replacement, but not their removal.
 	lastUses map[string]*lastUse
 }
@@ -57,9 +64,12 @@ type held struct {
 	revoked chan struct{}
 	timer   *time.Timer
 	use     *lastUse
+	// forbidden bounds the rows that its vain attempts take in the ledger.
+	forbidden *rate.Limiter
 }
 
-// NewKeyring lets nobody in until Replace gives it keys.
+// NewKeyring lets nobody in until Replace gives it keys, and until then asks who shows
+// one to come again.
 func NewKeyring(options Options) *Keyring {
 	return &Keyring{
 		options: options, limiter: newLimiter(), tickets: newTickets(),
@@ -88,6 +98,7 @@ func (k *Keyring) Replace(entries Entries) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.known = true
 	for id, old := range k.held {
 		entry, still := entries[id]
 		if still && old.same(&entry) {
@@ -108,7 +119,7 @@ func (k *Keyring) Replace(entries Entries) {
 			use = &lastUse{}
 			k.lastUses[id] = use
 		}
-		added := &held{entry: entry, expires: entry.Expires, revoked: make(chan struct{}), use: use}
+		added := &held{entry: entry, expires: entry.Expires, revoked: make(chan struct{}), use: use, forbidden: newBucket()}
 		k.held[id] = added
 		k.arm(id, added, now)
 	}
@@ -185,11 +196,21 @@ func (k *Keyring) Authenticate(r *http.Request) (Identity, error) {
 		if identity, ok := k.find(shown, now); ok {
 			return identity, nil
 		}
+		if k.starting() {
+			return Identity{}, &LimitedError{RetryAfter: startingPause, Starting: true}
+		}
 	}
 	if err := k.limiter.failed(addressOf(r, k.options.TrustedProxies), now); err != nil {
 		return Identity{}, err
 	}
 	return Identity{}, ErrUnauthenticated
+}
+
+// starting is whether no keys have been read yet, right or wrong.
+func (k *Keyring) starting() bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return !k.known
 }
 
 // find looks a credential up.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -165,12 +166,12 @@ func TestKeysEndAtTheirSecond(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(lifetime - time.Millisecond)
+			<-time.After(lifetime - time.Millisecond)
 			synctest.Wait()
 			if _, err := keyring.Authenticate(request(t, key)); err != nil || closed(identity.Revoked) {
 				t.Errorf("%s: the key ended too early: %v", lifetime, err)
 			}
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 			synctest.Wait()
 			if _, err := keyring.Authenticate(request(t, key)); err == nil || !closed(identity.Revoked) {
 				t.Errorf("%s: the key has not ended: %v, sockets told: %t", lifetime, err, closed(identity.Revoked))
@@ -202,10 +203,7 @@ func TestChangesAreLive(t *testing.T) {
 			"another hash":     {edit(id, func(e *Entry) { e.Hash = hash(e.Salt, "other") }), false},
 			"all gone":         {func(e Entries) { clear(e) }, false},
 		} {
-			entries := Entries{}
-			for known, entry := range base {
-				entries[known] = entry
-			}
+			entries := maps.Clone(base)
 			keyring := NewKeyring(Options{})
 			keyring.Replace(base)
 			identity, err := keyring.Authenticate(request(t, key))
@@ -220,7 +218,7 @@ func TestChangesAreLive(t *testing.T) {
 			if _, err := keyring.Authenticate(request(t, strangerKey)); (err == nil) != (name != "all gone") {
 				t.Errorf("%s: another key: %v", name, err)
 			}
-			time.Sleep(2 * time.Hour)
+			<-time.After(2 * time.Hour)
 			synctest.Wait()
 			if ended := name == "an earlier end" || !c.open; closed(identity.Revoked) != ended {
 				t.Errorf("%s: two hours later sockets have ended: %t", name, !ended)
@@ -277,7 +275,7 @@ func TestGuessingSlowsTheGuesserAlone(t *testing.T) {
 		if err := guess("203.0.113.8:1000"); !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("a neighbour: %v", err)
 		}
-		time.Sleep(failuresEvery)
+		<-time.After(failuresEvery)
 		if err := guess("203.0.113.7:4000"); !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("after waiting as told: %v", err)
 		}
@@ -365,7 +363,7 @@ func TestTickets(t *testing.T) {
 			t.Error("a ticket stands in for a key outside of sockets")
 		}
 		late := issue()
-		time.Sleep(TicketLifetime)
+		<-time.After(TicketLifetime)
 		if in(late) {
 			t.Error("a ticket was good after its time")
 		}
@@ -375,7 +373,7 @@ func TestTickets(t *testing.T) {
 		if _, _, err := keyring.IssueTicket(identity); err == nil {
 			t.Error("there is no limit on tickets")
 		}
-		time.Sleep(TicketLifetime)
+		<-time.After(TicketLifetime)
 		last := issue()
 		if n := len(keyring.tickets.open); n != 1 {
 			t.Errorf("%d tickets are remembered", n)

@@ -33,6 +33,8 @@ type limiter struct {
 
 func newLimiter() *limiter { return &limiter{addresses: lru.New(maxAddresses)} }
 
+func newBucket() *rate.Limiter { return rate.NewLimiter(rate.Every(failuresEvery), failuresAtOnce) }
+
 // failed counts a failure, and fails with a *LimitedError if there were too many.
 func (l *limiter) failed(address netip.Prefix, now time.Time) error {
 	l.mu.Lock()
@@ -41,7 +43,7 @@ func (l *limiter) failed(address netip.Prefix, now time.Time) error {
 	if known, found := l.addresses.Get(address); found {
 		bucket, _ = known.(*rate.Limiter)
 	} else {
-		bucket = rate.NewLimiter(rate.Every(failuresEvery), failuresAtOnce)
+		bucket = newBucket()
 		l.addresses.Add(address, bucket)
 	}
 	reservation := bucket.ReserveN(now, 1)

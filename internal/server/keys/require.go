@@ -74,7 +74,8 @@ func FromContext(ctx context.Context) (Identity, bool) {
 const auditTimeout = 3 * time.Second
 
 // Require lets a request through to next when its sender has the scope, and
-// answers with a problem document otherwise: 401, 403 which names the scope, 429.
+// answers with a problem document otherwise: 401, 403 which names the scope, 429, or
+// 503 until the agent has read its keys.
 // What needs more than Read is carried out only once the ledger has a record of
 // it; 503 when it cannot have.
 func Require(scope Scope, auth Authenticator, next http.Handler) http.Handler {
@@ -99,7 +100,11 @@ func Require(scope Scope, auth Authenticator, next http.Handler) http.Handler {
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if limited, ok := errors.AsType[*LimitedError](err); ok {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(limited.RetryAfter.Seconds())))))
-		problem.Write(w, http.StatusTooManyRequests, limited.Error())
+		status := http.StatusTooManyRequests
+		if limited.Starting {
+			status = http.StatusServiceUnavailable
+		}
+		problem.Write(w, status, limited.Error())
 		return
 	}
 	challenge := `Bearer realm="trading-agent"`
@@ -113,7 +118,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 func audited(scope Scope, auth Authenticator, identity Identity, next http.Handler, w http.ResponseWriter, r *http.Request) {
 	use := Use{
 		Request: uuid.New(), KeyID: identity.KeyID, KeyName: identity.Name, Scope: scope,
-		Method: r.Method, Path: redact(r.URL.Path), Outcome: Begun,
+		Method: r.Method, Path: pathOf(r), Outcome: Begun,
 	}
 	auditor, _ := auth.(Auditor)
 	if !identity.Allows(scope) {
@@ -132,11 +137,12 @@ func audited(scope Scope, auth Authenticator, identity Identity, next http.Handl
 		return
 	}
 	answer := &statusRecorder{ResponseWriter: w, status: http.StatusInternalServerError}
+	// The client may be gone; what it asked for has been done all the same.
+	ctx := context.WithoutCancel(r.Context())
 	defer func() {
 		use.Outcome, use.Status = Done, answer.status
-		// The client may be gone; what it asked for has been done all the same. Begun
-		// is on record, so a failure here loses nothing but the answer's status.
-		_ = record(context.WithoutCancel(r.Context()), auditor, use)
+		// Begun is on record, so a failure here loses nothing but the answer's status.
+		_ = record(ctx, auditor, use)
 	}()
 	next.ServeHTTP(answer, r)
 	answer.end()

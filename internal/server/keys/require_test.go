@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,9 +43,7 @@ func (f *fakeRecord) SaveLastUses(_ context.Context, uses map[string]time.Time) 
 	if f.last == nil {
 		f.last = map[string]time.Time{}
 	}
-	for id, at := range uses {
-		f.last[id] = at
-	}
+	maps.Copy(f.last, uses)
 	return nil
 }
 
@@ -170,7 +169,7 @@ func TestRecordTellsHowARequestEnded(t *testing.T) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusConflict)
 		}, 409},
-		"panic": {func(http.ResponseWriter, *http.Request) { panic("x") }, 500},
+		"panic": {func(_ http.ResponseWriter, r *http.Request) { r.Response.Body = nil }, 500},
 	} {
 		record := &fakeRecord{}
 		keyring := NewKeyring(Options{Record: record})
@@ -201,14 +200,72 @@ func TestLimitedIsToldWhenToComeBack(t *testing.T) {
 
 func TestPathsThatHoldKeysAreBlackened(t *testing.T) {
 	_, key := created(t, Entries{}, "desk", Read, 0, noon)
-	if got := redact("/api/v1/" + key + "/close"); got != "/api/v1/[redacted]" && got != "/api/v1/[redacted]/close" {
-		t.Errorf("redacted to %s", got)
+	for path, want := range map[string]string{
+		"/api/v1/positions/BTC-USD/close":         "/api/v1/positions/BTC-USD/close",
+		"/api/v1/" + key + "/close":               "/api/v1/[redacted]/close",
+		"/api/v1/%74a" + key[2:]:                  "/api/v1/[redacted]",
+		"/api/v1/a%3Fb%00c/close?token=" + key:    "/api/v1/a%3Fb%00c/close",
+		"/" + strings.Repeat("%C3%A9", 600) + key: "/" + strings.Repeat("%C3%A9", 600)[:511],
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://host"+path, nil)
+		if got := pathOf(r); got != want {
+			t.Errorf("%s is recorded as %s, want %s", path, got, want)
+		}
 	}
-	if got := redact(strings.Repeat("é", 600) + key); len(got) > 520 || strings.Contains(got, key[:12]) {
-		t.Errorf("%d bytes: %s", len(got), got)
+}
+
+func TestForbiddenRequestsDoNotFillTheLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entries := Entries{}
+		_, key := created(t, entries, "desk", Read, 0, time.Now())
+		_, other := created(t, entries, "other", Read, 0, time.Now())
+		record := &fakeRecord{}
+		keyring := NewKeyring(Options{Record: record})
+		keyring.Replace(entries)
+		handler := Require(Trade, keyring, http.NotFoundHandler())
+		ask := func(key string) {
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, request(t, key))
+			if answer.Code != http.StatusForbidden {
+				t.Fatalf("%d", answer.Code)
+			}
+		}
+		for range 1000 {
+			ask(key)
+		}
+		if n := len(record.uses); n != failuresAtOnce {
+			t.Errorf("%d rows of a thousand requests", n)
+		}
+		ask(other)
+		<-time.After(failuresEvery)
+		ask(key)
+		if n := len(record.uses); n != failuresAtOnce+2 {
+			t.Errorf("%d rows after another key's and a later request", n)
+		}
+	})
+}
+
+func TestKeysAreAwaited(t *testing.T) {
+	entries := Entries{}
+	_, key := created(t, entries, "desk", Read, 0, time.Now())
+	keyring := NewKeyring(Options{})
+	handler := Require(Read, keyring, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	ask := func(key string) *httptest.ResponseRecorder {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request(t, key))
+		return answer
 	}
-	if got := redact("/api/v1/positions/BTC-USD/close"); got != "/api/v1/positions/BTC-USD/close" {
-		t.Errorf("an innocent path became %s", got)
+	for range 2 * failuresAtOnce {
+		if answer := ask(key); answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+			t.Fatalf("before the keys are read a key is answered %d %s", answer.Code, answer.Body)
+		}
+	}
+	if answer := ask(""); answer.Code != http.StatusUnauthorized {
+		t.Errorf("no key is answered %d", answer.Code)
+	}
+	keyring.Replace(entries)
+	if answer := ask(key); answer.Code != http.StatusOK {
+		t.Errorf("after the keys are read: %d", answer.Code)
 	}
 }
 
@@ -224,10 +281,10 @@ func TestLastUsesAreSavedOnceAMinute(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- keyring.Run(ctx, logr.Discard()) }()
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		synctest.Wait()
 		record.down, record.last = nil, map[string]time.Time{idle: before, "gone": before}
-		time.Sleep(loadInterval)
+		<-time.After(loadInterval)
 		synctest.Wait()
 		for _, status := range keyring.Keys() {
 			if status.ID == idle && !status.LastUse.Equal(before) || status.ID == id && !status.LastUse.IsZero() {
@@ -238,7 +295,7 @@ func TestLastUsesAreSavedOnceAMinute(t *testing.T) {
 			if _, err := keyring.Authenticate(request(t, key)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		synctest.Wait()
 		if record.saves < 9 || record.saves > 11 {

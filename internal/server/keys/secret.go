@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -92,11 +94,12 @@ var spelled = regexp.MustCompile(`t[at]_[0-9A-Za-z_-]{16,}`)
 
 // redact takes out of a text what looks like a key or a ticket, for clients that
 // put theirs where it does not belong.
-func redact(text string) string {
+func redact(text string) string { return spelled.ReplaceAllString(text, "[redacted]") }
+
+// pathOf is the path of a request as it is recorded: printable, bounded, and spelt in
+// the one way in which redact knows a key.
+func pathOf(r *http.Request) string {
 	const longest = 512
-	text = spelled.ReplaceAllString(text, "[redacted]")
-	if len(text) > longest {
-		text = text[:longest]
-	}
-	return strings.ToValidUTF8(text, "?")
+	path := redact((&url.URL{Path: r.URL.Path}).EscapedPath())
+	return path[:min(len(path), longest)]
 }

@@ -54,10 +54,19 @@ func (k *Keyring) Keys() []Status {
 	return found
 }
 
-// Audit implements Auditor.
+// Audit implements Auditor. Of requests that a key's scope does not allow it keeps
+// those that tell of a mistake, not those of a flood.
 func (k *Keyring) Audit(ctx context.Context, use Use) error {
 	if k.options.Record == nil {
 		return ErrNoRecord
+	}
+	if use.Outcome == Forbidden {
+		k.mu.RLock()
+		key, known := k.held[use.KeyID]
+		k.mu.RUnlock()
+		if known && !key.forbidden.Allow() {
+			return nil
+		}
 	}
 	return k.options.Record.Audit(ctx, use)
 }
