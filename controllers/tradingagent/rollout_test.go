@@ -245,12 +245,9 @@ func TestForgettable(t *testing.T) {
 	for number := range int64(8) {
 		stored = append(stored, appsv1.ControllerRevision{ObjectMeta: meta(string(rune('a' + number))), Revision: number})
 	}
-	var got []string
-	for _, old := range forgettable(stored, []string{"a", "h"}) {
-		got = append(got, old.Name)
-	}
-	if !slices.Equal(got, []string{"b", "c", "d"}) {
-		t.Errorf("forgets %q", got)
+	named := func(old appsv1.ControllerRevision, name string) bool { return old.Name == name }
+	if old := forgettable(stored, []string{"a", "h"}); !slices.EqualFunc(old, []string{"b", "c", "d"}, named) {
+		t.Errorf("forgets %v", old)
 	}
 	if old := forgettable(stored[:revisionHistory], nil); old != nil {
 		t.Errorf("forgets %d of %d", len(old), revisionHistory)
