@@ -23,6 +23,11 @@ type dialect struct {
 // Ingress without annotations, and the Service's appProtocol tells it of HTTPS.
 var dialects = map[string]dialect{
 	"traefik.io/ingress-controller": {
+		// An Ingress with TLS is served in the clear by entry points that have none of
+		// their own, unless it says so.
+		ingress: func(*v1alpha1.TradingAgent) map[string]string {
+			return map[string]string{"traefik.ingress.kubernetes.io/router.tls": "true"}
+		},
 		service: func(agent *v1alpha1.TradingAgent, transport bool) map[string]string {
 			annotations := map[string]string{"traefik.ingress.kubernetes.io/service.serversscheme": "https"}
 			if transport {
