@@ -337,18 +337,14 @@ func (c *client) hear(message []byte) {
 	c.owe(frames...)
 }
 
-// confirmation tells the client what it will get. It has an id when the client
-// begins at the head of the stream, so that it can resume even if nothing follows.
+// confirmation tells the client what it will get. It has an id when nothing of the
+// past comes before the ring, so that the client can resume even if nothing follows.
 func (c *client) confirmation(wanted subscription, p plan) []byte {
 	data, err := json.Marshal(map[string]any{"topics": wanted.topics.words()})
 	if err != nil {
 		return c.notice(topicError, nil)
 	}
-	var id []byte
-	if len(p.replay) == 0 && p.missed == 0 && wanted.after == "" {
-		id = []byte(c.hub.position(p.cursor))
-	}
-	return encode(id, topicSubscribed, time.Now(), data)
+	return encode([]byte(p.begin), topicSubscribed, time.Now(), data)
 }
 
 // notice is a frame of the stream's own, without an id.

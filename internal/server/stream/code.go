@@ -8,8 +8,7 @@ import (
 
 // Codes that the server closes a WebSocket with, beside those of RFC 6455: 1001
 // when the agent ends, 1003 for a binary message, 1008 for too many messages, 1009
-// for one that is too long, 1011 for a fault of ours and 1013 for a client that
-// must wait.
+// for one that is too long, and 1013 for a client that must wait.
 const (
 	// CodeUnauthenticated is for a missing, wrong, expired or revoked key or
 	// ticket.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -134,31 +135,42 @@ func eventsOf(found []ledger.News) []News {
 	return events
 }
 
+// wording says how news of the ledger become an event: the words of the HTTP API take
+// the place of the ledger's.
+type wording struct {
+	topic Topic
+	// key is the field that the news' key goes to, as a number if it is one.
+	key      string
+	numbered bool
+	renamed  map[string]string
+}
+
+var wordings = map[string]wording{
+	ledger.NewsFill:     {topic: Fills, key: "tradeID", renamed: map[string]string{"order": "orderID", "state": "orderState", "marketTime": "time"}},
+	ledger.NewsOrder:    {topic: Orders, key: "id"},
+	ledger.NewsDecision: {topic: Decisions, key: "sequence", numbered: true, renamed: map[string]string{"barEnd": "time"}},
+}
+
 func eventOf(n *ledger.News) (News, bool) {
-	event := News{ID: n.ID, At: n.RecordedAt}
-	field, key := "id", n.Key
-	switch n.Topic {
-	case ledger.NewsFill:
-		event.Topic = Fills
-	case ledger.NewsOrder:
-		event.Topic = Orders
-	case ledger.NewsDecision:
-		event.Topic, field = Decisions, "sequence"
-	default:
+	words, known := wordings[n.Topic]
+	if !known {
 		return News{}, false
 	}
-	document := map[string]any{}
-	if err := json.Unmarshal(n.Payload, &document); err != nil {
+	var told map[string]json.RawMessage
+	if err := json.Unmarshal(n.Payload, &told); err != nil {
 		return News{}, false
 	}
-	document[field] = key
-	if field == "sequence" {
-		document[field] = json.Number(key)
+	document := make(map[string]any, len(told)+1)
+	for word, value := range told {
+		document[cmp.Or(words.renamed[word], word)] = value
+	}
+	document[words.key] = n.Key
+	if words.numbered {
+		document[words.key] = json.Number(n.Key)
 	}
 	data, err := json.Marshal(document)
 	if err != nil {
 		return News{}, false
 	}
-	event.Data = data
-	return event, true
+	return News{ID: n.ID, Topic: words.topic, At: n.RecordedAt, Data: data}, true
 }

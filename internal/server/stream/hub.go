@@ -279,13 +279,15 @@ func (h *history) after(news int64, topics topicSet) (frames [][]byte, all bool)
 
 // plan is how a subscription begins.
 type plan struct {
-	// cursor is the number of the event after which the client reads the ring.
+	// cursor is the number of the event after which the client reads the ring, and
+	// begin the id of that place if nothing else comes before.
 	cursor uint64
+	begin  string
 	// missed are the topics of which events may be missing.
 	missed topicSet
 	// replay is sent before what the ring holds.
 	replay [][]byte
-	// state is sent behind the replay.
+	// state is sent behind the replay: what held at the cursor.
 	state [][]byte
 }
 
@@ -294,13 +296,15 @@ func (h *Hub) plan(topics topicSet, after string) plan {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := plan{cursor: h.head.Load()}
-	if after != "" {
+	if after == "" {
+		p.begin = position{h.history.newest, h.boot, p.cursor}.String()
+	} else {
 		at, err := parsePosition(after)
 		switch {
 		case err != nil:
 			p.missed = topics
 		case at.boot == h.boot && at.number > 0 && at.number <= p.cursor && p.cursor-at.number < ringSize:
-			return plan{cursor: at.number}
+			p.cursor, p.begin = at.number, after
 		default:
 			var all bool
 			if p.replay, all = h.history.after(at.news, topics&newsTopics); !all {
@@ -309,16 +313,17 @@ func (h *Hub) plan(topics topicSet, after string) plan {
 			p.missed |= topics & stateTopics
 		}
 	}
-	p.state = h.state(topics)
+	p.state = h.state(topics, p.cursor)
 	return p
 }
 
-// state is the newest event of every subject of the topics, the oldest first. These
-// frames have no id: they are no place in the stream.
-func (h *Hub) state(topics topicSet) [][]byte {
+// state is the newest event of every subject of the topics, unless it comes after
+// the cursor; the oldest first. These frames have no id: they are no place in the
+// stream.
+func (h *Hub) state(topics topicSet, cursor uint64) [][]byte {
 	var events []*event
 	for s, e := range h.latest {
-		if topics.has(s.topic) {
+		if topics.has(s.topic) && e.number <= cursor {
 			events = append(events, e)
 		}
 	}
@@ -328,11 +333,4 @@ func (h *Hub) state(topics topicSet) [][]byte {
 		frames[i] = encode(nil, e.topic.String(), e.at, e.data)
 	}
 	return frames
-}
-
-// position is where a client that has read up to an event is.
-func (h *Hub) position(number uint64) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return position{h.history.newest, h.boot, number}.String()
 }

@@ -89,17 +89,17 @@ func TestHeraldTellsWhatWasCommitted(t *testing.T) {
 		p := w.login()
 		p.say(`{"subscribe":["fills","orders","decisions"]}`)
 		p.expect("subscribed", "")
-		source.commit(5, "Decision", "12", `{"pair":"BTC-USD","action":"Buy"}`)
+		source.commit(5, "Decision", "12", `{"pair":"BTC-USD","action":"Buy","barEnd":"2026-03-05T12:00:00Z"}`)
 		source.commit(8, "Gossip", "x", `{}`)
 		source.commit(9, "Order", "o1", `{"state":"Sent"}`)
-		source.commit(11, "Fill", "t1", `{"order":"o1","price":"7.10"}`)
+		source.commit(11, "Fill", "t1", `{"order":"o1","price":"7.10","state":"Filled","marketTime":"2026-03-05T12:00:00Z"}`)
 		h.Wake()
-		p.expect("decisions", `{"action":"Buy","pair":"BTC-USD","sequence":12}`)
+		p.expect("decisions", `{"action":"Buy","pair":"BTC-USD","sequence":12,"time":"2026-03-05T12:00:00Z"}`)
 		order := p.expect("orders", `{"id":"o1","state":"Sent"}`)
 		if want := "9." + w.hub.boot + ".2"; order.ID != want || !order.Time.Equal(noon) {
 			w.t.Errorf("id %s at %s, want %s", order.ID, order.Time, want)
 		}
-		p.expect("fills", `{"id":"t1","order":"o1","price":"7.10"}`)
+		p.expect("fills", `{"orderID":"o1","orderState":"Filled","price":"7.10","time":"2026-03-05T12:00:00Z","tradeID":"t1"}`)
 
 		// What is older than the process is told to who missed it.
 		p = w.login()
@@ -122,7 +122,7 @@ func TestHeraldWaitsForTheLedger(t *testing.T) {
 		source.fail(3)
 		source.commit(2, "Fill", "t2", `{}`)
 		h.Wake()
-		p.expect("fills", `{"id":"t2"}`)
+		p.expect("fills", `{"tradeID":"t2"}`)
 	})
 }
 
@@ -141,7 +141,7 @@ func TestHeraldReadsManyNewsInParts(t *testing.T) {
 			h.Wake()
 		}
 		for id := range many {
-			p.expect("fills", fmt.Sprintf(`{"id":"t%d"}`, id+1))
+			p.expect("fills", fmt.Sprintf(`{"tradeID":"t%d"}`, id+1))
 		}
 		if source.reads > 5 {
 			w.t.Errorf("%d reads", source.reads)

@@ -487,3 +487,23 @@ func TestOtherRequestsGetAProblemDocument(t *testing.T) {
 		})
 	}
 }
+
+func TestResumeBeginsWithTheStateOfThen(t *testing.T) {
+	inWorld(t, Options{}, func(w *world) {
+		w.hub.Publish(Equity, "", noon, []byte(`1`))
+		w.hub.PublishNews(news(1, 1)...)
+		p := w.login()
+		p.say(`{"subscribe":["fills"]}`)
+		start := p.expect("subscribed", "")
+		w.hub.Publish(Quotes, "BTC-USD", noon, []byte(`2`))
+		p = w.login()
+		p.say(`{"subscribe":["equity","quotes"],"after":"` + start.ID + `"}`)
+		if confirmed := p.expect("subscribed", ""); confirmed.ID != start.ID {
+			w.t.Errorf("it begins after %q, not after %q", confirmed.ID, start.ID)
+		}
+		p.expect("equity", `1`)
+		p.expect("quotes", `2`)
+		w.hub.Publish(Quotes, "BTC-USD", noon, []byte(`3`))
+		p.expect("quotes", `3`)
+	})
+}
