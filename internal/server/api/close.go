@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
@@ -26,7 +25,7 @@ const closeTimeout = 5 * time.Second
 // Closing is the answer to a wish that was granted.
 type Closing struct {
 	Pair      string          `json:"pair" doc:"Pair in its canonical spelling."`
-	Orders    []uuid.UUID     `json:"orders" doc:"The orders that close the position; /api/v1/orders tells what becomes of them."`
+	Orders    []openapi.ID    `json:"orders" doc:"The orders that close the position; /api/v1/orders tells what becomes of them."`
 	Known     bool            `json:"known" doc:"Whether the orders were there before: the same key was used for them, or the position was being closed already."`
 	Remaining openapi.Decimal `json:"remaining" doc:"What the orders leave of the position, because the limits allow no more at once; ask again with another key."`
 }
@@ -74,11 +73,11 @@ func (h *handlers) closePosition(ctx context.Context, input *closeInput) (*close
 		return nil, denied(closed.Denied[0])
 	}
 	output := &closeOutput{Body: Closing{
-		Pair: instrument.Pair, Orders: closed.Orders, Known: closed.Known,
+		Pair: instrument.Pair, Orders: openapi.IDs(closed.Orders), Known: closed.Known,
 		Remaining: decimalOf(instrument.QuantityDecimal(closed.Remaining)),
 	}}
 	if len(closed.Orders) > 0 {
-		output.Location = "/api/v1/orders/" + closed.Orders[0].String()
+		output.Location = "/api/v1/orders/" + string(output.Body.Orders[0])
 	}
 	return output, nil
 }

@@ -68,7 +68,7 @@ type ADX struct {
 	MinusDI openapi.Decimal `json:"minusDI" doc:"Directional movement downward."`
 }
 
-type pulseInput struct{ pairInput }
+type pulseInput struct{ PairInput }
 
 func (h *handlers) registerPulse(routes huma.API) {
 	huma.Register(routes, openapi.Route(http.MethodGet, "/api/v1/pulse", "get-pulse", "Decisions", "The market's pulse",

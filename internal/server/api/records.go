@@ -19,14 +19,14 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/server/openapi"
 )
 
-// pageInput asks for a page.
-type pageInput struct {
+// PageInput asks for a page.
+type PageInput struct {
 	Cursor string `query:"cursor" maxLength:"200" pattern:"^[A-Za-z0-9_-]+$" doc:"next of the page before; without it the list begins at the newest."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"How many items."`
 }
 
-// pairInput asks for one pair.
-type pairInput struct {
+// PairInput asks for one pair.
+type PairInput struct {
 	Pair string `query:"pair" minLength:"4" maxLength:"32" pattern:"^[A-Za-z0-9]+([-/_ ][A-Za-z0-9]+)*$" doc:"Only this pair, in any usual spelling, such as BTC-USD; without it all."`
 }
 
@@ -38,7 +38,7 @@ type List[T any] struct {
 
 // Order is an order and what became of it.
 type Order struct {
-	ID           uuid.UUID       `json:"id" doc:"The client order id, which the venue knows too."`
+	ID           openapi.ID      `json:"id" doc:"The client order id, which the venue knows too."`
 	Pair         string          `json:"pair" doc:"Pair in its canonical spelling."`
 	Side         string          `json:"side" enum:"Buy,Sell" doc:"Which way."`
 	Quantity     openapi.Decimal `json:"quantity" doc:"In the base currency."`
@@ -58,7 +58,7 @@ type Order struct {
 // Fill is one execution.
 type Fill struct {
 	TradeID     string          `json:"tradeID" doc:"The venue's id of the execution."`
-	OrderID     uuid.UUID       `json:"orderID" doc:"The order that was filled."`
+	OrderID     openapi.ID      `json:"orderID" doc:"The order that was filled."`
 	Pair        string          `json:"pair" doc:"Pair in its canonical spelling."`
 	Side        string          `json:"side" enum:"Buy,Sell" doc:"Which way."`
 	Quantity    openapi.Decimal `json:"quantity" doc:"In the base currency."`
@@ -83,7 +83,7 @@ type Decision struct {
 	Arguments          []Argument      `json:"arguments,omitempty" doc:"What bull and bear said."`
 	Denied             []string        `json:"denied,omitempty" doc:"The limits of the gate that failed."`
 	Failure            string          `json:"failure,omitempty" doc:"Why there was no ruling."`
-	Orders             []uuid.UUID     `json:"orders" doc:"Orders that follow from it."`
+	Orders             []openapi.ID    `json:"orders" doc:"Orders that follow from it."`
 }
 
 // Argument is what one side of the debate said.
@@ -103,8 +103,8 @@ type EquityPoint struct {
 }
 
 type ordersInput struct {
-	pageInput
-	pairInput
+	PageInput
+	PairInput
 	State string `query:"state" enum:"Open,Intended,Sent,Acked,Unknown,Filled,Cancelled,Rejected" doc:"Only orders in this state; Open are all that are not final."`
 }
 
@@ -113,18 +113,18 @@ type orderInput struct {
 }
 
 type fillsInput struct {
-	pageInput
-	pairInput
+	PageInput
+	PairInput
 	Order string `query:"order" format:"uuid" doc:"Only the fills of this order."`
 }
 
 type decisionsInput struct {
-	pageInput
-	pairInput
+	PageInput
+	PairInput
 }
 
 type equityInput struct {
-	pageInput
+	PageInput
 	From        time.Time `query:"from" doc:"Not before this time."`
 	To          time.Time `query:"to" doc:"Not after this time."`
 	StepSeconds int       `query:"stepSeconds" minimum:"0" maximum:"2678400" default:"0" doc:"Only the last value of each span of so many seconds; 0 for every value."`
@@ -143,7 +143,7 @@ func (h *handlers) registerRecords(routes huma.API) {
 }
 
 // query is a page of the list of one pair.
-func (h *handlers) query(page pageInput, pair string) ledger.Query {
+func (h *handlers) query(page PageInput, pair string) ledger.Query {
 	query := ledger.Query{Pair: pair, Cursor: page.Cursor, Limit: page.Limit}
 	if instrument, found := h.Agent.Desk().instrument(pair); found {
 		query.Pair = instrument.Pair
@@ -183,7 +183,7 @@ func (h *handlers) unread(err error) error {
 }
 
 func (h *handlers) orders(ctx context.Context, input *ordersInput) (*answer[List[Order]], error) {
-	query := ledger.OrderQuery{Query: h.query(input.pageInput, input.Pair)}
+	query := ledger.OrderQuery{Query: h.query(input.PageInput, input.Pair)}
 	switch input.State {
 	case "":
 	case "Open":
@@ -212,14 +212,14 @@ func (h *handlers) order(ctx context.Context, input *orderInput) (*answer[Order]
 
 func orderOf(o *ledger.OrderRecord) Order {
 	return Order{
-		ID: o.ID, Pair: o.Pair, Side: o.Side.String(), Quantity: decimalOf(o.Quantity), Limit: decimalOf(o.Limit), Filled: decimalOf(o.Filled),
+		ID: openapi.ID(o.ID.String()), Pair: o.Pair, Side: o.Side.String(), Quantity: decimalOf(o.Quantity), Limit: decimalOf(o.Limit), Filled: decimalOf(o.Filled),
 		ReduceOnly: o.ReduceOnly, State: string(o.State), Reason: o.Reason, Ended: o.Ended, VenueOrderID: o.VenueOrderID,
 		Sequence: o.Sequence, Leg: o.Leg, Decided: o.DecidedAt, Updated: o.UpdatedAt,
 	}
 }
 
 func (h *handlers) fills(ctx context.Context, input *fillsInput) (*answer[List[Fill]], error) {
-	query := ledger.FillQuery{Query: h.query(input.pageInput, input.Pair)}
+	query := ledger.FillQuery{Query: h.query(input.PageInput, input.Pair)}
 	if input.Order != "" {
 		id, err := uuid.Parse(input.Order)
 		if err != nil {
@@ -229,21 +229,21 @@ func (h *handlers) fills(ctx context.Context, input *fillsInput) (*answer[List[F
 	}
 	return read(h, func(r ledger.Reader) (ledger.Page[ledger.FillRecord], error) { return r.Fills(ctx, query) }, func(f *ledger.FillRecord) Fill {
 		return Fill{
-			TradeID: f.TradeID, OrderID: f.OrderID, Pair: f.Pair, Side: f.Side.String(), Quantity: decimalOf(f.Quantity), Price: decimalOf(f.Price),
+			TradeID: f.TradeID, OrderID: openapi.ID(f.OrderID.String()), Pair: f.Pair, Side: f.Side.String(), Quantity: decimalOf(f.Quantity), Price: decimalOf(f.Price),
 			Value: decimalOf(f.Value), Fee: decimalOf(f.Fee), FeeCurrency: f.FeeCurrency, Realised: decimalOf(f.Realised), Time: f.MarketTime,
 		}
 	})
 }
 
 func (h *handlers) decisions(ctx context.Context, input *decisionsInput) (*answer[List[Decision]], error) {
-	query := h.query(input.pageInput, input.Pair)
+	query := h.query(input.PageInput, input.Pair)
 	return read(h, func(r ledger.Reader) (ledger.Page[ledger.DecisionRecord], error) { return r.Decisions(ctx, query) }, decisionOf)
 }
 
 func decisionOf(d *ledger.DecisionRecord) Decision {
 	told := Decision{
 		Sequence: d.Sequence, Time: d.BarEnd, Pair: d.Pair, Action: d.Action, ConfidenceFraction: share(d.ConfidenceMicros),
-		Outcome: d.Outcome, Orders: append([]uuid.UUID{}, d.Orders...),
+		Outcome: d.Outcome, Orders: openapi.IDs(d.Orders),
 	}
 	var said struct {
 		decision.Ruling
@@ -267,7 +267,7 @@ func decisionOf(d *ledger.DecisionRecord) Decision {
 
 func (h *handlers) equity(ctx context.Context, input *equityInput) (*answer[List[EquityPoint]], error) {
 	query := ledger.EquityQuery{
-		Query: h.query(input.pageInput, ""), From: input.From, To: input.To, Step: time.Duration(input.StepSeconds) * time.Second,
+		Query: h.query(input.PageInput, ""), From: input.From, To: input.To, Step: time.Duration(input.StepSeconds) * time.Second,
 	}
 	return read(h, func(r ledger.Reader) (ledger.Page[ledger.EquityRecord], error) { return r.Equity(ctx, query) }, func(e *ledger.EquityRecord) EquityPoint {
 		return EquityPoint{

@@ -19,7 +19,7 @@ func Route(method, path, id, tag, summary, details string, scope keys.Scope, fai
 	return huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, Description: details, Tags: []string{tag},
 		Security: Needs(scope), DefaultStatus: status,
-		Errors: append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests}, failures...),
+		Errors: append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable}, failures...),
 	}
 }
 
@@ -38,6 +38,7 @@ func Finish(document *huma.OpenAPI) {
 		Responses: map[string]*huma.Response{
 			"200": {Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
 			"401": refusal(document, http.StatusUnauthorized), "403": refusal(document, http.StatusForbidden), "429": refusal(document, http.StatusTooManyRequests),
+			"503": refusal(document, http.StatusServiceUnavailable),
 		},
 	})
 	for _, item := range document.Paths {

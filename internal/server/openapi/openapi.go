@@ -68,7 +68,7 @@ func AddOthers(document *huma.OpenAPI) {
 		}
 		return responses
 	}
-	tickets := refusals(http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
+	tickets := refusals(http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 	tickets["201"] = &huma.Response{Description: "A ticket that opens one stream within 30 seconds.", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{
 			Type: huma.TypeObject, Required: []string{"ticket", "expires"}, AdditionalProperties: false,
