@@ -186,7 +186,7 @@ func (d *desk) furnished(ctx context.Context) error {
 	lists := []client.ObjectList{&v1alpha1.LedgerList{}, &v1alpha1.TradingAccountList{}, &v1alpha1.RiskPolicyList{}, &v1alpha1.AssetPairList{}}
 	return poll(ctx, 200*time.Millisecond, d.patience(), "what the agents refer to is Ready", func(ctx context.Context) (bool, error) {
 		for _, list := range lists {
-			if err := d.admin.List(ctx, list, client.InNamespace(deskNamespace)); err != nil {
+			if err := d.admin.List(ctx, list); err != nil {
 				return false, err
 			}
 			objects, err := meta.ExtractList(list)
@@ -213,7 +213,7 @@ func (d *desk) warm(ctx context.Context) error {
 	} {
 		object := &unstructured.Unstructured{}
 		object.SetGroupVersionKind(kind)
-		object.SetNamespace(deskNamespace)
+		object.SetNamespace(deskName(0))
 		object.SetName("warm")
 		err := d.admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("warm"), client.DryRunAll)
 		if err != nil {

@@ -57,7 +57,6 @@ type crowd struct {
 
 // simulated is one agent's process.
 type simulated struct {
-	agent   string
 	pod     types.UID
 	epoch   int64
 	started time.Time
@@ -77,8 +76,7 @@ func startCrowd(ctx context.Context, p *plane) (*crowd, error) {
 	}
 	watched, err := cache.New(p.config, cache.Options{
 		HTTPClient: httpClient, Scheme: p.scheme, Mapper: mapper,
-		DefaultNamespaces: map[string]cache.Config{deskNamespace: {}},
-		DefaultTransform:  cache.TransformStripManagedFields(),
+		DefaultTransform: cache.TransformStripManagedFields(),
 	})
 	if err != nil {
 		return nil, err
@@ -153,7 +151,7 @@ func (c *crowd) sawPod(pod *corev1.Pod) {
 	switch {
 	case process == nil && pod.DeletionTimestamp.IsZero() && ready(pod):
 		c.epochs[owner.Name]++
-		process = &simulated{agent: owner.Name, pod: pod.UID, epoch: c.epochs[owner.Name], started: time.Now(), changed: make(chan struct{}, 1)}
+		process = &simulated{pod: pod.UID, epoch: c.epochs[owner.Name], started: time.Now(), changed: make(chan struct{}, 1)}
 		c.processes[pod.UID] = process
 		c.start(process, link.Identity{Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID}, pod)
 	case process != nil && !pod.DeletionTimestamp.IsZero():
@@ -204,7 +202,7 @@ func (c *crowd) start(process *simulated, identity link.Identity, pod *corev1.Po
 			defer timer.Stop()
 		}
 		reporter := link.NewReporter(writer, versioned{c, identity}, identity, link.DefaultReportInterval, logr.Discard())
-		_ = reporter.Run(ctx, func() v1alpha1.TradingStatus { return c.status(process) }, process.changed)
+		_ = reporter.Run(ctx, func() v1alpha1.TradingStatus { return c.status(process, identity) }, process.changed)
 	})
 }
 
@@ -246,10 +244,10 @@ func (v versioned) Version(ctx context.Context) (string, error) {
 
 // status is what a process reports: it recovers, then trades, then has decided,
 // and its equity never rests, so that every minute has figures to write.
-func (c *crowd) status(process *simulated) v1alpha1.TradingStatus {
+func (c *crowd) status(process *simulated, identity link.Identity) v1alpha1.TradingStatus {
 	agent := &v1alpha1.TradingAgent{}
 	// An agent that is not in the cache is answered for by versioned.
-	_ = c.cache.Get(c.ctx, client.ObjectKey{Namespace: deskNamespace, Name: process.agent}, agent)
+	_ = c.cache.Get(c.ctx, client.ObjectKey{Namespace: identity.Namespace, Name: identity.Name}, agent)
 	return statusAfter(time.Since(process.started), string(process.pod), agent.Generation, process.epoch)
 }
 

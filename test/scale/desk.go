@@ -29,7 +29,11 @@ import (
 
 const (
 	operatorNamespace = "trading-system"
-	deskNamespace     = "desk"
+
+	// deskAgents is how many agents share a namespace. The API server holds every
+	// new agent against each policy and account of its namespace, so what a write
+	// costs grows with a desk, and not with the number of desks.
+	deskAgents = 100
 
 	ledgerName = "main"
 	ledgerKey  = "uri"
@@ -39,54 +43,80 @@ const (
 	workers = 16
 )
 
-// shape of the desk that is measured.
+// shape of the desks that are measured.
 type shape struct {
 	agents int
-	// pairs of the namespace; as many agents share an account, one pair each.
+	// pairs of each desk; as many agents share an account, one pair each.
 	pairs int
-	// policies that the agents are spread over.
+	// policies that the agents of all desks are spread over, if there are as many
+	// as desks.
 	policies int
 }
 
-func (s shape) accounts() int { return (s.agents + s.pairs - 1) / s.pairs }
+func (s shape) desks() int { return (s.agents + deskAgents - 1) / deskAgents }
+
+// accounts and deskPolicies are those of one desk.
+func (s shape) accounts() int     { return (min(s.agents, deskAgents) + s.pairs - 1) / s.pairs }
+func (s shape) deskPolicies() int { return max(1, s.policies/s.desks()) }
+
+func (s shape) allPolicies() int { return s.desks() * s.deskPolicies() }
+
+// boundBy is how many agents the i-th of all policies binds.
+func (s shape) boundBy(i int) int {
+	bound, first := 0, i/s.deskPolicies()*deskAgents
+	for agent := first; agent < min(s.agents, first+deskAgents); agent++ {
+		if agent%s.deskPolicies() == i%s.deskPolicies() {
+			bound++
+		}
+	}
+	return bound
+}
 
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 }
 
-func inDesk(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: deskNamespace, Name: name}
-}
-
+func deskName(i int) string    { return fmt.Sprintf("desk-%03d", i) }
 func agentName(i int) string   { return fmt.Sprintf("agent-%05d", i) }
 func policyName(i int) string  { return fmt.Sprintf("policy-%03d", i) }
 func accountName(i int) string { return fmt.Sprintf("account-%04d", i) }
 func pairName(i int) string    { return fmt.Sprintf("c%04d-usd", i) }
 
-// furniture is everything that the agents refer to. The ledger's connection is
-// uri.
-func furniture(s shape, uri string) []client.Object {
-	objects := make([]client.Object, 0, 2+s.policies+s.accounts()+s.pairs)
+func inDesk(desk int, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: deskName(desk), Name: name}
+}
+
+// agentMeta and policyMeta are where the i-th of all agents and policies is. Their
+// names tell them apart on all desks.
+func agentMeta(i int) metav1.ObjectMeta { return inDesk(i/deskAgents, agentName(i)) }
+func (s shape) policyMeta(i int) metav1.ObjectMeta {
+	return inDesk(i/s.deskPolicies(), policyName(i))
+}
+
+// furniture is everything that the agents of a desk refer to. The ledger's
+// connection is uri.
+func furniture(s shape, desk int, uri string) []client.Object {
+	objects := make([]client.Object, 0, 2+s.deskPolicies()+s.accounts()+s.pairs)
 	objects = append(objects,
-		&corev1.Secret{ObjectMeta: inDesk("ledger"), StringData: map[string]string{ledgerKey: uri}},
-		&v1alpha1.Ledger{ObjectMeta: inDesk(ledgerName), Spec: v1alpha1.LedgerSpec{URISecretRef: v1alpha1.SecretKeyReference{Name: "ledger", Key: ledgerKey}}},
+		&corev1.Secret{ObjectMeta: inDesk(desk, "ledger"), StringData: map[string]string{ledgerKey: uri}},
+		&v1alpha1.Ledger{ObjectMeta: inDesk(desk, ledgerName), Spec: v1alpha1.LedgerSpec{URISecretRef: v1alpha1.SecretKeyReference{Name: "ledger", Key: ledgerKey}}},
 	)
-	for i := range s.policies {
-		objects = append(objects, &v1alpha1.RiskPolicy{ObjectMeta: inDesk(policyName(i)), Spec: v1alpha1.RiskPolicySpec{
+	for i := range s.deskPolicies() {
+		objects = append(objects, &v1alpha1.RiskPolicy{ObjectMeta: s.policyMeta(desk*s.deskPolicies() + i), Spec: v1alpha1.RiskPolicySpec{
 			Trading: v1alpha1.TradingEnabled, Currency: "USD",
 			Order: v1alpha1.OrderLimits{MaxNotional: "1000"},
 			Agent: v1alpha1.AgentLimits{MaxDrawdownFraction: "0.15", MaxTradesPerDay: new(int32(5))},
 		}})
 	}
 	for i := range s.accounts() {
-		objects = append(objects, &v1alpha1.TradingAccount{ObjectMeta: inDesk(accountName(i)), Spec: v1alpha1.TradingAccountSpec{
+		objects = append(objects, &v1alpha1.TradingAccount{ObjectMeta: inDesk(desk, accountName(i)), Spec: v1alpha1.TradingAccountSpec{
 			Venue: v1alpha1.VenuePaper, LedgerRef: v1alpha1.ObjectReference{Name: ledgerName},
 			Paper: &v1alpha1.PaperAccountSpec{Currency: "USD", Balance: "10000"},
 		}})
 	}
 	for i := range s.pairs {
-		objects = append(objects, &v1alpha1.AssetPair{ObjectMeta: inDesk(pairName(i)), Spec: v1alpha1.AssetPairSpec{
+		objects = append(objects, &v1alpha1.AssetPair{ObjectMeta: inDesk(desk, pairName(i)), Spec: v1alpha1.AssetPairSpec{
 			Base: v1alpha1.Currency(fmt.Sprintf("C%04d", i)), Quote: "USD", TickSize: "0.01", LotSize: "1",
 		}})
 	}
@@ -97,13 +127,14 @@ func furniture(s shape, uri string) []client.Object {
 // the prices of a few pairs only.
 const recordingName = "desk/prices"
 
-// agent is the i-th of the desk: alone with its pair on its account.
+// agent is the i-th of all: alone with its pair on its account.
 func agent(s shape, i int) *v1alpha1.TradingAgent {
-	return &v1alpha1.TradingAgent{ObjectMeta: inDesk(agentName(i)), Spec: v1alpha1.TradingAgentSpec{
+	desk, seat := i/deskAgents, i%deskAgents
+	return &v1alpha1.TradingAgent{ObjectMeta: agentMeta(i), Spec: v1alpha1.TradingAgentSpec{
 		Mode: v1alpha1.ModePaper, Trading: v1alpha1.TradingEnabled,
-		AccountRef:    v1alpha1.ObjectReference{Name: accountName(i / s.pairs)},
-		RiskPolicyRef: v1alpha1.ObjectReference{Name: policyName(i % s.policies)},
-		AssetPairs:    []v1alpha1.AssetPairSelector{{Name: pairName(i % s.pairs)}},
+		AccountRef:    v1alpha1.ObjectReference{Name: accountName(seat / s.pairs)},
+		RiskPolicyRef: v1alpha1.ObjectReference{Name: policyName(desk*s.deskPolicies() + seat%s.deskPolicies())},
+		AssetPairs:    []v1alpha1.AssetPairSelector{{Name: pairName(seat % s.pairs)}},
 		MarketData:    v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: recordingName}},
 	}}
 }
@@ -122,7 +153,7 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 }
 
 // install brings the kinds, the operator's rights, what config/admission refuses
-// without our pods, and the desk's furniture into an empty cluster.
+// without our pods, and the desks' furniture into an empty cluster.
 func (p *plane) install(ctx context.Context, repository string, s shape, uri string) error {
 	crds := envtest.CRDInstallOptions{Paths: []string{filepath.Join(repository, "config", "crd", "bases")}, ErrorIfPathMissing: true}
 	if _, err := envtest.InstallCRDs(p.config, crds); err != nil {
@@ -133,22 +164,27 @@ func (p *plane) install(ctx context.Context, repository string, s shape, uri str
 	if err != nil {
 		return err
 	}
-	namespaces := []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}},
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: deskNamespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}},
+	namespaces := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}}
+	var objects []client.Object
+	for desk := range s.desks() {
+		namespaces = append(namespaces, deskNamespace(desk, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}))
+		objects = append(objects, furniture(s, desk, uri)...)
 	}
 	for _, object := range append(namespaces, manifests...) {
 		if err := p.admin.Create(ctx, object); err != nil {
 			return fmt.Errorf("install %s %s: %w", object.GetObjectKind().GroupVersionKind().Kind, object.GetName(), err)
 		}
 	}
-	objects := furniture(s, uri)
 	return each(ctx, len(objects), func(ctx context.Context, i int) error {
 		if err := p.admin.Create(ctx, objects[i]); err != nil {
 			return fmt.Errorf("create %T %s: %w", objects[i], objects[i].GetName(), err)
 		}
 		return nil
 	})
+}
+
+func deskNamespace(desk int, labels map[string]string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: deskName(desk), Labels: labels}}
 }
 
 // manifestsIn reads every manifest of some folders. A folder may be missing.

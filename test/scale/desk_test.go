@@ -20,22 +20,43 @@ func podMapper() meta.RESTMapper {
 // No two agents of one account may trade the same pair, or the operator refuses
 // one of them and the benchmark waits for ever.
 func TestAgentsShareNoPairOnAnAccount(t *testing.T) {
-	s := shape{agents: 100, pairs: 16, policies: 10}
+	s := shape{agents: 250, pairs: 16, policies: 10}
 	accounts, taken := map[string]bool{}, map[string]bool{}
 	for i := range s.agents {
 		spec := agent(s, i).Spec
-		key := spec.AccountRef.Name + " " + spec.AssetPairs[0].Name
+		account := agent(s, i).Namespace + " " + spec.AccountRef.Name
+		key := account + " " + spec.AssetPairs[0].Name
 		if taken[key] {
 			t.Errorf("two agents trade %s", key)
 		}
 		taken[key] = true
-		accounts[spec.AccountRef.Name] = true
+		accounts[account] = true
 	}
-	if len(accounts) != s.accounts() {
-		t.Errorf("%d accounts are used and %d created", len(accounts), s.accounts())
+	// The last of three desks has half of its seats empty.
+	if want := 2*s.accounts() + 4; len(accounts) != want {
+		t.Errorf("%d accounts are used, want %d", len(accounts), want)
 	}
-	if want := 2 + s.policies + s.accounts() + s.pairs; len(furniture(s, "postgres://x")) != want {
-		t.Errorf("the furniture is %d objects, want %d", len(furniture(s, "postgres://x")), want)
+	if want := 2 + 3 + 7 + 16; len(furniture(s, 2, "postgres://x")) != want {
+		t.Errorf("the furniture is %d objects, want %d", len(furniture(s, 2, "postgres://x")), want)
+	}
+}
+
+// The benchmark waits for as many agents as a policy binds.
+func TestEveryAgentHasItsDesksPolicy(t *testing.T) {
+	for _, s := range []shape{{agents: 30, pairs: 16, policies: 100}, {agents: 250, pairs: 16, policies: 10}, {agents: 10000, pairs: 16, policies: 100}} {
+		bound := map[string]int{}
+		for i := range s.agents {
+			bound[agent(s, i).Spec.RiskPolicyRef.Name]++
+		}
+		for i := range s.allPolicies() {
+			if meta := s.policyMeta(i); bound[meta.Name] != s.boundBy(i) {
+				t.Errorf("%d agents: %s binds %d, counted as %d", s.agents, meta.Name, bound[meta.Name], s.boundBy(i))
+			}
+			delete(bound, s.policyMeta(i).Name)
+		}
+		if len(bound) > 0 {
+			t.Errorf("%d agents: nobody created the policies %v", s.agents, bound)
+		}
 	}
 }
 

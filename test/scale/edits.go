@@ -38,12 +38,12 @@ func (d *desk) edit(ctx context.Context, r *result) error {
 func (d *desk) editAgents(ctx context.Context, r *result) error {
 	for i := range d.edits {
 		// Spread over the desk, each agent once.
-		name := agentName(i * max(1, d.shape.agents/d.edits) % d.shape.agents)
-		observed, inForce, err := d.editLimit(ctx, name, 900+i%50)
+		agent := i * max(1, d.shape.agents/d.edits) % d.shape.agents
+		observed, inForce, err := d.editLimit(ctx, agent, 900+i%50)
 		if err != nil {
 			return err
 		}
-		replaced, err := d.editInterval(ctx, name, 301+i%50)
+		replaced, err := d.editInterval(ctx, agent, 301+i%50)
 		if err != nil {
 			return err
 		}
@@ -64,8 +64,8 @@ func (d *desk) patch(ctx context.Context, object client.Object, change string) e
 
 // editLimit tightens an agent's own limit. It returns how long it took until the
 // operator had observed that, and until the agent's process acted on it.
-func (d *desk) editLimit(ctx context.Context, name string, notional int) (seen, inForce time.Duration, err error) {
-	edited := &v1alpha1.TradingAgent{ObjectMeta: inDesk(name)}
+func (d *desk) editLimit(ctx context.Context, i, notional int) (seen, inForce time.Duration, err error) {
+	name, edited := agentName(i), &v1alpha1.TradingAgent{ObjectMeta: agentMeta(i)}
 	start := time.Now()
 	if err := d.patch(ctx, edited, fmt.Sprintf(`{"spec":{"limits":{"order":{"maxNotional":"%d"}}}}`, notional)); err != nil {
 		return 0, 0, err
@@ -92,8 +92,8 @@ func (d *desk) editLimit(ctx context.Context, name string, notional int) (seen, 
 
 // editInterval changes what a process reads only at its start, and returns how
 // long it took until another pod was ready.
-func (d *desk) editInterval(ctx context.Context, name string, seconds int) (time.Duration, error) {
-	edited := &v1alpha1.TradingAgent{ObjectMeta: inDesk(name)}
+func (d *desk) editInterval(ctx context.Context, i, seconds int) (time.Duration, error) {
+	edited := &v1alpha1.TradingAgent{ObjectMeta: agentMeta(i)}
 	if err := d.admin.Get(ctx, client.ObjectKeyFromObject(edited), edited); err != nil {
 		return 0, err
 	}
@@ -113,7 +113,7 @@ func (d *desk) editInterval(ctx context.Context, name string, seconds int) (time
 		return 0, err
 	}
 	// The next edit is of an agent at rest.
-	settled, err := d.crowd.awaitAgents(ctx, "an edited agent is observed", name, 1, func(agent *v1alpha1.TradingAgent) bool {
+	settled, err := d.crowd.awaitAgents(ctx, "an edited agent is observed", agentName(i), 1, func(agent *v1alpha1.TradingAgent) bool {
 		return agent.Generation >= edited.Generation && observed(agent)
 	})
 	if err != nil {
@@ -130,8 +130,8 @@ func (d *desk) editInterval(ctx context.Context, name string, seconds int) (time
 func (d *desk) resync(ctx context.Context) (int, error) {
 	rounds := 0
 	for ctx.Err() == nil {
-		err := each(ctx, d.shape.pairs, func(ctx context.Context, i int) error {
-			return d.patch(ctx, &v1alpha1.AssetPair{ObjectMeta: inDesk(pairName(i))}, fmt.Sprintf(`{"spec":{"aliases":["ALIAS%04dX%d"]}}`, i, rounds))
+		err := each(ctx, d.shape.desks()*d.shape.pairs, func(ctx context.Context, i int) error {
+			return d.patch(ctx, &v1alpha1.AssetPair{ObjectMeta: inDesk(i/d.shape.pairs, pairName(i%d.shape.pairs))}, fmt.Sprintf(`{"spec":{"aliases":["ALIAS%04dX%d"]}}`, i, rounds))
 		})
 		if err == nil {
 			err = d.drained(ctx)
@@ -157,14 +157,13 @@ func (d *desk) drained(ctx context.Context) error {
 // that they bind shows the new limit.
 func (d *desk) editPolicies(ctx context.Context, r *result) error {
 	var err error
-	bound := (d.shape.agents + d.shape.policies - 1) / d.shape.policies
-	if r.Policy, err = d.editPolicy(ctx, 1, bound, 6); err != nil {
+	if r.Policy, err = d.editPolicy(ctx, 1, d.shape.boundBy(0), 6); err != nil {
 		return err
 	}
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
-	r.Policies, err = d.editPolicy(ctx, d.shape.policies, d.shape.agents, 7)
+	r.Policies, err = d.editPolicy(ctx, d.shape.allPolicies(), d.shape.agents, 7)
 	return err
 }
 
@@ -178,7 +177,7 @@ func (d *desk) editPolicy(ctx context.Context, policies, agents, trades int) (fl
 	}
 	start := time.Now()
 	err = each(ctx, policies, func(ctx context.Context, i int) error {
-		return d.patch(ctx, &v1alpha1.RiskPolicy{ObjectMeta: inDesk(policyName(i))}, fmt.Sprintf(`{"spec":{"agent":{"maxTradesPerDay":%d}}}`, trades))
+		return d.patch(ctx, &v1alpha1.RiskPolicy{ObjectMeta: d.shape.policyMeta(i)}, fmt.Sprintf(`{"spec":{"agent":{"maxTradesPerDay":%d}}}`, trades))
 	})
 	if err != nil {
 		return 0, err
@@ -190,8 +189,8 @@ func (d *desk) editPolicy(ctx context.Context, policies, agents, trades int) (fl
 // failover kills the leader and waits until the standby reconciles, and has
 // observed an edit that was made at that moment.
 func (d *desk) failover(ctx context.Context, r *result) error {
-	name := agentName(d.shape.agents - 1)
-	edited := &v1alpha1.TradingAgent{ObjectMeta: inDesk(name)}
+	last := d.shape.agents - 1
+	name, edited := agentName(last), &v1alpha1.TradingAgent{ObjectMeta: agentMeta(last)}
 	start := time.Now()
 	if err := d.leader.kill(); err != nil {
 		return err

@@ -46,7 +46,6 @@ rules:
 - level: Metadata
   users: ["` + controllerManagerUser + `"]
   verbs: [create, update, patch, delete, deletecollection]
-  namespaces: ["` + deskNamespace + `"]
 - level: None
 `
 

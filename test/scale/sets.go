@@ -18,7 +18,7 @@ import (
 func statefulSet(i int) *appsv1.StatefulSet {
 	name := fmt.Sprintf("set-%05d", i)
 	labels := map[string]string{"app": name}
-	return &appsv1.StatefulSet{ObjectMeta: inDesk(name), Spec: appsv1.StatefulSetSpec{
+	return &appsv1.StatefulSet{ObjectMeta: inDesk(i/deskAgents, name), Spec: appsv1.StatefulSetSpec{
 		Replicas: new(int32(1)),
 		Selector: &metav1.LabelSelector{MatchLabels: labels},
 		Template: corev1.PodTemplateSpec{
@@ -57,8 +57,10 @@ func (b *bench) measureSets(ctx context.Context) (setsResult, error) {
 		return setsResult{}, err
 	}
 	defer b.end(p)
-	if err := p.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: deskNamespace}}); err != nil {
-		return setsResult{}, err
+	for desk := range b.shape.desks() {
+		if err := p.admin.Create(ctx, deskNamespace(desk, nil)); err != nil {
+			return setsResult{}, err
+		}
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -106,7 +108,7 @@ func (b *bench) measureSets(ctx context.Context) (setsResult, error) {
 // pod is ready. It watches until the context ends.
 func (p *plane) awaitSets(ctx context.Context, want int) (*awaited[*appsv1.StatefulSet], error) {
 	watched, err := cache.New(p.config, cache.Options{
-		Scheme: p.scheme, DefaultNamespaces: map[string]cache.Config{deskNamespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
+		Scheme: p.scheme, DefaultTransform: cache.TransformStripManagedFields(),
 	})
 	if err != nil {
 		return nil, err
