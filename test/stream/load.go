@@ -72,8 +72,8 @@ func (c *crowd) connect(ctx context.Context, o order) error {
 				return err
 			}
 			members[i] = &member{conn: conn}
-			if text := o.Target.Subscription; text != "" {
-				if _, err := conn.Write(masked([]byte(text))); err != nil {
+			if o.Target.Subscription != "" {
+				if _, err := conn.Write(masked(text, []byte(o.Target.Subscription))); err != nil {
 					return fmt.Errorf("subscribe: %w", err)
 				}
 			}
@@ -114,6 +114,9 @@ func (c *crowd) read(m *member, early []byte) {
 			payload, length := frame(buffer[used:held])
 			if length == 0 {
 				break
+			}
+			if buffer[used] == ping {
+				_, _ = m.conn.Write(masked(pong, payload))
 			}
 			used += length
 			if at := timeIn(payload); at != 0 {
@@ -225,10 +228,18 @@ func upgrade(conn net.Conn, key string) ([]byte, error) {
 	return early, nil
 }
 
-// masked is the frame of a client's text message, below 126 bytes. The mask of zeros
-// changes nothing.
-func masked(text []byte) []byte {
-	return append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...) //nolint:gosec // Short by contract.
+// First bytes of whole frames.
+const (
+	text       = 0x81
+	closeFrame = 0x88
+	ping       = 0x89
+	pong       = 0x8a
+)
+
+// masked is a client's frame of fewer than 126 bytes. The mask of zeros changes
+// nothing.
+func masked(kind byte, payload []byte) []byte {
+	return append([]byte{kind, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...) //nolint:gosec // Short by contract.
 }
 
 // guess opens so many WebSockets with a wrong key, at a steady rate, and counts those
@@ -268,7 +279,7 @@ func refused(ctx context.Context, to target, key, from string) (int, error) {
 	buffer := make([]byte, 256)
 	for n := copy(buffer, held); ; {
 		if payload, length := frame(buffer[:n]); length > 0 {
-			if buffer[0] != 0x88 || len(payload) < 2 {
+			if buffer[0] != closeFrame || len(payload) < 2 {
 				return 0, fmt.Errorf("a wrong key was sent %q", payload)
 			}
 			return int(binary.BigEndian.Uint16(payload)), nil

@@ -16,8 +16,9 @@ import (
 // result is what was measured of one server.
 type result struct {
 	kind string
-	// resident and inGo are bytes of memory a connection that is idle.
-	resident, inGo float64
+	// resident and inGo are bytes of memory a connection that is idle; used is the
+	// first when it has been used for a while.
+	resident, inGo, used float64
 	quiet, stalled phase
 	// latencies of a client alone, and while strangers guess keys.
 	alone, guessed seen
@@ -125,7 +126,11 @@ func (b *bench) crowd(ctx context.Context, r *result) error {
 	if r.stalled, err = b.phase(ctx, 2*b.settle); err != nil {
 		return err
 	}
-	return b.server.ask(order{Do: "stop"}, &done)
+	if err := errors.Join(b.server.ask(order{Do: "stop"}, &done), b.server.ask(order{Do: "usage"}, &after)); err != nil {
+		return err
+	}
+	r.used = float64(after.Resident-before.Resident) / float64(b.options.clients)
+	return nil
 }
 
 // phase measures what clients see in a window.
@@ -262,6 +267,7 @@ func (o options) print(out io.Writer, results []*result) error {
 	row("messages/s a server core", "50000", func(r *result) string { return fmt.Sprintf("%.0f", r.quiet.perCore) })
 	row("memory a connection, resident", "20 KB", func(r *result) string { return kilobytes(r.resident) })
 	row("memory a connection, Go's heap and stacks", "", func(r *result) string { return kilobytes(r.inGo) })
+	row("memory a connection after the load, resident", "", func(r *result) string { return kilobytes(r.used) })
 	row(fmt.Sprintf("%d clients stalled: p50 of the others", o.stalled), "", func(r *result) string { return milliseconds(r.stalled.P50) })
 	row("  p99 of the others", "< 1.20 times", func(r *result) string {
 		return fmt.Sprintf("%s (%.2f times)", milliseconds(r.stalled.P99), r.stalledRatio())

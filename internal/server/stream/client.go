@@ -226,39 +226,48 @@ func (c *client) heard() bool {
 	return false
 }
 
-// serve reads what the client says until the connection ends.
+// serve reads one message, does what it asks for, and leaves the next to a fresh
+// goroutine: by then its own stack has grown, and clients that are silent are many.
 func (c *client) serve() {
-	defer c.hub.working.Done()
-	defer c.hub.remove(c)
+	goesOn := false
+	defer func() {
+		if !goesOn {
+			c.hub.remove(c)
+			c.hub.working.Done()
+		}
+	}()
 	defer c.survive()
-	err := c.read()
-	c.drain(err)
-	c.abort()
-	_ = c.conn.CloseNow() // It is closed by now; this frees what the library holds.
-	c.hub.metrics.closed(c.wire.closedWith())
+	if err := c.receive(); err != nil {
+		c.drain(err)
+		c.abort()
+		_ = c.conn.CloseNow() // It is closed by now; this frees what the library holds.
+		c.hub.metrics.closed(c.wire.closedWith())
+		return
+	}
+	goesOn = true
+	go c.serve()
 }
 
-func (c *client) read() error {
+// receive fails when the connection has ended.
+func (c *client) receive() error {
 	// The connection ends by its deadline or by being closed, so no context watches
 	// every read.
-	ctx := context.Background()
-	for {
-		kind, reader, err := c.conn.Reader(ctx)
-		if err != nil {
-			return fmt.Errorf("read a message: %w", err)
-		}
-		message, err := io.ReadAll(reader)
-		if err != nil {
-			return fmt.Errorf("read a message: %w", err)
-		}
-		switch {
-		case !c.heard(): // The rest is read only until the client has gone.
-		case kind != websocket.MessageText:
-			c.end(websocket.StatusUnsupportedData, "send text messages")
-		default:
-			c.hear(message)
-		}
+	kind, reader, err := c.conn.Reader(context.Background())
+	if err != nil {
+		return fmt.Errorf("read a message: %w", err)
 	}
+	message, err := io.ReadAll(reader)
+	if err != nil {
+		return fmt.Errorf("read a message: %w", err)
+	}
+	switch {
+	case !c.heard(): // The rest is read only until the client has gone.
+	case kind != websocket.MessageText:
+		c.end(websocket.StatusUnsupportedData, "send text messages")
+	default:
+		c.hear(message)
+	}
+	return nil
 }
 
 // depart reads until the client has answered the close frame or its time is up.

@@ -52,6 +52,52 @@ func TestAMessageAllocatesNothingPerClient(t *testing.T) {
 	}
 }
 
+// faulty is a connection with a bug.
+type faulty struct {
+	net.Conn
+
+	closed bool
+}
+
+func (*faulty) Write([]byte) (int, error)   { panic("a bug") } //nolint:forbidigo // It is what is tested.
+func (*faulty) SetDeadline(time.Time) error { return nil }
+
+func (f *faulty) Close() error {
+	f.closed = true
+	return nil
+}
+
+func TestAFaultEndsOneWebSocketOnly(t *testing.T) {
+	hub, hand := fanOut(2)
+	conn := &faulty{}
+	hub.crowd[0].wire = &wire{Conn: conn}
+	hand()
+	hand()
+	if !conn.closed {
+		t.Error("the connection with the fault is still open")
+	}
+	if c := hub.crowd[1]; c.cursor != 2 {
+		t.Errorf("the other one is at %d", c.cursor)
+	}
+}
+
+// Events that were overwritten before the clients heard of them are never passed
+// over in silence.
+func TestOverwrittenEventsDropWhoWantedThem(t *testing.T) {
+	hub, hand := fanOut(1)
+	c := hub.crowd[0]
+	conn := &faulty{}
+	c.wire, c.topics = &wire{Conn: conn}, topicSet(0).with(Fills)
+	hub.PublishNews(news(1, 1)...)
+	for range ringSize {
+		hub.Publish(Quotes, "BTC-USD", noon, []byte(`1`))
+	}
+	hand()
+	if codeOf(c.ending) != CodeSlow {
+		t.Errorf("the client is at %d and its close frame is %x", c.cursor, c.ending)
+	}
+}
+
 func BenchmarkFanOut(b *testing.B) {
 	const clients = 2000
 	_, hand := fanOut(clients)

@@ -173,6 +173,7 @@ func TestGaps(t *testing.T) {
 		first    int64
 	}{
 		"the ledger was not asked yet":      {after: "3.other.9", gap: true},
+		"nothing was known then and now":    {after: "0.other.9", gap: true},
 		"nothing is missing":                {recall: news(5, 6), known: true, after: "4.other.9", first: 5},
 		"older news were not recalled":      {recall: news(5, 6), known: true, after: "3.other.9", gap: true, first: 5},
 		"there are no older news":           {recall: news(5, 6), known: true, complete: true, after: "3.other.9", first: 5},
@@ -505,5 +506,27 @@ func TestResumeBeginsWithTheStateOfThen(t *testing.T) {
 		p.expect("quotes", `2`)
 		w.hub.Publish(Quotes, "BTC-USD", noon, []byte(`3`))
 		p.expect("quotes", `3`)
+	})
+}
+
+func TestWhoIsAwayForTooLongIsToldSo(t *testing.T) {
+	inWorld(t, Options{}, func(w *world) {
+		w.hub.Recall(nil, true)
+		p := w.login()
+		p.say(`{"subscribe":["fills","quotes"]}`)
+		p.expect("subscribed", "")
+		w.hub.PublishNews(news(1, 1)...)
+		last := p.expect("fills", `{"fill":1}`)
+		_ = p.conn.CloseNow()
+		w.hub.PublishNews(news(2, 2)...)
+		for i := range ringSize {
+			w.hub.Publish(Quotes, "BTC-USD", noon, strconv.AppendInt(nil, int64(i), 10))
+		}
+		p = w.login()
+		p.say(`{"subscribe":["fills","quotes"],"after":"` + last.ID + `"}`)
+		p.expect("subscribed", "")
+		p.expect("gap", `{"message":"events of these topics may be missing; read them over HTTP","topics":["quotes"]}`)
+		p.expect("fills", `{"fill":2}`)
+		p.expect("quotes", strconv.Itoa(ringSize-1))
 	})
 }
