@@ -26,6 +26,7 @@ import (
 	"github.com/chromedp/chromedp"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // judgement is how long one request or page may take.
@@ -137,6 +138,27 @@ func serial(ctx context.Context, host string) (string, error) {
 		return "", err
 	}
 	return certificate.SerialNumber.String(), nil
+}
+
+// insideSerial is that of the certificate by which the agent itself serves HTTPS,
+// held against the internal CA and its Service's name.
+func insideSerial(ctx context.Context, agent string) (string, error) {
+	pod, secret := &corev1.Pod{}, &corev1.Secret{}
+	if err := cluster.Get(ctx, named(namespace, agent+"-trader"), pod); err != nil {
+		return "", err
+	}
+	if err := cluster.Get(ctx, named(namespace, agent+"-internal-tls"), secret); err != nil {
+		return "", err
+	}
+	internal := x509.NewCertPool()
+	internal.AppendCertsFromPEM(secret.Data["ca.crt"])
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: judgement}, Config: &tls.Config{ServerName: agent + "." + namespace + ".svc", RootCAs: internal}}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, "8443"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
 }
 
 // chromium starts a browser that trusts our roots as a user's would: by the NSS

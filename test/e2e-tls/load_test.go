@@ -5,6 +5,7 @@ package e2etls
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,7 +34,9 @@ func newKey(ctx context.Context, agent string, scope keys.Scope) string {
 	Expect(client.IgnoreNotFound(cluster.Get(ctx, client.ObjectKeyFromObject(secret), secret))).To(Succeed())
 	var key string
 	data, err := keys.Change(secret.Data, func(entries keys.Entries) (err error) {
-		_, key, err = entries.Create("e2e-tls-"+string(scope), scope, time.Hour, time.Now())
+		name := "e2e-tls-" + string(scope)
+		_, _ = entries.Revoke(name) // the one of an earlier run, if there was one
+		_, key, err = entries.Create(name, scope, time.Hour, time.Now())
 		return err
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -82,7 +85,7 @@ func connect(ctx context.Context, host, key string) (*websocket.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(front, "443"))
 			},
 		}},
-		Subprotocols: []string{stream.Protocol, key},
+		Subprotocols: []string{stream.Protocol, "bearer." + key},
 	})
 	if err != nil {
 		return nil, err
@@ -106,6 +109,13 @@ func (l *load) read(ctx context.Context, conn *websocket.Conn) {
 		}
 		l.messages.Add(1)
 	}
+}
+
+// heard is how many messages the clients have read; an error if one was dropped.
+func (l *load) heard() (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.messages.Load(), errors.Join(l.dropped...)
 }
 
 // end stops the clients and returns what those met that were dropped before.

@@ -24,6 +24,8 @@ func describeRemoval() {
 	It("serve on and tell what is missing while cert-manager is gone, and are kept again when it is back", func(ctx SpecContext) {
 		issued, err := serial(ctx, ingressHost)
 		Expect(err).NotTo(HaveOccurred())
+		// A challenge under way has a finalizer that nobody would take off.
+		Eventually(kubectl).WithContext(ctx).WithArguments("get", "challenges", "-A", "-o", "name").Should(BeEmpty())
 		kept := remember(ctx)
 		scaleCertManager(ctx, "0")
 		for _, definition := range kept.definitions {

@@ -45,6 +45,7 @@ var (
 
 func TestEndpoints(t *testing.T) {
 	RegisterFailHandler(Fail)
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(interval)
 	RunSpecs(t, "addresses of the desk, by a real chain")
@@ -101,22 +102,19 @@ func kubectl(ctx context.Context, arguments ...string) (string, error) {
 	return string(output), err
 }
 
-// apply applies a kustomization of this folder as its author.
-func apply(ctx context.Context, folder string) {
+// repository is the absolute path of a file in the tree.
+func repository(elements ...string) string {
 	GinkgoHelper()
-	path, err := filepath.Abs(folder)
+	path, err := filepath.Abs(filepath.Join(append([]string{root}, elements...)...))
 	Expect(err).NotTo(HaveOccurred())
-	output, err := kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-k", path)
-	Expect(err).NotTo(HaveOccurred(), output)
+	return path
 }
 
 func kubeconfig() string {
 	if path := os.Getenv("KUBECONFIG"); path != "" {
 		return path
 	}
-	path, err := filepath.Abs(filepath.Join(root, ".cluster", "kubeconfig"))
-	Expect(err).NotTo(HaveOccurred())
-	return path
+	return repository(".cluster", "kubeconfig")
 }
 
 // address is that of a Service of our internet: the machine has routes to them.
