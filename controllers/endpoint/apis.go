@@ -206,6 +206,8 @@ func (a *APIs) follow(ctx context.Context, definitions cache.Cache) {
 		}
 		select {
 		case <-a.wake:
+			// What has changed is worth being tried soon.
+			pause = 0
 		case <-retry:
 		case <-ctx.Done():
 		}

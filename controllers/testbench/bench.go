@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -46,6 +47,10 @@ type Bench struct {
 	Venue *Venue
 	// MarketData is the way to every provider of market data.
 	MarketData *Venue
+	// Endpoints is what clients of the agents' endpoints meet.
+	Endpoints *Endpoints
+	// Metrics are those that the controllers keep.
+	Metrics *prometheus.Registry
 
 	stop    context.CancelFunc
 	stopped chan error
@@ -67,6 +72,8 @@ func Start(webhooks bool) (*Bench, error) {
 		Database:   NewDatabase(),
 		Venue:      &Venue{},
 		MarketData: &Venue{},
+		Endpoints:  &Endpoints{},
+		Metrics:    prometheus.NewRegistry(),
 		stopped:    make(chan error, 1),
 	}
 	if err := b.startOperator(webhooks); err != nil {
@@ -103,6 +110,7 @@ func (b *Bench) startOperator(webhooks bool) error {
 		AgentImage: AgentImage, Clock: b.Clock,
 		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
 		Coinbase: asker, MarketData: candles,
+		Try: b.Endpoints.Try, Metrics: b.Metrics,
 	}
 	err = controllers.SetupWithManager(ctx, mgr, world)
 	if err == nil && webhooks {

@@ -74,7 +74,8 @@ func TestChartTakesTheValuesOfEndpoints(t *testing.T) {
 			"resolve": map[string]any{"*.desk.example.com": "10.0.0.7"},
 			"roots":   map[string]any{"configMap": "company-roots", "key": "ca.pem"},
 		},
-		"internalIssuer": map[string]any{"name": "company-internal", "create": false},
+		"prometheusRules": map[string]any{"create": true, "labels": map[string]any{"release": "monitoring"}},
+		"internalIssuer":  map[string]any{"name": "company-internal", "create": false},
 		"issuers":        map[string]any{"letsencrypt": map[string]any{"create": true, "email": "desk@example.com", "solver": "DNS01"}},
 	})
 	for name, wanted := range map[string][]string{
@@ -84,6 +85,7 @@ func TestChartTakesTheValuesOfEndpoints(t *testing.T) {
 		},
 		"Certificate/trading-operator-client":                                     {"name: company-internal"},
 		"ValidatingAdmissionPolicy/internal-issuer.trading.three-rivers-tech.com": {"== 'company-internal'"},
+		"PrometheusRule/trading-endpoints": {"release: monitoring", "alert: TradingEndpointUnverified", "{{ $labels.host }}"},
 		"ClusterIssuer/letsencrypt":                                               {"acme-v02.api", "cloudflare:", "key: api-token"},
 		"ClusterIssuer/letsencrypt-staging":                                       {"acme-staging-v02.api", "email: desk@example.com"},
 	} {
