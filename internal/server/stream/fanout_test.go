@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"net"
 	"testing"
 	"time"
@@ -107,4 +108,22 @@ func BenchmarkFanOut(b *testing.B) {
 		hand()
 	}
 	b.ReportMetric(float64(b.N)*clients/time.Since(began).Seconds(), "messages/s")
+}
+
+// Who waits for something rare is not behind while others get a lot.
+func TestQuietSubscribersAreNotSlow(t *testing.T) {
+	hub, hand := fanOut(2)
+	c, conn := hub.crowd[0], &kept{}
+	c.wire, c.topics = &wire{Conn: conn}, topicSet(0).with(Fills)
+	for range 2 * ringSize {
+		hand()
+		if c.cursor != hub.head.Load() || c.writing {
+			t.Fatalf("it is at %d of %d, writing: %t", c.cursor, hub.head.Load(), c.writing)
+		}
+	}
+	hub.PublishNews(news(1, 1)...)
+	hand()
+	if c.ending != nil || !bytes.Contains(conn.Bytes(), []byte(`{"fill":1}`)) || bytes.Contains(conn.Bytes(), []byte("quotes")) {
+		t.Errorf("it was sent %q and is closed with %x", conn.Bytes(), c.ending)
+	}
 }
