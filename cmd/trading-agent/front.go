@@ -186,6 +186,10 @@ func (f *front) serveFromFiles(ctx context.Context, group *errgroup.Group, optio
 	if (certificate.Certificate == "") != (certificate.Key == "") {
 		return errors.New("--tls-cert-file and --tls-key-file belong together; give both or neither")
 	}
+	data, err := keys.ReadFile(options.keysFile)
+	if err != nil {
+		return fmt.Errorf("--keys-file: %w", err)
+	}
 	if certificate.Certificate == "" {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", options.listen)
 		if err != nil {
@@ -198,15 +202,10 @@ func (f *front) serveFromFiles(ctx context.Context, group *errgroup.Group, optio
 	} else {
 		group.Go(func() error { return f.server.ServeTLS(ctx, options.listen, certificate, f.server.Outside()) })
 	}
+	f.load(data)
 	if options.keysFile == "" {
-		f.keyring.Replace(nil)
 		f.log.Info("without --keys-file nobody is let into the API")
 	} else {
-		data, err := keys.ReadFile(options.keysFile)
-		if err != nil {
-			return fmt.Errorf("--keys-file: %w", err)
-		}
-		f.load(data)
 		group.Go(func() error { f.followFile(ctx, options.keysFile); return nil })
 	}
 	f.run(ctx, group)

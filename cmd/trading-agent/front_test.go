@@ -57,6 +57,8 @@ type reached struct {
 	book     *ledger.Memory
 	agentUID string
 	front    *front
+	// stop ends the agent as SIGTERM does.
+	stop context.CancelFunc
 }
 
 func reach(t *testing.T) *reached {
@@ -80,6 +82,7 @@ func reach(t *testing.T) *reached {
 	}
 	r.front = running.front
 	ctx, cancel := context.WithCancel(t.Context())
+	r.stop = cancel
 	group, ctx := errgroup.WithContext(ctx)
 	running.learn(&desk)
 	if err := running.front.serveFromFiles(ctx, group, options); err != nil {
@@ -255,22 +258,20 @@ func TestClosingIsOnRecord(t *testing.T) {
 	}
 }
 
-// A key that is taken out of the file is out at once, and so is what it holds open.
-func TestKeysFileIsLive(t *testing.T) {
-	r := reach(t)
-	key := r.create(t, "reader", keys.Read)
-	header := http.Header{"Authorization": {"Bearer " + key}}
-	if code, answer := r.ask(t, "GET", "/api/v1/status", "", header); code != http.StatusOK {
-		t.Fatalf("%d %s", code, answer)
-	}
-	conn, response, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(r.base, "http")+"/api/v1/stream", &websocket.DialOptions{HTTPHeader: header})
+// open is a socket that follows the status, and has heard it.
+func (r *reached) open(t *testing.T, key string) *websocket.Conn {
+	t.Helper()
+	conn, response, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(r.base, "http")+"/api/v1/stream",
+		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + key}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response.Body != nil {
-		defer func() { _ = response.Body.Close() }()
-	}
-	defer func() { _ = conn.CloseNow() }()
+	t.Cleanup(func() {
+		_ = conn.CloseNow()
+		if response.Body != nil {
+			_ = response.Body.Close()
+		}
+	})
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"subscribe":["status","positions"]}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -281,18 +282,46 @@ func TestKeysFileIsLive(t *testing.T) {
 		}
 		heard += string(message)
 	}
-	if _, _, err := command(t, "keys", "--keys-file", r.keysFile, "revoke", "reader"); err != nil {
-		t.Fatal(err)
-	}
+	return conn
+}
+
+// ends waits for the end of a socket and returns its code.
+func ends(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	var err error
 	for err == nil {
 		_, _, err = conn.Read(ctx)
 	}
-	if code := websocket.CloseStatus(err); code != stream.CodeUnauthenticated {
-		t.Errorf("the socket ended with %d: %v", code, err)
+	return websocket.CloseStatus(err)
+}
+
+// A key that is taken out of the file is out at once, and so is what it holds open.
+func TestKeysFileIsLive(t *testing.T) {
+	r := reach(t)
+	key := r.create(t, "reader", keys.Read)
+	header := http.Header{"Authorization": {"Bearer " + key}}
+	if code, answer := r.ask(t, "GET", "/api/v1/status", "", header); code != http.StatusOK {
+		t.Fatalf("%d %s", code, answer)
+	}
+	conn := r.open(t, key)
+	if _, _, err := command(t, "keys", "--keys-file", r.keysFile, "revoke", "reader"); err != nil {
+		t.Fatal(err)
+	}
+	if code := ends(t, conn); code != stream.CodeUnauthenticated {
+		t.Errorf("the socket ended with %d", code)
 	}
 	if code, answer := r.ask(t, "GET", "/api/v1/status", "", header); code != http.StatusUnauthorized {
 		t.Errorf("%d %s", code, answer)
+	}
+}
+
+func TestStoppingAgentSaysGoodbye(t *testing.T) {
+	r := reach(t)
+	conn := r.open(t, r.create(t, "reader", keys.Read))
+	r.stop()
+	if code := ends(t, conn); code != websocket.StatusGoingAway {
+		t.Errorf("the socket ended with %d, want 1001", code)
 	}
 }

@@ -49,7 +49,7 @@ func FollowKeys(ctx context.Context, config *rest.Config, identity Identity, log
 		return fmt.Errorf("prepare to watch Secret %q: %w", name, err)
 	}
 	secrets := follower{secrets: api.Secrets(identity.Namespace), name: name, agentUID: identity.UID, changed: changed}
-	pause := firstRetry
+	pause, told := firstRetry, ""
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := secrets.follow(ctx)
@@ -58,10 +58,12 @@ func FollowKeys(ctx context.Context, config *rest.Config, identity Identity, log
 		}
 		if err == nil {
 			// The API server ends every watch after a while.
+			told = ""
 			continue
 		}
-		if ctx.Err() == nil {
-			log.Info("the Secret cannot be watched; the keys known so far stay valid", "secret", name, "error", err.Error())
+		if ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			log.Info("the Secret cannot be watched; the keys known so far stay valid", "secret", name, "error", told)
 		}
 		select {
 		case <-ctx.Done():

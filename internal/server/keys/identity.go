@@ -5,6 +5,7 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -16,7 +17,7 @@ const (
 	Read Scope = "read"
 	// Trade may also ask for orders, such as closing a position.
 	Trade Scope = "trade"
-	// Admin may also stop the agent's trading and see the keys' use.
+	// Admin is for what is the desk owner's alone. No route asks for it yet.
 	Admin Scope = "admin"
 )
 
@@ -58,11 +59,14 @@ type LimitedError struct {
 	Starting bool
 }
 
+// Seconds is RetryAfter in whole seconds, rounded up.
+func (e *LimitedError) Seconds() int { return max(1, int(math.Ceil(e.RetryAfter.Seconds()))) }
+
 func (e *LimitedError) Error() string {
 	if e.Starting {
-		return fmt.Sprintf("the agent has started and reads its API keys; try again in %d s", int(e.RetryAfter.Seconds()))
+		return fmt.Sprintf("the agent has started and reads its API keys; try again in %d s", e.Seconds())
 	}
-	return fmt.Sprintf("too many attempts; try again in %d s", int(e.RetryAfter.Seconds()))
+	return fmt.Sprintf("too many attempts; try again in %d s", e.Seconds())
 }
 
 // ErrUnauthenticated is the answer to a missing, wrong, expired or revoked key or

@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -99,7 +98,7 @@ func Require(scope Scope, auth Authenticator, next http.Handler) http.Handler {
 // Refuse answers a request that Authenticate refused with err.
 func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if limited, ok := errors.AsType[*LimitedError](err); ok {
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(limited.RetryAfter.Seconds())))))
+		w.Header().Set("Retry-After", strconv.Itoa(limited.Seconds()))
 		status := http.StatusTooManyRequests
 		if limited.Starting {
 			status = http.StatusServiceUnavailable

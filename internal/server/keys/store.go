@@ -49,8 +49,11 @@ func Change(data map[string][]byte, edit func(Entries) error) (map[string][]byte
 }
 
 // ReadFile reads a keys file: a JSON object of entries by id, which is what the
-// Secret's data would be. A file that does not exist has no keys.
+// Secret's data would be. A file that does not exist has no keys, nor has no file.
 func ReadFile(path string) (map[string][]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
 	text, err := fs.ReadFile(os.DirFS(filepath.Dir(path)), filepath.Base(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -53,7 +53,7 @@ func New(options Options) *cobra.Command {
 		Long: `Make, list, rotate and revoke the keys of an agent's API.
 
 A key is shown once, when it is made; only a salted hash of it is kept. Scopes:
-read sees everything, trade may also ask for orders, admin may also stop trading.`,
+read sees everything, trade may also ask for orders, admin is for the desk's owner.`,
 	}
 	command.AddCommand(options.create(), options.list(), options.rotate(), options.revoke())
 	return command
