@@ -27,7 +27,7 @@ func FuzzCredentials(f *testing.F) {
 	const name = "organizations/a/apiKeys/b"
 	sentences := map[string]bool{}
 	for _, wrong := range [][2]string{
-		{"canary-name", "canary-key"},
+		{"canary name", "canary-key"},
 		{name, "canary-key"},
 		{name, base64.StdEncoding.EncodeToString(make([]byte, ed25519Size))},
 		{name, inPEM([]byte("canary-key"))},
