@@ -197,7 +197,7 @@ func (a *app) farewell(k kube.Kubectl, stop string) {
 		"  kubectl describe ta -n desk                   conditions and events\n"+
 		"  kubectl logs -n desk -l app.kubernetes.io/managed-by=trading-operator -f --prefix\n"+
 		"  kubectl logs -n trading-system deploy/trading-operator -f\n"+
-		"  kubectl get pods -n desk -o wide              then: curl http://<pod IP>:8080/api/v1/status\n"+
+		"  kubectl get pods -n desk -o wide              then: curl http://<pod IP>:8080/metrics\n"+
 		"Stop and remove everything:\n  %s\n", config, stop)
 }
 
