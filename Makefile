@@ -52,6 +52,7 @@ test: ## Run every test that needs no root, against a real API server and a real
 	$(GO) -C hack/cluster test ./...
 # Go's test cache does not watch what these read, which is outside their module.
 	$(GO) -C test/charts test -count=1 ./...
+	$(GO) -C test/prometheus test -count=1 ./...
 	@$(MAKE) --no-print-directory faults
 
 .PHONY: faults
@@ -116,7 +117,7 @@ verify: ## Check that generated files, modules and formatting are as they should
 
 .PHONY: lint
 lint: $(BIN)/lint ## Lint the code and the API, in every module.
-	@for module in . hack/cluster test/charts; do \
+	@for module in . hack/cluster test/charts test/prometheus; do \
 		echo "lint $$module"; (cd $$module && $(BIN)/lint run --config $(CURDIR)/.golangci.yml ./...); \
 	done
 
