@@ -272,12 +272,8 @@ func (c *client) receive() error {
 
 // depart reads until the client has answered the close frame or its time is up.
 func (c *client) depart() {
-	err := c.wire.SetDeadline(time.Now().Add(linger))
 	for {
-		var reader io.Reader
-		if err == nil {
-			_, reader, err = c.conn.Reader(context.Background())
-		}
+		_, reader, err := c.conn.Reader(context.Background())
 		if err == nil {
 			_, err = io.Copy(io.Discard, reader)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -111,8 +112,11 @@ func (h *Handler) begin(c *client, refused refusal) {
 // are waited for.
 func (h *Handler) dismiss(c *client, refused refusal) {
 	h.hub.metrics.closed(refused.code)
-	// Nothing was sent before, so the frame waits for nobody.
-	if _, err := c.wire.Write(closeFrame(refused.code, refused.reason)); err != nil || !h.wait() {
+	err := c.wire.SetDeadline(time.Now().Add(linger))
+	if err == nil {
+		_, err = c.wire.Write(closeFrame(refused.code, refused.reason))
+	}
+	if err != nil || !h.wait() {
 		c.abort()
 		return
 	}

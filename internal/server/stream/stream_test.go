@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -436,6 +438,7 @@ func TestTooManyClients(t *testing.T) {
 	inWorld(t, Options{MaxClients: 2}, func(w *world) {
 		first := w.login()
 		w.login()
+		w.wantClients(2)
 		w.login().wantClosed(websocket.StatusTryAgainLater)
 		_ = first.conn.CloseNow()
 		w.wantClients(1)
@@ -528,5 +531,19 @@ func TestWhoIsAwayForTooLongIsToldSo(t *testing.T) {
 		p.expect("gap", `{"message":"events of these topics may be missing; read them over HTTP","topics":["quotes"]}`)
 		p.expect("fills", `{"fill":2}`)
 		p.expect("quotes", strconv.Itoa(ringSize-1))
+	})
+}
+
+func TestWhoIsSentAwayAndDoesNotReadIsNotWaitedFor(t *testing.T) {
+	inWorld(t, Options{}, func(w *world) {
+		conn := w.raw("wrong")
+		answer, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || answer != "HTTP/1.1 101 Switching Protocols\r\n" {
+			w.t.Fatalf("%q, %v", answer, err)
+		}
+		<-time.After(time.Second)
+		if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
+			w.t.Errorf("a second later there was still %q, %v", rest, err)
+		}
 	})
 }

@@ -208,18 +208,25 @@ func (p *pipes) Close() error {
 
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
-// deaf connects a client that reads everything and answers nothing.
-func (w *world) deaf() {
+// raw completes a handshake by hand, so that nothing reads behind the test's back.
+func (w *world) raw(authorization string) net.Conn {
 	w.t.Helper()
 	conn, err := w.dial(w.t.Context(), "", "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = conn.Close() })
-	go func() { _, _ = io.Copy(io.Discard, conn) }()
-	_, err = io.WriteString(conn, "GET /api/v1/stream HTTP/1.1\r\nHost: agent\r\nAuthorization: good\r\n"+
+	_, err = io.WriteString(conn, "GET /api/v1/stream HTTP/1.1\r\nHost: agent\r\nAuthorization: "+authorization+"\r\n"+
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return conn
+}
+
+// deaf connects a client that reads everything and answers nothing.
+func (w *world) deaf() {
+	w.t.Helper()
+	conn := w.raw("good")
+	go func() { _, _ = io.Copy(io.Discard, conn) }()
 }
