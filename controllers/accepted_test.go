@@ -19,8 +19,8 @@ import (
 )
 
 // follower follows the market at Coinbase Exchange.
-func (d *desk) follower(pair string) *v1alpha1.TradingAgent {
-	agent := d.agent("coin", pair)
+func (d *desk) follower() *v1alpha1.TradingAgent {
+	agent := d.agent("coin", "coin")
 	agent.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
 	return agent
 }
@@ -76,7 +76,7 @@ var _ = Describe("The market data of a TradingAgent", Ordered, func() {
 
 	It("is waited for while the provider is down, and taken when it is up", func() {
 		exchange.Break(coinbasetest.Broken(503))
-		d.create(d.pair("coin", "DOWN", "USD"), d.follower("coin"))
+		d.create(d.pair("coin", "DOWN", "USD"), d.follower())
 		agent := d.eventuallyAgent("coin", metav1.ConditionFalse, v1alpha1.ReasonDataUnreachable)
 		Expect(conditionOf(agent, v1alpha1.ConditionStalled)).To(BeNil(), "nobody needs to act")
 		Expect(conditionOf(agent, v1alpha1.ConditionDataValid).Message).To(ContainSubstring("answers 503 Service Unavailable"))
@@ -95,7 +95,7 @@ var _ = Describe("The market data of a TradingAgent", Ordered, func() {
 
 	It("is not known while the provider takes its time", func() {
 		exchange.Break(coinbasetest.Hang)
-		d.create(d.pair("coin", "SLOW", "USD"), d.follower("coin"))
+		d.create(d.pair("coin", "SLOW", "USD"), d.follower())
 		agent := d.eventuallyPhase("coin", v1alpha1.ConditionDataValid, metav1.ConditionUnknown, v1alpha1.ReasonDataChecking)
 		Expect(conditionOf(agent, v1alpha1.ConditionAccepted).Status).To(Equal(metav1.ConditionUnknown))
 		d.eventuallyAgent("coin", metav1.ConditionFalse, v1alpha1.ReasonDataChecking)
@@ -106,7 +106,7 @@ var _ = Describe("The market data of a TradingAgent", Ordered, func() {
 	})
 
 	DescribeTable("holds the start, and says why, when the provider", func(base v1alpha1.Currency, reason string, stalls bool) {
-		d.create(d.pair("coin", base, "USD"), d.follower("coin"))
+		d.create(d.pair("coin", base, "USD"), d.follower())
 		agent := d.eventuallyAgent("coin", metav1.ConditionFalse, reason)
 		Expect(conditionOf(agent, v1alpha1.ConditionDataValid).Reason).To(Equal(reason))
 		Expect(conditionOf(agent, v1alpha1.ConditionStalled) != nil).To(Equal(stalls))
@@ -118,7 +118,7 @@ var _ = Describe("The market data of a TradingAgent", Ordered, func() {
 	)
 
 	It("is what the agent's own process says of it, once it runs", func() {
-		d.create(d.pair("coin", "RUN", "USD"), d.follower("coin"))
+		d.create(d.pair("coin", "RUN", "USD"), d.follower())
 		pod := d.bringUp("coin")
 		d.report("coin", pod, func(trading map[string]any) {
 			trading["data"] = map[string]any{"source": "Coinbase", "lastBarTime": "2026-11-23T09:00:00Z"}

@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,7 +102,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		d.create(d.keySecret(credentials), d.liveAccount())
 		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonCredentialsRefused)
 		d.nothingTells(credentials)
-		broken := process.Credentials{Name: "organizations/o/apiKeys/k", PrivateKey: "-----BEGIN EC PRIVATE KEY-----\nY2FuYXJ5LWNhbmFyeQ==\n-----END EC PRIVATE KEY-----\n"}
+		broken := process.Credentials{Name: "organizations/o/apiKeys/k", PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte("canary-canary")}))}
 		change(d, d.keySecret(broken), func(secret *corev1.Secret) { secret.Data = d.keySecret(broken).Data })
 		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonCredentialsInvalid)
 		d.nothingTells(broken)

@@ -38,14 +38,14 @@ func describePods() {
 	})
 
 	It("rolls an image that cannot be pulled back, trades on, and tells why", func(ctx SpecContext) {
-		patchAgent(ctx, name, `{"spec":{"image":"registry.local/nothing:1","progressDeadlineSeconds":15}}`)
+		patchTrend(ctx, `{"spec":{"image":"registry.local/nothing:1","progressDeadlineSeconds":15}}`)
 		Eventually(readyReason).WithContext(ctx).WithArguments(name).Should(Equal(v1alpha1.ReasonRolledBack))
 		agent := readAgent(ctx, name)
 		Expect(agent.Status.Revision.Failed.Reason).To(Equal(v1alpha1.ReasonImagePull))
 		Expect(agent.Spec.Image).To(Equal("registry.local/nothing:1"), "the spec belongs to its author")
 		before := decisionsOf(ctx, string(agent.UID))
 		Eventually(decisionCount).WithContext(ctx).WithArguments(string(agent.UID)).Should(BeNumerically(">", before+2), "the good revision trades")
-		patchAgent(ctx, name, `{"spec":{"image":null,"progressDeadlineSeconds":null}}`)
+		patchTrend(ctx, `{"spec":{"image":null,"progressDeadlineSeconds":null}}`)
 		Eventually(readyReason).WithContext(ctx).WithArguments(name).Should(Equal(v1alpha1.ReasonTrading))
 	})
 
@@ -73,7 +73,7 @@ func describePods() {
 
 	It("holds up the drain of its node while it holds a position, with a deadline", func(ctx SpecContext) {
 		// A halted agent keeps its position.
-		patchAgent(ctx, name, `{"spec":{"drainDeadlineSeconds":86400}}`)
+		patchTrend(ctx, `{"spec":{"drainDeadlineSeconds":86400}}`)
 		Eventually(func(ctx context.Context) (bool, error) {
 			setTrading(ctx, name, v1alpha1.TradingEnabled)
 			Eventually(positions).WithContext(ctx).WithArguments(name).Should(BeNumerically(">", 0))
@@ -98,12 +98,12 @@ func describePods() {
 		Eventually(evict).WithContext(ctx).Should(Satisfy(apierrors.IsTooManyRequests))
 		Expect(podUID(ctx, name)).To(Equal(agent.Status.PodUID))
 
-		patchAgent(ctx, name, `{"spec":{"drainDeadlineSeconds":1}}`)
+		patchTrend(ctx, `{"spec":{"drainDeadlineSeconds":1}}`)
 		Eventually(draining).WithContext(ctx).WithArguments(name).Should(Equal(v1alpha1.ReasonDrainOverdue))
 		Eventually(evict).WithContext(ctx).Should(Succeed())
 		Eventually(podUID).WithContext(ctx).WithArguments(name).ShouldNot(Equal(agent.Status.PodUID))
 		cordon(ctx, false)
-		patchAgent(ctx, name, `{"spec":{"drainDeadlineSeconds":null}}`)
+		patchTrend(ctx, `{"spec":{"drainDeadlineSeconds":null}}`)
 		setTrading(ctx, name, v1alpha1.TradingEnabled)
 		Eventually(readyReason).WithContext(ctx).WithArguments(name).Should(Equal(v1alpha1.ReasonTrading))
 		expectConsistent(ctx)
@@ -117,9 +117,10 @@ func readAgent(ctx context.Context, name string) *v1alpha1.TradingAgent {
 	return agent
 }
 
-func patchAgent(ctx context.Context, name, patch string) {
+// patchTrend changes the agent that these cases are about.
+func patchTrend(ctx context.Context, patch string) {
 	GinkgoHelper()
-	agent := &v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}}
+	agent := &v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Name: "eur-trend", Namespace: namespace}}
 	Expect(cluster.Patch(ctx, agent, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
 }
 
