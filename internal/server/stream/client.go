@@ -196,7 +196,8 @@ func (c *client) check(now time.Time, head uint64) {
 	}
 	if c.writing {
 		c.stuck++
-		if c.stuck >= stuckFrom || head-c.cursor >= ringSize {
+		// The cursor may be ahead of a head that was read a moment ago.
+		if c.stuck >= stuckFrom || c.cursor+ringSize <= head {
 			c.finish(CodeSlow, "too slow; subscribe to less, or read faster")
 		}
 	}

@@ -99,6 +99,21 @@ func TestOverwrittenEventsDropWhoWantedThem(t *testing.T) {
 	}
 }
 
+// A client that is written to while it is looked after may be ahead of what was the
+// newest event a moment before.
+func TestAClientThatIsAheadIsNotSlow(t *testing.T) {
+	hub, _ := fanOut(1)
+	c := hub.crowd[0]
+	c.wire = &wire{Conn: &faulty{}}
+	for head, slow := range map[uint64]bool{5: false, 10: false, 10 + ringSize - 1: false, 10 + ringSize: true} {
+		c.cursor, c.writing, c.ending = 10, true, nil
+		c.check(noon, head)
+		if (c.ending != nil) != slow {
+			t.Errorf("at 10 of %d its close frame is %x", head, c.ending)
+		}
+	}
+}
+
 func BenchmarkFanOut(b *testing.B) {
 	const clients = 2000
 	_, hand := fanOut(clients)
