@@ -65,6 +65,12 @@ func (o *outbox) fail(times int) {
 	o.fails = times
 }
 
+func (o *outbox) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reads
+}
+
 // herald runs a herald until the world ends.
 func (w *world) herald(source ledger.NewsReader) *Herald {
 	w.t.Helper()
@@ -144,8 +150,8 @@ func TestHeraldReadsManyNewsInParts(t *testing.T) {
 		for id := range many {
 			p.expect("fills", fmt.Sprintf(`{"tradeID":"t%d"}`, id+1))
 		}
-		if source.reads > 9 {
-			w.t.Errorf("%d reads", source.reads)
+		if reads := source.count(); reads > 9 {
+			w.t.Errorf("%d reads", reads)
 		}
 	})
 }
