@@ -152,8 +152,8 @@ var _ = Describe("the desk's addresses", Ordered, func() {
 		expectVerified(ctx, byIngress)
 	})
 
-	It("are renewed while the authority refuses half of the nonces", func(ctx SpecContext) {
-		refuse(ctx, 50)
+	It("are renewed while the authority refuses a third of the nonces", func(ctx SpecContext) {
+		refuse(ctx, 33)
 		DeferCleanup(func(ctx SpecContext) { refuse(ctx, 0) })
 		before, err := serial(ctx, ingressHost)
 		Expect(err).NotTo(HaveOccurred())

@@ -111,11 +111,15 @@ func (l *load) read(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// heard is how many messages the clients have read; an error if one was dropped.
+// heard is how many messages the clients have read; an error that nothing heals if
+// one was dropped.
 func (l *load) heard() (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.messages.Load(), errors.Join(l.dropped...)
+	if len(l.dropped) > 0 {
+		return 0, StopTrying(fmt.Sprintf("%d clients were dropped", len(l.dropped))).Wrap(errors.Join(l.dropped...))
+	}
+	return l.messages.Load(), nil
 }
 
 // end stops the clients and returns what those met that were dropped before.
