@@ -71,6 +71,10 @@ e2e-tls: ## Give the desk addresses by cert-manager, ACME, Traefik and a DNS pro
 	$(GO) test -tags e2etls -count 1 -timeout 40m -v ./test/e2e-tls -ginkgo.v -ginkgo.no-color || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
 	$(CLUSTER_TOOL) down --cluster=local
 
+.PHONY: mutate
+mutate: ## Change the risk gate in one place at a time and count how many changes its tests notice (at least 95 %).
+	$(GO) run ./hack/mutate
+
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and validator for a short while each (FUZZTIME=30s).
 	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | awk '{print $$2}' | sort -u); do \

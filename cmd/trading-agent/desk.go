@@ -62,7 +62,7 @@ func openFeed(ctx context.Context, desk *link.Desk, config trader.Config, data m
 // settingsOf is what may change while the agent runs. What cannot be understood
 // or has gone closes to ReduceOnly rather than to a guess.
 func settingsOf(desk *link.Desk) trader.Settings {
-	settings, err := trader.NewSettings(desk.Agent, desk.Policy, desk.Pairs)
+	settings, err := trader.NewSettings(desk.Agent, desk.Policy, desk.Account, desk.Pairs)
 	settings.Generation = desk.Agent.Generation
 	if err == nil {
 		err = desk.Validate().ToAggregate()

@@ -59,12 +59,7 @@ func (p *Postgres) Disarm(ctx context.Context, lease Lease, reason string, at ti
 		if err != nil || disarmed {
 			return err
 		}
-		if err := recordArming(ctx, tx, lease.Agent.UID, "Disarmed", allowance{reason: reason}, &at); err != nil {
-			return err
-		}
-		batch := &pgx.Batch{}
-		queueNews(batch, lease, "Disarmed", reason, map[string]any{"reason": reason, "marketTime": at})
-		return tx.SendBatch(ctx, batch).Close()
+		return recordArming(ctx, tx, lease.Agent.UID, "Disarmed", allowance{reason: reason}, &at)
 	})
 }
 

@@ -162,6 +162,9 @@ type Snapshot struct {
 	// Realised is what the trade under way has come to so far, after fees, by
 	// pair; absent where that is nothing.
 	Realised map[string]market.Money
+	// Shares are what the agent may be worth of totals that bind several agents,
+	// by scope.
+	Shares map[string]market.Money
 	// RecentOpenings are the opening orders of the hour before the newest of them
 	// that were not rejected, the oldest first, at most 256.
 	RecentOpenings []order.Intent
@@ -215,6 +218,10 @@ type Ledger interface {
 	Disarm(ctx context.Context, lease Lease, reason string, at time.Time) error
 	// Arming is whether the agent may open positions by its own record.
 	Arming(ctx context.Context, lease Lease) (Arming, error)
+	// Fund makes the agent's share of each total what it wants: more only as far as
+	// all shares together stay within the total, less always. It returns the
+	// shares by scope; shares of what is not listed are given back.
+	Fund(ctx context.Context, lease Lease, claims []Claim) (map[string]market.Money, error)
 	// SaveMark records the agent's value at the end of a bar.
 	SaveMark(ctx context.Context, lease Lease, mark Mark) error
 }

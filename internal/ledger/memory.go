@@ -24,7 +24,9 @@ type Memory struct {
 	claims map[claimKey]*claim
 	orders map[uuid.UUID]*memoryOrder
 	fills  map[fillKey]order.Fill
-	seed   maphash.Seed
+	// budgets are what several agents may be worth together.
+	budgets memoryBudgets
+	seed    maphash.Seed
 	// keeps says that agents keep a history for readers.
 	keeps bool
 }
@@ -79,11 +81,12 @@ type memoryAgent struct {
 // NewMemory is an empty ledger.
 func NewMemory() *Memory {
 	return &Memory{
-		agents: map[string]*memoryAgent{},
-		claims: map[claimKey]*claim{},
-		orders: map[uuid.UUID]*memoryOrder{},
-		fills:  map[fillKey]order.Fill{},
-		seed:   maphash.MakeSeed(),
+		agents:  map[string]*memoryAgent{},
+		claims:  map[claimKey]*claim{},
+		orders:  map[uuid.UUID]*memoryOrder{},
+		fills:   map[fillKey]order.Fill{},
+		budgets: memoryBudgets{},
+		seed:    maphash.MakeSeed(),
 	}
 }
 
@@ -139,6 +142,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 		}
 	}
 	agent.record.tell(&snapshot)
+	snapshot.Shares = m.budgets.of(agent.UID)
 	for _, o := range agent.open {
 		snapshot.OpenOrders = append(snapshot.OpenOrders, o.Order)
 	}

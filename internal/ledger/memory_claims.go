@@ -116,6 +116,9 @@ func (m *Memory) claim(agent *memoryAgent) {
 func (m *Memory) adopt(agent *memoryAgent, held *claim, instrument market.Instrument) {
 	from := m.agents[held.agentUID]
 	held.agentUID = agent.UID
+	if !m.holds(from.UID) {
+		m.budgets.move(from.UID, agent.UID)
+	}
 	if held.position.Quantity == 0 {
 		return
 	}
@@ -140,6 +143,9 @@ func (m *Memory) Release(_ context.Context, agentUID string) error {
 		if held.agentUID == agentUID && held.position.Quantity == 0 && m.working(agentUID, key.pair) == 0 {
 			delete(m.claims, key)
 		}
+	}
+	if !m.holds(agentUID) {
+		m.budgets.move(agentUID, "")
 	}
 	return nil
 }

@@ -121,6 +121,9 @@ func claimPair(ctx context.Context, tx pgx.Tx, lease Lease, instrument market.In
 	if err != nil {
 		return fmt.Errorf("claiming %s: %w", instrument.Pair, err)
 	}
+	if owner.UID != agent.UID {
+		return inherit(ctx, tx, lease, owner.UID)
+	}
 	return nil
 }
 
@@ -222,6 +225,10 @@ func (p *Postgres) Release(ctx context.Context, agentUID string) error {
 			_, err = tx.Exec(ctx, `DELETE FROM trading.claims c USING (SELECT c.account, c.pair, `+heldColumns+` FROM trading.claims c
 					WHERE c.agent_uid = $1) AS held (account, pair, quantity, cost, working)
 				WHERE c.account = held.account AND c.pair = held.pair AND held.quantity = 0 AND held.working = 0`, agentUID)
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, `DELETE FROM trading.shares WHERE agent_uid = $1
+				AND NOT EXISTS (SELECT 1 FROM trading.claims WHERE agent_uid = $1)`, agentUID)
 		}
 		if err != nil {
 			return fmt.Errorf("releasing the pairs of agent %s: %w", agentUID, err)

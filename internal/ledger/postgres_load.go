@@ -30,9 +30,10 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 			OpenedAt:    map[string]time.Time{},
 			LastStop:    map[string]time.Time{},
 			Realised:    map[string]market.Money{},
+			Shares:      map[string]market.Money{},
 		}
 		for _, part := range []func(context.Context, pgx.Tx, Lease, *Snapshot) error{
-			loadCounts, loadLastDecision, loadPairs, loadNewest, loadOpenOrders, loadAdoptions, loadArming, loadRecord,
+			loadCounts, loadLastDecision, loadPairs, loadNewest, loadOpenOrders, loadAdoptions, loadArming, loadRecord, loadShares,
 		} {
 			if err := part(ctx, tx, lease, &snapshot); err != nil {
 				return fmt.Errorf("loading what agent %s left behind: %w", lease.Agent, err)

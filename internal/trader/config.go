@@ -21,7 +21,7 @@ import (
 // missing; the agent then only reduces. Holder identifies the process.
 func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, account *v1alpha1.TradingAccount, pairs []v1alpha1.AssetPair, holder string) (Config, error) {
 	resolved, _ := v1alpha1.Resolve(agent, policy)
-	settings, err := NewSettings(agent, policy, pairs)
+	settings, err := NewSettings(agent, policy, account, pairs)
 	if err != nil {
 		return Config{}, err
 	}

@@ -99,7 +99,7 @@ func TestTradingOfManifests(t *testing.T) {
 		if test.missing {
 			m.policy = nil
 		}
-		settings, err := NewSettings(m.agent, m.policy, m.pairs)
+		settings, err := NewSettings(m.agent, m.policy, m.account, m.pairs)
 		if err != nil || settings.Trading != test.want || settings.Reason != test.reason || !strings.Contains(settings.Message, test.says) {
 			t.Errorf("agent %q, policy %q (missing %v): %+v, %v", test.agent, test.policy, test.missing, settings, err)
 		}

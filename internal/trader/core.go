@@ -79,8 +79,9 @@ type openOrder struct {
 	cancelling bool
 	// confidence of the decision behind it.
 	confidence order.Fraction
-	// wished says that a person waits for the position to be closed by it.
-	wished bool
+	// wished says that a person waits for the position to be closed by it, and
+	// overtaken that it is cancelled because of such a wish.
+	wished, overtaken bool
 }
 
 // Core decides. It is used by one goroutine.
@@ -109,6 +110,10 @@ type Core struct {
 	lastBar                time.Time
 	loop                   Loop
 	statistics             *risk.Statistics
+	// shares are what the agent may be worth of totals that bind several agents,
+	// by scope; short is the ruling that waits for more of them.
+	shares map[string]market.Money
+	short  *Ruled
 	// losses counts the newest trades that lost in a row, exits the stops, both
 	// since a person last allowed more; disarmed waits for one.
 	losses       int32
@@ -191,6 +196,8 @@ func (c *Core) Handle(event Event) []Command {
 		c.emit(Book(e))
 	case FillBooked:
 		c.booked(e)
+	case Funded:
+		c.funded(e)
 	case Armed:
 		c.rearmed(e)
 	case Impaired:
@@ -287,6 +294,7 @@ func (c *Core) recover(e Recovered) {
 			c.pair(o.Pair).remember(o, o.MarketTime)
 		}
 	}
+	c.shares, c.short = s.Shares, nil
 	c.losses, c.exits, c.disarmed = s.ConsecutiveLosses, s.AutomaticExits, s.Disarmed
 	c.recoverValue(s)
 	c.disarmIfDue()
@@ -324,7 +332,7 @@ func (c *Core) barsOf(pair string) int64 {
 // read back at the next Recovered, so nothing is done twice.
 func (c *Core) impair(e Impaired) {
 	c.recovered, c.impairment = false, e
-	c.deliberating, c.inHand = false, nil
+	c.deliberating, c.inHand, c.short = false, nil, nil
 	c.loop = Recovering
 }
 
@@ -348,6 +356,7 @@ func (c *Core) arrive(bar market.PairBar) {
 		}})
 	}
 	c.askIfArmed()
+	c.giveBack()
 	c.tend(pair)
 	c.consider(pair)
 }

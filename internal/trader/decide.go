@@ -87,7 +87,11 @@ func (c *Core) ruled(e Ruled) {
 		return
 	}
 	proposed, outcome := c.propose(pair, e.Ruling)
-	intents, denied := c.pass(pair, proposed, confidenceOf(e.Ruling.ConfidenceMicros))
+	confidence := confidenceOf(e.Ruling.ConfidenceMicros)
+	if c.fund(pair, e, proposed, confidence) {
+		return
+	}
+	intents, denied := c.pass(pair, proposed, confidence)
 	if len(denied) > 0 {
 		outcome = string(denied[0])
 	}

@@ -69,6 +69,8 @@ type (
 	}
 	// Armed is what the ledger says of whether a person has allowed more.
 	Armed struct{ ledger.Arming }
+	// Funded are the agent's shares of totals that bind several agents.
+	Funded struct{ Shares map[string]market.Money }
 	// Impaired says that the ledger or the venue cannot be relied on until the
 	// next Recovered.
 	Impaired struct{ Reason, Message string }
@@ -94,6 +96,7 @@ func (News) event()       {}
 func (FillSeen) event()   {}
 func (FillBooked) event() {}
 func (Armed) event()      {}
+func (Funded) event()     {}
 func (Impaired) event()   {}
 func (DataLost) event()   {}
 func (DataEnded) event()  {}
@@ -140,6 +143,9 @@ type (
 	Book struct{ Fill order.Fill }
 	// SaveMark writes the agent's value to the ledger.
 	SaveMark struct{ Mark ledger.Mark }
+	// Fund asks for shares of totals that bind several agents, or gives them back;
+	// answered by Funded.
+	Fund struct{ Claims []ledger.Claim }
 	// Disarm records that the agent only reduces until a person allows more.
 	Disarm struct{ MarketTime time.Time }
 	// AskArmed asks whether a person has; answered by Armed.
@@ -157,5 +163,6 @@ func (Lookup) command()     {}
 func (Record) command()     {}
 func (Book) command()       {}
 func (SaveMark) command()   {}
+func (Fund) command()       {}
 func (Disarm) command()     {}
 func (AskArmed) command()   {}

@@ -51,6 +51,9 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 			s.options.OnFill(c.Fill)
 		}
 		return s.outcome(err, FillBooked{c.Fill, isNew})
+	case Fund:
+		shares, err := s.options.Ledger.Fund(call, s.lease, c.Claims)
+		return s.outcome(err, Funded{shares})
 	case Disarm:
 		return s.outcome(s.options.Ledger.Disarm(call, s.lease, string(risk.AutomaticExits), c.MarketTime))
 	case AskArmed:
@@ -198,7 +201,11 @@ func (s *Shell) lookup(ctx context.Context, id uuid.UUID) []Event {
 	reason := ""
 	if found.State == order.Cancelled {
 		reason = EndExpired
-		if o := s.core.order(id); o != nil && s.core.barsOf(o.Pair)-o.placedAt < restingBars {
+		switch o := s.core.order(id); {
+		case o == nil:
+		case o.overtaken:
+			reason = EndOvertaken
+		case s.core.barsOf(o.Pair)-o.placedAt < restingBars:
 			_, reason, _ = s.core.tradingState()
 		}
 	}

@@ -162,6 +162,11 @@ func (f faultyLedger) Arming(ctx context.Context, lease ledger.Lease) (arming le
 	return arming, err
 }
 
+func (f faultyLedger) Fund(ctx context.Context, lease ledger.Lease, claims []ledger.Claim) (shares map[string]market.Money, err error) {
+	err = f.w.strike(ledger.ErrUnavailable, func() (err error) { shares, err = f.w.ledger.Fund(ctx, lease, claims); return err })
+	return shares, err
+}
+
 // faultyVenue is the paper venue as one process sees it.
 type faultyVenue struct {
 	w     *world

@@ -14,7 +14,7 @@ import (
 func (c *Core) riskState(pair *pairState, except *openOrder) risk.State {
 	state := risk.State{
 		Trading: c.permitted(), Now: c.now, PeakEquity: c.peak, DayStartEquity: c.dayEquity, TradesToday: c.tradesToday,
-		ConsecutiveLosses: c.losses, Disarmed: c.disarmed, PolicyShare: risk.Unlimited, AccountShare: risk.Unlimited,
+		ConsecutiveLosses: c.losses, Disarmed: c.disarmed, PolicyShare: c.share(c.settings.PolicyTotal), AccountShare: c.share(c.settings.AccountTotal),
 	}
 	state.Equity, state.EquityKnown = c.equity()
 	if pair == nil {
@@ -191,4 +191,31 @@ func (c *Core) askIfArmed() {
 	if c.disarmed || risk.LossesExceeded(&c.settings.Limits, &state) {
 		c.emit(AskArmed{})
 	}
+}
+
+// headroom is how much of each limit is used, of limits of a pair the most.
+func (c *Core) headroom() []risk.Room {
+	limits := &c.settings.Limits
+	var rooms []risk.Room
+	for i := range c.pairs {
+		state := c.riskState(&c.pairs[i], nil)
+		for _, room := range risk.Headroom(limits, &state) {
+			at := slices.IndexFunc(rooms, func(known risk.Room) bool { return known.Limit == room.Limit })
+			if at < 0 {
+				rooms = append(rooms, room)
+			} else {
+				rooms[at].Used = max(rooms[at].Used, room.Used)
+			}
+		}
+	}
+	if limits.MaxAutomaticExits > 0 {
+		recent := 0
+		for _, exit := range c.exits {
+			if c.now.Sub(exit) <= limits.AutomaticExitWindow {
+				recent++
+			}
+		}
+		rooms = append(rooms, risk.Room{Limit: risk.AutomaticExits, Used: float64(recent) / float64(limits.MaxAutomaticExits)})
+	}
+	return rooms
 }

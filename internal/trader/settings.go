@@ -18,12 +18,22 @@ type Settings struct {
 	// Pairs are the settings of the pairs; one that is not listed is traded at
 	// any time and in any quantity.
 	Pairs []PairSettings
+	// PolicyTotal and AccountTotal bind the agents of the policy and of the
+	// account together; nil binds nothing.
+	PolicyTotal, AccountTotal *Total
 	// Trading that manifests allow; Reason and Message say why if it is not
 	// Enabled.
 	Trading         risk.TradingState
 	Reason, Message string
 	// Generation of the spec that they come from.
 	Generation int64
+}
+
+// Total is the largest value of all positions of several agents together.
+type Total struct {
+	// Scope names it in the ledger.
+	Scope    string
+	MaxGross market.Money
 }
 
 // PairSettings are what may change of one pair.
@@ -38,13 +48,26 @@ type PairSettings struct {
 }
 
 // NewSettings is the part of the manifests that may change while the agent runs.
-func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, pairs []v1alpha1.AssetPair) (Settings, error) {
+// Policy and account may be missing.
+func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, account *v1alpha1.TradingAccount, pairs []v1alpha1.AssetPair) (Settings, error) {
 	resolved, _ := v1alpha1.Resolve(agent, policy)
 	settings := Settings{Generation: agent.Generation}
 	settings.Trading, settings.Reason, settings.Message = tradingOf(agent, policy, resolved.Trading)
 	var err error
 	if settings.Limits, err = newLimits(&resolved.Limits); err != nil {
 		return Settings{}, err
+	}
+	if policy != nil {
+		// What costs money and what does not are summed apart.
+		scope := "policy/" + identity(policy) + "/" + string(agent.Spec.Mode)
+		if settings.PolicyTotal, err = newTotal(scope, policy.Spec.Total); err != nil {
+			return Settings{}, fmt.Errorf("RiskPolicy %s: %w", policy.Name, err)
+		}
+	}
+	if account != nil {
+		if settings.AccountTotal, err = newTotal("account/"+identity(account), account.Spec.Total); err != nil {
+			return Settings{}, fmt.Errorf("TradingAccount %s: %w", account.Name, err)
+		}
 	}
 	for i := range pairs {
 		pair, err := newPairSettings(&pairs[i], policy)
@@ -107,6 +130,17 @@ func newLimits(limits *v1alpha1.EffectiveLimits) (risk.Limits, error) {
 		{"limits.agent.maxVolatilityFraction", limits.MaxVolatilityFraction, &counted.MaxVolatility},
 		{"limits.agent.volatileConfidenceFraction", limits.VolatileConfidenceFraction, &counted.VolatileConfidence},
 	}, func(f fraction) bool { return f.text == "" })...)
+}
+
+func newTotal(scope string, limits *v1alpha1.TotalLimits) (*Total, error) {
+	if limits == nil || limits.MaxGrossNotional == "" {
+		return nil, nil
+	}
+	most, err := amountOf(limits.MaxGrossNotional)
+	if err != nil {
+		return nil, fmt.Errorf("spec.total.maxGrossNotional: %w", err)
+	}
+	return &Total{scope, most}, nil
 }
 
 // set is a count whose zero means that it is not set.

@@ -37,6 +37,8 @@ type Status struct {
 	// Known says that the figures and positions are: ledger and venue have agreed
 	// once in this process.
 	Known bool
+	// Headroom is how much of each limit is used, of limits of a pair the most.
+	Headroom []risk.Room
 	// Refused counts the orders that were not let out although they had been
 	// committed: what was to leave was not what had been approved.
 	Refused []venue.Refusal
@@ -67,6 +69,7 @@ func (c *Core) Status() Status {
 		status.ReconciledEpoch = c.reconciledEpoch
 	}
 	status.State, status.Reason, status.Message = c.tradingState()
+	status.Headroom = c.headroom()
 	if equity, known := c.equity(); known {
 		status.EquityKnown, status.Equity, status.PNL = true, equity, equity-c.config.Agent.Balance
 	}
