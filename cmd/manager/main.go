@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
+	"github.com/three-rivers-tech/trading-operator/controllers/webhookcert"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
@@ -51,6 +53,12 @@ const (
 // reconciliationTimeout ends a pass that hangs on the API server.
 const reconciliationTimeout = time.Minute
 
+// Who keeps the webhook's certificate.
+const (
+	webhookFromFiles   = "files"
+	webhookSelfManaged = "self-managed"
+)
+
 // namespaceFile tells a pod its namespace.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
@@ -64,6 +72,7 @@ type options struct {
 	webhooks        bool
 	webhookPort     int
 	webhookCertDir  string
+	webhookCert     string
 	concurrency     int
 	namespace       string
 	coinbaseURL     string
@@ -82,6 +91,7 @@ func main() {
 	flag.BoolVar(&opts.webhooks, "webhooks", true, "serve the admission webhook")
 	flag.IntVar(&opts.webhookPort, "webhook-port", 9443, "port of the admission webhook")
 	flag.StringVar(&opts.webhookCertDir, "webhook-cert-dir", "/etc/trading/webhook", "directory with tls.crt and tls.key of the admission webhook")
+	flag.StringVar(&opts.webhookCert, "webhook-certificate", webhookFromFiles, "who keeps the admission webhook's certificate: files, which cert-manager or somebody else does, or self-managed, which the operator does itself in Secret "+webhookcert.SecretName)
 	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 8, "passes that each controller runs at once")
 	flag.StringVar(&opts.namespace, "operator-namespace", "", "namespace of the Leases that claim accounts at venues; the operator's own if not given")
 	flag.StringVar(&opts.coinbaseURL, "coinbase-url", "", "address of a gateway to Coinbase Advanced Trade, in place of api.coinbase.com and api-sandbox.coinbase.com; it must begin with https:// unless it is a loopback address, and pass requests on unchanged")
@@ -115,11 +125,15 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
+	if opts.webhookCert != webhookFromFiles && opts.webhookCert != webhookSelfManaged {
+		return fmt.Errorf("--webhook-certificate: %q is neither %s nor %s", opts.webhookCert, webhookFromFiles, webhookSelfManaged)
+	}
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w; set KUBECONFIG or run in a cluster", err)
 	}
-	mgr, err := newManager(restConfig, opts)
+	keeper := &webhookcert.Keeper{Namespace: cmp.Or(ownNamespace(opts), controllers.DefaultNamespace), Clock: clock.RealClock{}}
+	mgr, err := newManager(restConfig, opts, keeper)
 	if err != nil {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
@@ -143,10 +157,29 @@ func run(ctx context.Context, opts options) error {
 			return err
 		}
 	}
+	if opts.webhooks && opts.webhookCert == webhookSelfManaged {
+		if err := addKeeper(mgr, keeper); err != nil {
+			return err
+		}
+	}
 	if err := addChecks(mgr, opts.webhooks); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// addKeeper has every replica keep the webhook's certificate.
+func addKeeper(mgr ctrl.Manager, keeper *webhookcert.Keeper) error {
+	var err error
+	// Secrets are never read through the cache, which would hold them all.
+	keeper.Client, err = client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err == nil {
+		err = mgr.Add(keeper)
+	}
+	if err != nil {
+		return fmt.Errorf("set up the webhook's certificate: %w", err)
+	}
+	return nil
 }
 
 // ownNamespace is where the operator's Leases are: as the flags say, or as the pod
@@ -159,7 +192,7 @@ func ownNamespace(opts options) string {
 	return cmp.Or(opts.namespace, opts.leaderNamespace, strings.TrimSpace(string(fromPod)))
 }
 
-func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
+func newManager(restConfig *rest.Config, opts options, keeper *webhookcert.Keeper) (ctrl.Manager, error) {
 	// The API server's own priority and fairness paces the operator better than
 	// a fixed rate could.
 	restConfig.QPS = -1
@@ -183,7 +216,12 @@ func newManager(restConfig *rest.Config, opts options) (ctrl.Manager, error) {
 		WebhookServer: webhook.NewServer(webhook.Options{
 			Port:    opts.webhookPort,
 			CertDir: opts.webhookCertDir,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+				c.MinVersion = tls.VersionTLS13
+				if opts.webhookCert == webhookSelfManaged {
+					c.GetCertificate = keeper.GetCertificate
+				}
+			}},
 		}),
 		Controller: config.Controller{
 			MaxConcurrentReconciles: opts.concurrency,

@@ -30,8 +30,18 @@ const (
 )
 
 func TestChartRendersWhatKustomizeRenders(t *testing.T) {
-	fromChart := renderChart(t, nil)
-	fromKustomize := renderKustomize(t)
+	for name, values := range map[string]map[string]any{
+		"default": nil,
+		"self-managed": {
+			"webhook": map[string]any{"certificate": "self-managed"}, "certManager": map[string]any{"present": false},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { compare(t, renderChart(t, values), renderKustomize(t, name)) })
+	}
+}
+
+func compare(t *testing.T, fromChart, fromKustomize map[string]map[string]any) {
+	t.Helper()
 	// Helm creates no namespace: helm install --create-namespace does.
 	delete(fromKustomize, "Namespace/"+namespace)
 
@@ -47,7 +57,7 @@ func TestChartRendersWhatKustomizeRenders(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(fromChart)) {
 		if _, ok := fromKustomize[name]; !ok {
-			t.Errorf("config/default lacks %s", name)
+			t.Errorf("kustomize lacks %s", name)
 		}
 	}
 }
@@ -76,7 +86,7 @@ func TestChartTakesTheValuesOfEndpoints(t *testing.T) {
 		},
 		"prometheusRules": map[string]any{"create": true, "labels": map[string]any{"release": "monitoring"}},
 		"internalIssuer":  map[string]any{"name": "company-internal", "create": false},
-		"issuers":        map[string]any{"letsencrypt": map[string]any{"create": true, "email": "desk@example.com", "solver": "DNS01"}},
+		"issuers":         map[string]any{"letsencrypt": map[string]any{"create": true, "email": "desk@example.com", "solver": "DNS01"}},
 	})
 	for name, wanted := range map[string][]string{
 		"Deployment/trading-operator": {
@@ -85,7 +95,7 @@ func TestChartTakesTheValuesOfEndpoints(t *testing.T) {
 		},
 		"Certificate/trading-operator-client":                                     {"name: company-internal"},
 		"ValidatingAdmissionPolicy/internal-issuer.trading.three-rivers-tech.com": {"== 'company-internal'"},
-		"PrometheusRule/trading-endpoints": {"release: monitoring", "alert: TradingEndpointUnverified", "{{ $labels.host }}"},
+		"PrometheusRule/trading-endpoints":                                        {"release: monitoring", "alert: TradingEndpointUnverified", "{{ $labels.host }}"},
 		"ClusterIssuer/letsencrypt":                                               {"acme-v02.api", "cloudflare:", "key: api-token"},
 		"ClusterIssuer/letsencrypt-staging":                                       {"acme-staging-v02.api", "email: desk@example.com"},
 	} {
@@ -109,6 +119,8 @@ func TestChartRefusesUnknownValues(t *testing.T) {
 		{"manager": map[string]any{"tag": "1"}},
 		{"agent": map[string]any{"image": ""}},
 		{"replicas": "two"},
+		{"certManager": map[string]any{"present": false}},
+		{"webhook": map[string]any{"certificate": "vault"}},
 		{"endpoint": map[string]any{"issuer": "letsencrypt"}},
 		{"endpoint": map[string]any{"roots": map[string]any{"configMap": "company-roots"}}},
 		{"issuers": map[string]any{"letsencrypt": map[string]any{"create": true}}},
@@ -157,9 +169,9 @@ func renderChart(t *testing.T, values map[string]any) map[string]map[string]any 
 	return objects
 }
 
-func renderKustomize(t *testing.T) map[string]map[string]any {
+func renderKustomize(t *testing.T, folder string) map[string]map[string]any {
 	t.Helper()
-	directory, err := filepath.Abs("../../config/default")
+	directory, err := filepath.Abs("../../config/" + folder)
 	if err != nil {
 		t.Fatal(err)
 	}
