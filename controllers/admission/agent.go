@@ -46,6 +46,8 @@ type surroundings struct {
 	policy  *v1alpha1.RiskPolicy
 	pairs   []v1alpha1.AssetPair
 	agents  []v1alpha1.TradingAgent
+	// hosts are the agents of all namespaces with the same host.
+	hosts []v1alpha1.TradingAgent
 }
 
 func (v *agentValidator) around(ctx context.Context, agent *v1alpha1.TradingAgent) (surroundings, error) {
@@ -65,7 +67,12 @@ func (v *agentValidator) around(ctx context.Context, agent *v1alpha1.TradingAgen
 	if around.pairs, err = v.findPairs(ctx, agent.Namespace, agent.Spec.AssetPairs); err != nil {
 		return around, err
 	}
-	around.agents, err = reconcile.AgentsBy(ctx, v.cached, agent.Namespace, reconcile.IndexAccount, agent.Spec.AccountRef.Name)
+	if around.agents, err = reconcile.AgentsBy(ctx, v.cached, agent.Namespace, reconcile.IndexAccount, agent.Spec.AccountRef.Name); err != nil {
+		return around, err
+	}
+	if agent.Spec.Endpoint != nil {
+		around.hosts, err = reconcile.AgentsBy(ctx, v.cached, "", reconcile.IndexHost, agent.Spec.Endpoint.Host)
+	}
 	return around, err
 }
 
@@ -75,7 +82,8 @@ func (s surroundings) judge(agent *v1alpha1.TradingAgent) field.ErrorList {
 	errs := v1alpha1.ValidateTradingAgent(agent)
 	errs = append(errs, v1alpha1.ValidateDistinctPairs(agent, s.pairs)...)
 	errs = append(errs, v1alpha1.ValidateCurrencies(agent, s.account, s.policy, s.pairs)...)
-	return append(errs, v1alpha1.ValidateUniquePairs(agent, s.agents, s.pairs)...)
+	errs = append(errs, v1alpha1.ValidateUniquePairs(agent, s.agents, s.pairs)...)
+	return append(errs, v1alpha1.ValidateUniqueHost(agent, s.hosts)...)
 }
 
 func (s surroundings) warnings(agent *v1alpha1.TradingAgent) warnings {

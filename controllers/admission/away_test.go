@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +31,36 @@ func agent(name string) *v1alpha1.TradingAgent {
 			Agent: &v1alpha1.AgentLimits{MaxTradesPerDay: new(int32(3)), MaxDrawdownFraction: "0.1"},
 		},
 	}}
+}
+
+// at gives an agent a host.
+func at(host string, agent *v1alpha1.TradingAgent) *v1alpha1.TradingAgent {
+	agent.Spec.Endpoint = &v1alpha1.EndpointSpec{Host: host}
+	return agent
+}
+
+// hostIsTaken asks for a host that an agent has, and for one that nobody has.
+func hostIsTaken(t *testing.T, c client.Client) {
+	t.Helper()
+	const elsewhere = "other-desk"
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: elsewhere}}); err != nil {
+		t.Fatal(err)
+	}
+	rival := at("eur.desk.example.com", agent("rival"))
+	rival.Namespace = elsewhere
+	// The webhook's cache may be a moment behind, so a dry run is asked until it is not.
+	var err error
+	deadline := time.Now().Add(patience)
+	for err = c.Create(t.Context(), rival.DeepCopy(), client.DryRunAll); err == nil && time.Now().Before(deadline); {
+		err = c.Create(t.Context(), rival.DeepCopy(), client.DryRunAll)
+	}
+	if err == nil || !strings.Contains(err.Error(), "is taken by an agent of another namespace") {
+		t.Errorf("want a refusal that names the host, got %v", err)
+	}
+	rival.Spec.Endpoint.Host = "rival.desk.example.com"
+	if err := c.Create(t.Context(), rival.DeepCopy(), client.DryRunAll); err != nil {
+		t.Errorf("a host that nobody has: %v", err)
+	}
 }
 
 func policy(name string) *v1alpha1.RiskPolicy {
@@ -60,12 +91,13 @@ func TestOperatorAway(t *testing.T) {
 	})
 	for _, object := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-		policy("careful"), pair("eur-usd", "EUR", "EUROUSD"), agent("eur"),
+		policy("careful"), pair("eur-usd", "EUR", "EUROUSD"), at("eur.desk.example.com", agent("eur")),
 	} {
 		if err := bench.Client.Create(t.Context(), object); err != nil {
 			t.Fatalf("create %T %s: %v", object, object.GetName(), err)
 		}
 	}
+	t.Run("a host that an agent of another namespace has", func(t *testing.T) { hostIsTaken(t, bench.Client) })
 	if err := bench.StopOperator(); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +180,10 @@ func away(c, forger client.Client) []step {
 		{"change what needs another process", passes, change(func(a *v1alpha1.TradingAgent) {
 			a.Spec.Image = "registry.example/trading-agent:next"
 			a.Spec.Decision = &v1alpha1.DecisionSpec{IntervalSeconds: 60}
-			a.Spec.Endpoint = &v1alpha1.EndpointSpec{Host: "eur.desk.example.com"}
+		})},
+		{"ask for another host", waits, change(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint.Host = "btc.desk.example.com" })},
+		{"ask for another issuer", passes, change(func(a *v1alpha1.TradingAgent) {
+			a.Spec.Endpoint.IssuerRef = &v1alpha1.IssuerReference{Kind: v1alpha1.IssuerKindIssuer, Name: "ours"}
 		})},
 		{"take another account", "cannot change, because open orders", change(func(a *v1alpha1.TradingAgent) { a.Spec.AccountRef.Name = "other" })},
 		{"take another pair", waits, change(func(a *v1alpha1.TradingAgent) { a.Spec.AssetPairs[0].Name = "GBP-USD" })},

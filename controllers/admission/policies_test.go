@@ -46,6 +46,7 @@ func policies(t *testing.T) []*admissionregistrationv1.ValidatingAdmissionPolicy
 // A field that is misspelt, or renamed in the API, would make an expression pass
 // over it in silence; the types of the schemas tell.
 func TestPoliciesFitTheSchemas(t *testing.T) {
+	installCertManager(t)
 	client, err := discovery.NewDiscoveryClientForConfig(server.Config)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -50,6 +51,7 @@ func (k *Keeper) Keep(ctx context.Context, agent *v1alpha1.TradingAgent, pod typ
 	}
 	s, err := k.gather(ctx, agent)
 	if err != nil {
+		repeat(agent, k.Clock.Now())
 		return 0, err
 	}
 	if agent.DeletionTimestamp.IsZero() {
@@ -60,6 +62,17 @@ func (k *Keeper) Keep(ctx context.Context, agent *v1alpha1.TradingAgent, pod typ
 	again = report(s)
 	k.Metrics.tell(agent)
 	return again, err
+}
+
+// repeat says of the newest spec what was said before, because nothing newer is
+// known.
+func repeat(agent *v1alpha1.TradingAgent, now time.Time) {
+	status := reconcile.StatusOf(agent)
+	for _, conditionType := range conditionTypes {
+		if before := status.Get(conditionType); before != nil {
+			status.Set(conditionType, before.Status, before.Reason, before.Message, now)
+		}
+	}
 }
 
 // Forget ends what is done for an agent that is gone.
@@ -84,9 +97,14 @@ func (k *Keeper) apply(ctx context.Context, s *Scope) error {
 			continue
 		}
 		err := k.applyChild(ctx, s, writer, child)
-		if told, ok := refusal(err); ok {
+		told, refused := refusal(err)
+		switch {
+		case refused:
 			s.refused[child.part] = told
-		} else {
+		case child.api != "" && (apierrors.IsNotFound(err) || meta.IsNoMatchError(err)):
+			// The kind, or the namespace, is going. If the kind comes back, every agent
+			// is woken.
+		default:
 			failed = errors.Join(failed, err)
 		}
 	}

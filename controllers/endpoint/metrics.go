@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
@@ -18,9 +19,16 @@ type Metrics struct {
 	issuance                         prometheus.Histogram
 
 	mu sync.Mutex
-	// hosts and revisions are what was last told of each agent.
-	hosts     map[types.NamespacedName]string
-	revisions map[types.UID]int
+	// hosts are those that were last told of each agent, issued the revisions of
+	// their certificates that are counted.
+	hosts  map[types.NamespacedName]string
+	issued map[types.NamespacedName]issued
+}
+
+// issued is one revision of one Certificate.
+type issued struct {
+	certificate types.UID
+	revision    int
 }
 
 // NewMetrics registers the metrics of endpoints.
@@ -38,8 +46,8 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			Help:    "Time from the request of a certificate to its issuance.",
 			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
-		hosts:     map[types.NamespacedName]string{},
-		revisions: map[types.UID]int{},
+		hosts:  map[types.NamespacedName]string{},
+		issued: map[types.NamespacedName]issued{},
 	}
 	for _, collector := range []prometheus.Collector{m.expiry, m.renewal, m.ready, m.verified, m.issuance} {
 		if err := registerer.Register(collector); err != nil {
@@ -49,25 +57,22 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// observe counts an issuance once: that of a revision which is newer than the one
-// seen before.
+// observe counts an issuance once: that of a revision which came while the operator
+// looked on.
 func (m *Metrics) observe(s *Scope) {
 	if m == nil || s.certificate == nil || s.certificate.Status.Revision == nil {
 		return
 	}
+	key := client.ObjectKeyFromObject(s.agent)
+	is := issued{s.certificate.UID, *s.certificate.Status.Revision}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	uid, revision := s.certificate.UID, *s.certificate.Status.Revision
-	before, seen := m.revisions[uid]
-	first := !seen && revision == 1 && s.agent.Status.Endpoint != nil && s.agent.Status.Endpoint.NotAfter == nil
-	if s.request == nil || revisionOf(s.request) != revision || !isIssued(s.request) {
-		if !seen {
-			m.revisions[uid] = revision
-		}
-		return
-	}
-	m.revisions[uid] = revision
-	if !first && (!seen || before == revision) {
+	was, seen := m.issued[key]
+	m.issued[key] = is
+	m.mu.Unlock()
+	// A certificate that the status did not show yet is a new one as well.
+	told := s.agent.Status.Endpoint
+	first := !seen && (told == nil || told.NotAfter == nil)
+	if was == is || !seen && !first || s.request == nil || revisionOf(s.request) != is.revision {
 		return
 	}
 	if made, done, ok := issuedSince(s.request); ok {
@@ -80,7 +85,7 @@ func (m *Metrics) tell(agent *v1alpha1.TradingAgent) {
 	if m == nil {
 		return
 	}
-	key := types.NamespacedName{Namespace: agent.Namespace, Name: agent.Name}
+	key := client.ObjectKeyFromObject(agent)
 	told := agent.Status.Endpoint
 	if told == nil {
 		m.forget(key)
@@ -125,6 +130,7 @@ func (m *Metrics) forget(agent types.NamespacedName) {
 	m.mu.Lock()
 	host, known := m.hosts[agent]
 	delete(m.hosts, agent)
+	delete(m.issued, agent)
 	m.mu.Unlock()
 	if known {
 		m.remove(agent, host)

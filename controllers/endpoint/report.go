@@ -24,6 +24,9 @@ const (
 	maxDays      = 36500
 )
 
+// conditionTypes are those of an agent with an endpoint.
+var conditionTypes = []string{v1alpha1.ConditionCertificateReady, v1alpha1.ConditionRouteReady, v1alpha1.ConditionEndpointVerified}
+
 // verdict is how one part of an endpoint stands. again is when it must be looked
 // at once more; zero if what is watched tells.
 type verdict struct {
@@ -62,8 +65,8 @@ func sooner(a, b time.Duration) time.Duration {
 func report(s *Scope) time.Duration {
 	status := reconcile.StatusOf(s.agent)
 	if s.agent.Spec.Endpoint == nil {
-		for _, condition := range []string{v1alpha1.ConditionCertificateReady, v1alpha1.ConditionRouteReady, v1alpha1.ConditionEndpointVerified} {
-			status.Remove(condition)
+		for _, conditionType := range conditionTypes {
+			status.Remove(conditionType)
 		}
 		s.agent.Status.Endpoint = nil
 		if len(s.refused) > 0 {

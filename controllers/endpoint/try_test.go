@@ -10,6 +10,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -28,6 +30,9 @@ import (
 )
 
 const host = "eur.desk.example.com"
+
+// silent takes what servers say of clients that do not like them.
+var silent = log.New(io.Discard, "", 0)
 
 // authority is a CA of a test.
 type authority struct {
@@ -139,7 +144,7 @@ func (e *edge) trial(t *testing.T) *Trial {
 	mux.HandleFunc(statusPath, func(w http.ResponseWriter, r *http.Request) { e.api(w, r) })
 	mux.HandleFunc(streamPath, func(w http.ResponseWriter, r *http.Request) { e.stream(w, r) })
 	e.secureServer = httptest.NewUnstartedServer(mux)
-	e.secureServer.Config.ErrorLog = nil
+	e.secureServer.Config.ErrorLog = silent
 	e.secureServer.TLS = &tls.Config{Certificates: []tls.Certificate{e.certificate}, MinVersion: e.minVersion, MaxVersion: e.maxVersion}
 	e.secureServer.StartTLS()
 	t.Cleanup(e.secureServer.Close)
@@ -314,6 +319,7 @@ func TestTryInside(t *testing.T) {
 				Certificates: []tls.Certificate{test.ca.issue(t, "eur.desk.svc", -time.Hour, time.Hour)},
 				ClientCAs:    clients, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
 			}
+			agent.Config.ErrorLog = silent
 			agent.StartTLS()
 			defer agent.Close()
 			address, err := url.Parse(agent.URL)

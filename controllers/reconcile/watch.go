@@ -100,7 +100,7 @@ func OwnerKeys(child client.Object) []string {
 	return nil
 }
 
-// AgentsBy lists the agents of a namespace by an index.
+// AgentsBy lists the agents of a namespace, or of all if it is empty, by an index.
 func AgentsBy(ctx context.Context, reader client.Reader, namespace, field, value string) ([]v1alpha1.TradingAgent, error) {
 	var agents v1alpha1.TradingAgentList
 	err := reader.List(ctx, &agents, client.InNamespace(namespace), client.MatchingFields{field: value})

@@ -158,7 +158,14 @@ var _ = Describe("the desk's addresses", Ordered, func() {
 		before, err := serial(ctx, ingressHost)
 		Expect(err).NotTo(HaveOccurred())
 		renew(ctx, byIngress+"-endpoint")
-		Eventually(serial).WithContext(ctx).WithArguments(ingressHost).ShouldNot(Equal(before))
+		Eventually(func() (string, error) {
+			// In one of a hundred times an order fails all the same, and cert-manager does
+			// not repeat what was asked for by hand.
+			if told, err := issuance(ctx, byIngress+"-endpoint"); err == nil && strings.HasPrefix(told, "False") {
+				renew(ctx, byIngress+"-endpoint")
+			}
+			return serial(ctx, ingressHost)
+		}).WithContext(ctx).ShouldNot(Equal(before))
 		Expect(refusals(ctx)).To(BeNumerically(">", 0))
 		expectVerified(ctx, byIngress)
 	})
@@ -200,10 +207,23 @@ var _ = Describe("the desk's addresses", Ordered, func() {
 	})
 
 	It("belong to the older agent where two want one", func(ctx SpecContext) {
-		patchAgent(ctx, byGateway, `{"spec":{"endpoint":{"host":"`+ingressHost+`"}}}`)
+		want := func() (string, error) {
+			return kubectl(ctx, "patch", "tradingagent", "-n", namespace, byGateway, "--type=merge", "-p", `{"spec":{"endpoint":{"host":"`+ingressHost+`"}}}`)
+		}
+		output, err := want()
+		Expect(err).To(HaveOccurred(), output)
+		Expect(output).To(ContainSubstring("is taken by TradingAgent " + byIngress))
+
+		// Where the webhook was not asked, the operator has the last word.
+		judge(ctx, `["CREATE"]`)
+		DeferCleanup(judge, `["CREATE","UPDATE"]`)
 		DeferCleanup(func(ctx SpecContext) {
 			patchAgent(ctx, byGateway, `{"spec":{"endpoint":{"host":"`+gatewayHost+`"}}}`)
 		})
+		Eventually(func() error {
+			_, err := want()
+			return err
+		}).WithContext(ctx).Should(Succeed())
 		taken, keeper := contest(ctx)
 		for _, condition := range []string{v1alpha1.ConditionCertificateReady, v1alpha1.ConditionRouteReady, v1alpha1.ConditionEndpointVerified} {
 			Eventually(reasonOf).WithContext(ctx).WithArguments(taken, condition).Should(Equal("False " + v1alpha1.ReasonHostTaken))
@@ -222,6 +242,14 @@ var _ = Describe("the desk's addresses", Ordered, func() {
 func opened(ctx context.Context, host, key string) (int, error) {
 	seen, err := curl(ctx, "https://"+host+statusPath, "--header", "Authorization: Bearer "+key)
 	return seen.status, err
+}
+
+// judge has the webhook asked about agents in some operations only.
+func judge(ctx context.Context, operations string) {
+	GinkgoHelper()
+	output, err := kubectl(ctx, "patch", "validatingwebhookconfiguration", "trading-operator", "--type=json",
+		"-p", `[{"op":"replace","path":"/webhooks/0/rules/0/operations","value":`+operations+`}]`)
+	Expect(err).NotTo(HaveOccurred(), output)
 }
 
 // contest names who loses and who keeps a host that both agents want.
