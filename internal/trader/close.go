@@ -52,7 +52,7 @@ func (c *Core) close(request ledger.Request) {
 		case o.state == order.Intended:
 			c.conclude(o, order.Absent, "", EndOvertaken)
 		default:
-			o.cancelling = true
+			o.cancelling, o.overtaken = true, true
 			c.emit(Cancel{o.ID})
 		}
 	}

@@ -197,6 +197,28 @@ func TestCloseAPosition(t *testing.T) {
 	})
 }
 
+// An order that is cancelled because of a wish says so when it has ended.
+func TestCloseSaysWhyAnOrderEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, 2000, "AAA", "BBB")
+		d.until("an opening order", func(*Status) bool {
+			return slices.ContainsFunc(d.shell.core.open, func(o openOrder) bool { return !o.ReduceOnly && o.state == order.Acked })
+		})
+		i := slices.IndexFunc(d.shell.core.open, func(o openOrder) bool { return !o.ReduceOnly && o.state == order.Acked })
+		opening := d.shell.core.open[i].Intent
+		if _, err := d.shell.Close(t.Context(), toClose(opening.Pair, "k")); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+		record, err := d.scribe.Ledger.(*ledger.Memory).Reader(d.shell.config.Agent.UID).Order(t.Context(), opening.ID)
+		if err != nil || record.State != order.Cancelled || record.Ended != EndOvertaken {
+			t.Errorf("the order has ended as %+v, %v", record, err)
+		}
+	})
+}
+
 func TestCloseWaitsNoLongerThanItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config, _ := setup(t, "AAA")

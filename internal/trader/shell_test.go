@@ -110,7 +110,7 @@ func runOn(t *testing.T, bars int, change func(*paper.Config), pairs ...string) 
 	t.Helper()
 	config, account := setup(t, pairs...)
 	change(&account)
-	d := &desk{t: t, scribe: &scribe{Ledger: ledger.NewMemory()}, book: paper.NewMemoryBook(), ended: make(chan error, 1)}
+	d := &desk{t: t, scribe: &scribe{Ledger: ledger.NewMemoryWithHistory()}, book: paper.NewMemoryBook(), ended: make(chan error, 1)}
 	var err error
 	if d.venue, err = paper.New(d.book, account); err != nil {
 		t.Fatal(err)

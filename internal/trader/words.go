@@ -73,7 +73,7 @@ const (
 	EndNeverArrived = "NeverArrived"
 	// EndExpired was cancelled because the market had moved away from it.
 	EndExpired = "Expired"
-	// EndOvertaken was not sent, because it was to be cancelled by then.
+	// EndOvertaken was cancelled, or not even sent, because of a wish to close.
 	EndOvertaken = "Overtaken"
 )
 
@@ -93,7 +93,7 @@ func Outcomes() []v1alpha1.Reason {
 		{Word: venue.ChangedAfterApproval, Meaning: "What was to leave was not what the gate had let pass, so not a byte of it left.", Cure: "Halt the agent and report it: this must never happen."},
 		{Word: venue.ApprovalExpired, Meaning: "The order would have left later than it may, so not a byte of it left.", Cure: "Nothing; report it if it repeats."},
 		{Word: EndExpired, Meaning: "The order was cancelled because the market had moved away from it."},
-		{Word: EndOvertaken, Meaning: "The order was committed, but somebody asked to close the position before a byte of it left; it will not be sent."},
+		{Word: EndOvertaken, Meaning: "Somebody asked to close the position, so the order was cancelled, or not even sent."},
 		{Word: ReasonNothingHeld, Meaning: "A position was to be closed that the agent does not hold."},
 		{Word: ReasonOrderOpen, Meaning: "A position was to be closed, but an order that may enlarge it is still open: the venue has not confirmed its cancellation.", Cure: "Ask again in a few seconds."},
 	}
