@@ -5,6 +5,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -87,7 +88,11 @@ func New(options Options) http.Handler {
 	mux := http.NewServeMux()
 	document := register(mux, options)
 	text := encoded(document)
-	mux.Handle("GET "+openapi.Path, keys.Require(keys.Read, options.Auth, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET "+openapi.Path, keys.Require(keys.Read, options.Auth, bodyless(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.Query()) > 0 {
+			problem.Write(w, http.StatusUnprocessableEntity, "this path knows no parameters")
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(text)
 	})))
@@ -145,14 +150,20 @@ func (h *handlers) guard(ctx huma.Context, next func(huma.Context)) {
 		problem.Write(w, http.StatusForbidden, "this route names no scope, so nobody may use it")
 		return
 	}
-	keys.Require(scope, h.Auth, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	keys.Require(scope, h.Auth, bodyless(func(w http.ResponseWriter, r *http.Request) {
+		next(humago.NewContext(operation, r, w))
+	})).ServeHTTP(w, r)
+}
+
+func bodyless(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if hasBody(r) {
 			problem.Write(w, http.StatusUnprocessableEntity, "this route takes no body; leave it empty")
 			return
 		}
-		next(humago.NewContext(operation, r, w))
-	})).ServeHTTP(w, r)
+		next(w, r)
+	}
 }
 
 func hasBody(r *http.Request) bool {
@@ -163,7 +174,7 @@ func hasBody(r *http.Request) bool {
 		return true
 	}
 	n, err := r.Body.Read(make([]byte, 1))
-	return n > 0 || err != io.EOF //nolint:errorlint // a reader's end is io.EOF itself
+	return n > 0 || !errors.Is(err, io.EOF)
 }
 
 // methodsByPath is what each path of the document can be asked.

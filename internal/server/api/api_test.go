@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ var everyPage = []string{
 
 // The ledger in memory and the one in PostgreSQL give the same answers.
 func TestBothLedgersAnswerAlike(t *testing.T) {
-	stored, _ := inPostgres(t)
+	stored := inPostgres(t)
 	one, two := handlerOf(inMemory(t), &gate{scope: keys.Read}), handlerOf(stored, &gate{scope: keys.Read})
 	for _, target := range everyPage {
 		first, memory := ask(t, one, http.MethodGet, target)
@@ -55,6 +56,7 @@ func TestAnswers(t *testing.T) {
 		"/api/v1/orders": `{"items":[{"id":"1d17b155-4a17-5119-8099-392774789dae","pair":"BTC-USD","side":"Buy","quantity":"2","limit":"10100",
 			"filled":"0.5","reduceOnly":false,"state":"Cancelled","reason":"Decision","ended":"Expired","venueOrderID":"v1","sequence":1,"leg":0,
 			"decided":"2018-03-05T12:00:00Z","updated":"2018-03-05T12:03:00Z"}]}`,
+		"/api/v1/orders?state=Open": `{"items":[]}`,
 		"/api/v1/fills": `{"items":[{"tradeID":"t1","orderID":"1d17b155-4a17-5119-8099-392774789dae","pair":"BTC-USD","side":"Buy","quantity":"0.5",
 			"price":"10000","value":"5000","fee":"3","feeCurrency":"USD","realised":"0","time":"2018-03-05T12:01:00Z"}]}`,
 		"/api/v1/decisions?pair=btcusd": `{"items":[{"sequence":1,"time":"2018-03-05T12:00:00Z","pair":"BTC-USD","action":"Buy",
@@ -135,7 +137,7 @@ func TestPulseSaysWhatIsMissing(t *testing.T) {
 // While the ledger is down, what does not need it still answers, and what does
 // says so and when to come again.
 func TestLedgerDown(t *testing.T) {
-	stored, _ := inPostgres(t)
+	stored := inPostgres(t)
 	var lines []string
 	log := funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})
 	handler := New(Options{Namespace: "desk", Name: "eur-trend", Agent: stored, Auth: &gate{scope: keys.Read}, Log: log})
@@ -174,7 +176,7 @@ func TestBeforeTheBeginning(t *testing.T) {
 		"/api/v1/effective": http.MethodGet, "/api/v1/positions": http.MethodGet, "/api/v1/orders": http.MethodGet, "/api/v1/pulse": http.MethodGet,
 		"/api/v1/orders/" + orderID.String(): http.MethodGet, "/api/v1/positions/BTC-USD/close": http.MethodPost,
 	} {
-		response, body := ask(t, handler, method, target, "Idempotency-Key", "12345678")
+		response, body := ask(t, handler, method, target, "12345678")
 		if response.StatusCode != http.StatusServiceUnavailable || body["reason"] != v1alpha1.ReasonRecovering || body["detail"] != "the agent has started" {
 			t.Errorf("%s: %d %v", target, response.StatusCode, body)
 		}
@@ -217,7 +219,7 @@ func TestClose(t *testing.T) {
 			a := inMemory(t)
 			a.answer, a.err = test.answer, test.err
 			door := &gate{scope: test.scope}
-			response, body := ask(t, handlerOf(a, door), http.MethodPost, test.target, "Idempotency-Key", test.key)
+			response, body := ask(t, handlerOf(a, door), http.MethodPost, test.target, test.key)
 			text, err := json.Marshal(body)
 			if err != nil {
 				t.Fatal(err)
@@ -302,7 +304,8 @@ func TestWrongRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		faults, _ := body["errors"].([]any)
-		if response.StatusCode != http.StatusUnprocessableEntity || len(faults) != 1 || faults[0].(map[string]any)["location"] != location {
+		elsewhere := func(fault any) bool { return fault.(map[string]any)["location"] != location }
+		if response.StatusCode != http.StatusUnprocessableEntity || len(faults) == 0 || slices.ContainsFunc(faults, elsewhere) {
 			t.Errorf("%s: %d %s", target, response.StatusCode, text)
 		}
 		if strings.Contains(string(text), canary) {
@@ -323,7 +326,7 @@ func TestNobodyWithoutAKey(t *testing.T) {
 				continue
 			}
 			target := strings.NewReplacer("{pair}", "BTC-USD", "{id}", orderID.String()).Replace(path)
-			response, _ := ask(t, handler, method, target, "Idempotency-Key", "12345678")
+			response, _ := ask(t, handler, method, target, "12345678")
 			if response.StatusCode != http.StatusUnauthorized || response.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("%s %s without a key: %d", method, target, response.StatusCode)
 			}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -77,7 +76,7 @@ func readContract(text []byte) *contract {
 }
 
 // check says why an answer is not one that the document allows.
-func (c *contract) check(path, method string, response *http.Response, body []byte) error {
+func (c *contract) check(path, method string, response reply, body []byte) error {
 	known, found := c.paths[path][strings.ToLower(method)]
 	if !found {
 		return fmt.Errorf("the document has no %s %s", method, path)
@@ -233,7 +232,7 @@ func (c *contract) attempt(r *rapid.T) attempt {
 		r.Fatalf("%s: %v", target, err)
 	}
 	parsed.RawQuery = query.Encode()
-	a.request = httptest.NewRequest(a.method, "/", strings.NewReader(body)) //nolint:noctx // the URL is set below, the context is the test's
+	a.request = httptest.NewRequestWithContext(r.Context(), a.method, "/", strings.NewReader(body))
 	a.request.URL, a.request.Header = parsed, header
 	return a
 }
@@ -282,7 +281,7 @@ func scenes(tb testing.TB) []scene {
 	flat.answer = trader.Closed{Denied: []string{trader.ReasonNothingHeld}}
 	broken.records, broken.answer = brokenReader{trading.records}, trader.Closed{Denied: []string{trader.ReasonVenueUnreachable}}
 	late.answer, late.err = trader.Closed{}, trader.ErrNotNow
-	var all []scene
+	all := make([]scene, 0, 5)
 	for _, a := range []*agent{trading, starting, &flat, &broken, &late} {
 		door := &gate{}
 		all = append(all, scene{door, handlerOf(a, door)})
@@ -294,15 +293,11 @@ func follow(r *rapid.T, agreed *contract, world []scene, seen map[string]int) {
 	at := world[rapid.IntRange(0, len(world)-1).Draw(r, "agent")]
 	door := at.door
 	*door = gate{scope: rapid.SampledFrom([]keys.Scope{keys.Read, keys.Trade, keys.Admin}).Draw(r, "scope")}
-	door.err = rapid.SampledFrom([]error{nil, nil, nil, nil, keys.ErrUnauthenticated, &keys.LimitedError{RetryAfter: 1}}).Draw(r, "key")
+	door.err = rapid.SampledFrom([]error{nil, nil, nil, nil, keys.ErrUnauthenticated, &keys.LimitedError{RetryAfter: 1}, &keys.LimitedError{RetryAfter: 1, Starting: true}}).Draw(r, "key")
 	a := agreed.attempt(r)
 	recorder := httptest.NewRecorder()
 	at.handler.ServeHTTP(recorder, a.request)
-	response := recorder.Result()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		r.Fatal(err)
-	}
+	response, body := reply{StatusCode: recorder.Code, Header: recorder.Header()}, recorder.Body.Bytes()
 	said := fmt.Sprintf("%s %s is answered by %d %s", a.method, a.request.URL, response.StatusCode, body)
 	if err := agreed.check(a.path, a.method, response, body); err != nil {
 		r.Fatalf("%s: %v", said, err)

@@ -103,14 +103,14 @@ var (
 )
 
 // traded is an agent that has decided, bought, and holds 0.5 BTC.
-func traded(t testing.TB, book ledger.Ledger) *agent {
-	t.Helper()
-	lease, err := book.Acquire(t.Context(), ledger.Agent{
+func traded(tb testing.TB, book ledger.Ledger) *agent {
+	tb.Helper()
+	lease, err := book.Acquire(tb.Context(), ledger.Agent{
 		UID: "uid-a", Namespace: "desk", Name: "eur-trend", Account: "account", Venue: "Paper", Currency: "USD",
 		Balance: money("10000"), Instruments: []market.Instrument{btc, eth}, Holder: "pod",
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	said := `{"action":"Buy","confidenceMicros":812500,"judge":"builtin/quorum","reasons":["One side convinces."],"arguments":[` +
 		`{"role":"Bull","model":"builtin/trend","confidenceMicros":812500,"reasons":["ADX is 31.0: 0.16 for."]},` +
@@ -119,25 +119,26 @@ func traded(t testing.TB, book ledger.Ledger) *agent {
 		ID: orderID, Account: "account", AgentUID: "uid-a", Sequence: 1, Pair: "BTC-USD", Side: order.Buy, Quantity: 20_000, Limit: 1_010_000,
 		Reserved: money("20200"), MarketTime: noon, Reason: trader.OrderDecision,
 	}
-	steps := []error{
-		book.Decide(t.Context(), lease, ledger.Decision{
+	steps := make([]error, 0, 8)
+	steps = append(steps,
+		book.Decide(tb.Context(), lease, ledger.Decision{
 			Sequence: 1, Pair: "BTC-USD", BarEnd: noon, Action: "Buy", ConfidenceMicros: 812_500, Outcome: "Ordered", Reasoning: []byte(said),
 		}, []order.Intent{bought}),
-		second(book.BookFill(t.Context(), lease, order.Fill{
+		second(book.BookFill(tb.Context(), lease, order.Fill{
 			Venue: "Paper", Account: "account", TradeID: "t1", OrderID: orderID, Pair: "BTC-USD", Side: order.Buy, Quantity: 5_000, Price: 1_000_000,
 			Fee: money("3"), FeeCurrency: "USD", MarketTime: noon.Add(time.Minute),
 		})),
-		book.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: orderID, State: order.Cancelled, VenueOrderID: "v1", Reason: trader.EndExpired, MarketTime: noon.Add(3 * time.Minute)}),
-		book.Decide(t.Context(), lease, ledger.Decision{Sequence: 2, Pair: "ETH-USD", BarEnd: noon.Add(time.Hour), Action: "Hold", Outcome: "Hold"}, nil),
-	}
+		book.UpdateOrder(tb.Context(), lease, ledger.OrderUpdate{ID: orderID, State: order.Cancelled, VenueOrderID: "v1", Reason: trader.EndExpired, MarketTime: noon.Add(3 * time.Minute)}),
+		book.Decide(tb.Context(), lease, ledger.Decision{Sequence: 2, Pair: "ETH-USD", BarEnd: noon.Add(time.Hour), Action: "Hold", Outcome: "Hold"}, nil),
+	)
 	for hour, equity := range []string{"10000", "9997", "10003.5"} {
-		steps = append(steps, book.SaveMark(t.Context(), lease, ledger.Mark{
+		steps = append(steps, book.SaveMark(tb.Context(), lease, ledger.Mark{
 			Pair: "BTC-USD", MarketTime: noon.Add(time.Duration(hour) * time.Hour), Price: 1_000_000, Equity: money(equity), PeakEquity: money("10003.5"),
 			DayStart: noon, DayStartEquity: money("10000"),
 		}))
 	}
 	if err := errors.Join(steps...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &agent{
 		status: v1alpha1.TradingStatus{
@@ -177,7 +178,7 @@ func inMemory(t *testing.T) *agent {
 }
 
 // inPostgres is the same with its records in a database.
-func inPostgres(t *testing.T) (*agent, string) {
+func inPostgres(t *testing.T) *agent {
 	t.Helper()
 	uri := database.Database(t)
 	book, err := ledger.Open(t.Context(), uri)
@@ -192,29 +193,33 @@ func inPostgres(t *testing.T) (*agent, string) {
 	}
 	t.Cleanup(reader.Close)
 	a.records = reader
-	return a, uri
+	return a
 }
 
 func handlerOf(a *agent, door *gate) http.Handler {
 	return New(Options{Namespace: "desk", Name: "eur-trend", Agent: a, Auth: door, Log: logr.Discard()})
 }
 
-// ask sends a request and returns the answer and its body as JSON.
-func ask(t *testing.T, handler http.Handler, method, target string, header ...string) (*http.Response, map[string]any) {
+// reply is the head of an answer.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+}
+
+// ask sends a request, with an idempotency key if one is given, and returns the
+// answer and its body as JSON.
+func ask(t *testing.T, handler http.Handler, method, target string, key ...string) (reply, map[string]any) {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), method, target, http.NoBody)
-	for i := 0; i < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
+	for _, value := range key {
+		request.Header.Set("Idempotency-Key", value)
 	}
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
-	response := recorder.Result()
+	response := reply{StatusCode: recorder.Code, Header: recorder.Header()}
 	var body map[string]any
-	if err := json.NewDecoder(response.Body).Decode(&body); err != nil {
+	if err := json.NewDecoder(recorder.Body).Decode(&body); err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
-	}
-	if err := response.Body.Close(); err != nil {
-		t.Fatal(err)
 	}
 	wanted := "application/json"
 	if response.StatusCode >= http.StatusBadRequest {

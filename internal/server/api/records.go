@@ -109,13 +109,13 @@ type ordersInput struct {
 }
 
 type orderInput struct {
-	ID string `path:"id" format:"uuid" doc:"The client order id."`
+	ID string `path:"id" format:"uuid" pattern:"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" doc:"The client order id."`
 }
 
 type fillsInput struct {
 	PageInput
 	PairInput
-	Order string `query:"order" format:"uuid" doc:"Only the fills of this order."`
+	Order string `query:"order" format:"uuid" pattern:"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" doc:"Only the fills of this order."`
 }
 
 type decisionsInput struct {

@@ -38,7 +38,7 @@ func Finish(document *huma.OpenAPI) {
 		Responses: map[string]*huma.Response{
 			"200": {Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
 			"401": refusal(document, http.StatusUnauthorized), "403": refusal(document, http.StatusForbidden), "429": refusal(document, http.StatusTooManyRequests),
-			"503": refusal(document, http.StatusServiceUnavailable),
+			"422": refusal(document, http.StatusUnprocessableEntity), "503": refusal(document, http.StatusServiceUnavailable),
 		},
 	})
 	for _, item := range document.Paths {

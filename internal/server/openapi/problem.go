@@ -12,7 +12,7 @@ import (
 
 // Problem is an error document as RFC 9457 says. It never repeats a value that a
 // client sent, because that may be a key.
-type Problem struct {
+type Problem struct { //nolint:errname // the schema of the document bears its name
 	Type   string  `json:"type" doc:"Always about:blank: the status says what kind of problem it is."`
 	Title  string  `json:"title" doc:"The status in words."`
 	Status int     `json:"status" doc:"The HTTP status."`
