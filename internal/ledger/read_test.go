@@ -30,12 +30,12 @@ func openReader(tb testing.TB, uri, agentUID string) *ledger.PostgresReader {
 }
 
 // walk reads a list to its end, page by page.
-func walk[T any](t *rapid.T, ctx context.Context, limit int, read func(ctx context.Context, cursor string) (ledger.Page[T], error)) []T {
+func walk[T any](t *rapid.T, limit int, read func(ctx context.Context, cursor string) (ledger.Page[T], error)) []T {
 	t.Helper()
 	var all []T
 	cursor := ""
 	for range 1000 {
-		page, err := read(ctx, cursor)
+		page, err := read(t.Context(), cursor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,11 +69,11 @@ func TestReadersTellTheSame(t *testing.T) {
 			r.Fatal(err)
 		}
 		defer reader.Close()
-		compareReaders(r, t.Context(), h, kept.Reader(h.agent.UID), reader)
+		compareReaders(r, h, kept.Reader(h.agent.UID), reader)
 	})
 }
 
-func compareReaders(r *rapid.T, ctx context.Context, h *history, memory, postgres ledger.Reader) {
+func compareReaders(r *rapid.T, h *history, memory, postgres ledger.Reader) {
 	query := ledger.Query{
 		Pair:  rapid.SampledFrom([]string{"", "BTC-USD", "ETH-USD", "SOL-USD"}).Draw(r, "of pair"),
 		Limit: rapid.SampledFrom([]int{1, 2, 7, ledger.MaxPage}).Draw(r, "limit"),
@@ -89,19 +89,19 @@ func compareReaders(r *rapid.T, ctx context.Context, h *history, memory, postgre
 	}
 	each := func(reader ledger.Reader) []any {
 		return []any{
-			walk(r, ctx, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.OrderRecord], error) {
+			walk(r, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.OrderRecord], error) {
 				orders.Cursor = cursor
 				return reader.Orders(ctx, orders)
 			}),
-			walk(r, ctx, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.FillRecord], error) {
+			walk(r, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.FillRecord], error) {
 				fills.Cursor = cursor
 				return reader.Fills(ctx, fills)
 			}),
-			walk(r, ctx, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.DecisionRecord], error) {
+			walk(r, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.DecisionRecord], error) {
 				query.Cursor = cursor
 				return reader.Decisions(ctx, query)
 			}),
-			walk(r, ctx, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.EquityRecord], error) {
+			walk(r, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.EquityRecord], error) {
 				equity.Cursor = cursor
 				return reader.Equity(ctx, equity)
 			}),
@@ -111,8 +111,8 @@ func compareReaders(r *rapid.T, ctx context.Context, h *history, memory, postgre
 		r.Fatalf("the readers differ (-memory +PostgreSQL):\n%s", diff)
 	}
 	for _, intent := range h.orders {
-		one, err := memory.Order(ctx, intent.ID)
-		two, err2 := postgres.Order(ctx, intent.ID)
+		one, err := memory.Order(r.Context(), intent.ID)
+		two, err2 := postgres.Order(r.Context(), intent.ID)
 		if diff := cmp.Diff(one, two, cmp.Comparer(decimal.Decimal.Equal)); diff != "" || err != nil || err2 != nil {
 			r.Fatalf("order %s: %v, %v (-memory +PostgreSQL):\n%s", intent.ID, err, err2, diff)
 		}
