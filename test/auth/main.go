@@ -132,7 +132,7 @@ func measure(ctx context.Context, o options) (err error) {
 	keyOf := map[*result]func() string{attacked: wrongKey, shared: func() string { return found.key }}
 	for range o.pairs {
 		kinds := []*result{alone, attacked, shared}
-		rand.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+		rand.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] }) //nolint:gosec // An order is no secret.
 		for _, kind := range kinds {
 			var others func(context.Context) error
 			if key := keyOf[kind]; key != nil {
