@@ -87,7 +87,8 @@ func compareReaders(r *rapid.T, h *history, memory, postgres ledger.Reader) {
 	if rapid.Bool().Draw(r, "bounded") {
 		equity.From, equity.To = h.hour(), h.hour()
 	}
-	each := func(reader ledger.Reader) []any {
+	each := func(reader ledger.Reader, limit int) []any {
+		query.Limit, orders.Limit, fills.Limit, equity.Limit = limit, limit, limit, limit
 		return []any{
 			walk(r, query.Limit, func(ctx context.Context, cursor string) (ledger.Page[ledger.OrderRecord], error) {
 				orders.Cursor = cursor
@@ -107,8 +108,12 @@ func compareReaders(r *rapid.T, h *history, memory, postgres ledger.Reader) {
 			}),
 		}
 	}
-	if diff := cmp.Diff(each(memory), each(postgres), cmpopts.EquateEmpty(), cmp.Comparer(decimal.Decimal.Equal)); diff != "" {
-		r.Fatalf("the readers differ (-memory +PostgreSQL):\n%s", diff)
+	limit := query.Limit
+	whole := each(memory, ledger.MaxPage)
+	for kind, cut := range map[string][]any{"memory": each(memory, limit), "PostgreSQL": each(postgres, limit)} {
+		if diff := cmp.Diff(whole, cut, cmpopts.EquateEmpty(), cmp.Comparer(decimal.Decimal.Equal)); diff != "" {
+			r.Fatalf("in pages of %d, %s differs (-all at once +pages):\n%s", limit, kind, diff)
+		}
 	}
 	for _, intent := range h.orders {
 		one, err := memory.Order(r.Context(), intent.ID)
@@ -134,6 +139,7 @@ func withReaders(t *testing.T, check func(t *testing.T, b book, lease ledger.Lea
 
 func TestReaderTellsWhatHappened(t *testing.T) {
 	withReaders(t, func(t *testing.T, b book, lease ledger.Lease, reader ledger.Reader) {
+		t.Helper()
 		of := intent(lease, 1, 0, "BTC-USD", order.Buy, 20_000)
 		if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), []order.Intent{of}); err != nil {
 			t.Fatal(err)
@@ -175,6 +181,7 @@ func TestReaderTellsWhatHappened(t *testing.T) {
 
 func TestReaderRefusesWhatItCannotKnow(t *testing.T) {
 	withReaders(t, func(t *testing.T, _ book, _ ledger.Lease, reader ledger.Reader) {
+		t.Helper()
 		if _, err := reader.Order(t.Context(), uuid.New()); !errors.Is(err, ledger.ErrNotFound) {
 			t.Errorf("an unknown order: %v", err)
 		}

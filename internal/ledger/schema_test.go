@@ -97,6 +97,11 @@ func TestDatabaseRefuses(t *testing.T) {
 	if err := b.Decide(t.Context(), lease, decide(2, "BTC-USD", noon), nil); err != nil {
 		t.Fatal(err)
 	}
+	wished := intent(lease, 3, 0, "BTC-USD", order.Sell, 5)
+	wished.ReduceOnly = true
+	if err := b.Request(t.Context(), lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{wished}); err != nil {
+		t.Fatal(err)
+	}
 	const posting = `INSERT INTO trading.postings (transaction_id, agent_uid, ledger_account, currency, amount)
 		SELECT max(id), 'uid-a', 'assets:cash', `
 	for name, statements := range map[string][]string{
@@ -111,6 +116,10 @@ func TestDatabaseRefuses(t *testing.T) {
 		"a changed fill":              {`UPDATE trading.fills SET price = 1`},
 		"a changed intent":            {`UPDATE trading.intents SET limit_ticks = 1`},
 		"a deleted intent":            {`DELETE FROM trading.intents`},
+		"a changed request":           {`UPDATE trading.requests SET pair = 'ETH-USD'`},
+		"a deleted request":           {`DELETE FROM trading.requests`},
+		"a request in the clear":      {`INSERT INTO trading.requests (agent_uid, key, pair, epoch, intents) SELECT agent_uid, 'k', pair, epoch, intents FROM trading.requests`},
+		"a request for nothing":       {`INSERT INTO trading.requests (agent_uid, key, pair, epoch, intents) SELECT agent_uid, reverse(key), pair, epoch, '{}' FROM trading.requests`},
 		"a changed decision":          {`UPDATE trading.decisions SET action = 'Sell'`},
 		"a filled order reopened":     {`UPDATE trading.orders SET state = 'Acked'`},
 		"a filled order cancelled":    {`UPDATE trading.orders SET state = 'Cancelled'`},
