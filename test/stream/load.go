@@ -54,11 +54,18 @@ type crowd struct {
 	seen    histogram
 	members []*member
 	reading sync.WaitGroup
+	// watching reads by the files' numbers, so it ends before they are closed.
+	watching sync.WaitGroup
+	leaving  atomic.Bool
 }
 
 type member struct {
 	conn    net.Conn
 	stalled atomic.Bool
+	// held is the beginning of a frame whose rest has not come yet.
+	held []byte
+	// file is the connection's number, where it is read by that.
+	file int
 }
 
 func (c *crowd) connect(ctx context.Context, o order) error {
@@ -67,17 +74,16 @@ func (c *crowd) connect(ctx context.Context, o order) error {
 	members := make([]*member, o.Clients)
 	for i := range members {
 		group.Go(func() error {
-			conn, reader, err := open(ctx, *o.Target, o.Target.Key, "")
+			conn, early, err := open(ctx, *o.Target, o.Target.Key, "")
 			if err != nil {
 				return err
 			}
-			members[i] = &member{conn: conn}
+			members[i] = &member{conn: conn, held: early}
 			if o.Target.Subscription != "" {
 				if _, err := conn.Write(masked(text, []byte(o.Target.Subscription))); err != nil {
 					return fmt.Errorf("subscribe: %w", err)
 				}
 			}
-			c.reading.Go(func() { c.read(members[i], reader) })
 			return nil
 		})
 	}
@@ -85,6 +91,13 @@ func (c *crowd) connect(ctx context.Context, o order) error {
 		return err
 	}
 	c.members = append(c.members, members...)
+	together, err := c.readTogether(members)
+	if err != nil || together {
+		return err
+	}
+	for _, m := range members {
+		c.reading.Go(func() { c.read(m) })
+	}
 	return nil
 }
 
@@ -96,37 +109,20 @@ func (c *crowd) stall(count int) {
 }
 
 func (c *crowd) leave() {
+	c.leaving.Store(true)
+	c.watching.Wait()
 	for _, m := range c.members {
 		_ = m.conn.Close()
 	}
 	c.reading.Wait()
 }
 
-// read counts what a client gets, as the cheapest of clients would: it knows that
-// frames of a server are not masked, and looks for nothing but the time.
-func (c *crowd) read(m *member, early []byte) {
+// read takes what one client gets.
+func (c *crowd) read(m *member) {
 	buffer := make([]byte, 4096)
-	held := copy(buffer, early)
-	for {
-		now := time.Now().UnixNano()
-		used := 0
-		for {
-			payload, length := frame(buffer[used:held])
-			if length == 0 {
-				break
-			}
-			if buffer[used] == ping {
-				_, _ = m.conn.Write(masked(pong, payload))
-			}
-			used += length
-			if at := timeIn(payload); at != 0 {
-				c.seen.add(time.Duration(now-at), len(payload))
-			}
-		}
-		held = copy(buffer, buffer[used:held])
-		if m.stalled.Load() {
-			return
-		}
+	held := copy(buffer, m.held)
+	for !m.stalled.Load() {
+		held = copy(buffer, c.take(m, buffer[:held]))
 		n, err := m.conn.Read(buffer[held:])
 		if err != nil {
 			c.seen.lost.Add(1)
@@ -136,14 +132,37 @@ func (c *crowd) read(m *member, early []byte) {
 	}
 }
 
+// take counts messages as the cheapest of clients would: it knows that frames of a
+// server are not masked, and looks for nothing but the time. It returns what is left
+// of the data.
+func (c *crowd) take(m *member, data []byte) []byte {
+	now := time.Now().UnixNano()
+	for {
+		payload, length := frame(data)
+		if length == 0 {
+			return data
+		}
+		if data[0] == ping {
+			_, _ = m.conn.Write(masked(pong, payload))
+		}
+		if at := timeIn(payload); at != 0 {
+			c.seen.add(time.Duration(now-at), len(payload))
+		}
+		data = data[length:]
+	}
+}
+
 // frame is the payload of the first frame and the length of the whole; 0 if it is
 // not all there.
 func frame(data []byte) (payload []byte, length int) {
-	if len(data) < 4 {
+	if len(data) < 2 {
 		return nil, 0
 	}
 	header, size := 2, int(data[1])
 	if size == 126 {
+		if len(data) < 4 {
+			return nil, 0
+		}
 		header, size = 4, int(binary.BigEndian.Uint16(data[2:]))
 	}
 	if len(data) < header+size {

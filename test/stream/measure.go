@@ -19,7 +19,7 @@ type result struct {
 	// resident and inGo are bytes of memory a connection that is idle; used is the
 	// first when it has been used for a while.
 	resident, inGo, used float64
-	quiet, stalled phase
+	quiet, stalled       phase
 	// latencies of a client alone, and while strangers guess keys.
 	alone, guessed seen
 	codes          map[int]int
