@@ -35,13 +35,11 @@ func policyOf(limits *Limits) *RiskPolicy {
 
 // Every field of the manifest is in the table, and the table's row is that field.
 func TestTableHasEveryLimit(t *testing.T) {
-	var declared, listed []string
-	groups := reflect.TypeFor[Limits]()
-	for i := range groups.NumField() {
-		group, _, _ := strings.Cut(groups.Field(i).Tag.Get("json"), ",")
-		fields := groups.Field(i).Type.Elem()
-		for j := range fields.NumField() {
-			name, _, _ := strings.Cut(fields.Field(j).Tag.Get("json"), ",")
+	declared, listed := make([]string, 0, len(limits)), make([]string, 0, len(limits))
+	for part := range reflect.TypeFor[Limits]().Fields() {
+		group, _, _ := strings.Cut(part.Tag.Get("json"), ",")
+		for written := range part.Type.Elem().Fields() {
+			name, _, _ := strings.Cut(written.Tag.Get("json"), ",")
 			declared = append(declared, group+"."+name)
 			var all EffectiveLimits
 			at := slices.IndexFunc(limits, func(l limit) bool { return l.name == group+"."+name })
@@ -49,7 +47,7 @@ func TestTableHasEveryLimit(t *testing.T) {
 				continue
 			}
 			limits[at].write(&all, "1")
-			if reflect.ValueOf(all).FieldByName(fields.Field(j).Name).IsZero() {
+			if reflect.ValueOf(all).FieldByName(written.Name).IsZero() {
 				t.Errorf("%s sets another field", limits[at].name)
 			}
 		}

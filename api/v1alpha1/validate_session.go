@@ -3,8 +3,7 @@ package v1alpha1
 import (
 	"fmt"
 	"time"
-	// A session must mean the same hours on a machine that has no zone files.
-	_ "time/tzdata"
+	_ "time/tzdata" // A session must mean the same hours on a machine that has no zone files.
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )

@@ -96,6 +96,8 @@ func TestWrongCommandsSayWhatToChange(t *testing.T) {
 		"neither":           {[]string{"run"}, "--agent-uid"},
 		"missing URI file":  {[]string{"run", "-f", samples, "--ledger-uri-file", "nowhere"}, "does not exist: nowhere"},
 		"address not ours":  {[]string{"run", "-f", samples, "--listen", "127.0.0.1:notaport"}, "--listen"},
+		"nobody rearms":     {[]string{"rearm", "eur-trend", "--ledger-uri-file", "nowhere", "--reason", "why"}, `"by"`},
+		"rearmed nowhere":   {[]string{"rearm", "eur-trend", "--ledger-uri-file", "nowhere", "--by", "Ada", "--reason", "why"}, "does not exist: nowhere"},
 		"recording missing": {[]string{"backtest", "-f", "../../config/backtest"}, "spec.marketData.replay.dataset"},
 	}
 	for name, c := range cases {

@@ -23,6 +23,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/server/files"
 	"github.com/three-rivers-tech/trading-operator/internal/server/keys"
 	"github.com/three-rivers-tech/trading-operator/internal/server/stream"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
 )
 
 // Where the pod that the operator makes has the certificate and the port.
@@ -92,7 +93,7 @@ func newFront(options *frontOptions, namespace, name string, running *process, l
 		Namespace: namespace, Name: name, Agent: running, Keyring: f.keyring,
 		API:        api.New(api.Options{Namespace: namespace, Name: name, Agent: running, Auth: f.keyring, Log: log}),
 		Stream:     stream.NewHandler(f.hub, stream.Options{Auth: f.keyring, Origins: func() []string { return f.server.Origins() }}),
-		Collectors: []prometheus.Collector{f.hub}, Log: log,
+		Collectors: []prometheus.Collector{f.hub, trader.NewRiskCollector(namespace, name, running.trading)}, Log: log,
 	})
 	return f, nil
 }

@@ -32,12 +32,12 @@ func main() {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "trading-agent",
-		Short:         "Run or backtest a TradingAgent, and manage the keys of its API",
+		Short:         "Run or backtest a TradingAgent, manage the keys of its API, and let it trade again",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRunCommand(), newBacktestCommand(), newKeysCommand())
+	root.AddCommand(newRunCommand(), newBacktestCommand(), newKeysCommand(), newRearmCommand())
 	return root
 }
 

@@ -73,6 +73,14 @@ func (p *process) Status() v1alpha1.TradingStatus {
 	return *p.waiting.Load()
 }
 
+// trading is the trader's own status; nil before there is one.
+func (p *process) trading() *trader.Status {
+	if shell := p.shell.Load(); shell != nil {
+		return shell.Status()
+	}
+	return nil
+}
+
 // Alive implements server.Agent.
 func (p *process) Alive() error {
 	if shell := p.shell.Load(); shell != nil {

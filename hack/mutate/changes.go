@@ -47,14 +47,12 @@ func each(tree *ast.File, seen func(node ast.Node, what string)) {
 // swap drops a negation.
 func swap(n *ast.UnaryExpr, seen func(ast.Node, string)) {
 	operand := n.X
-	switch n.Op {
-	case token.NOT:
-		n.X = &ast.UnaryExpr{Op: token.NOT, X: &ast.ParenExpr{X: operand}}
-		seen(n, "a ! is gone")
-	case token.SUB:
-		n.X = &ast.UnaryExpr{Op: token.SUB, X: &ast.ParenExpr{X: operand}}
-		seen(n, "a - is gone")
+	if n.Op != token.NOT && n.Op != token.SUB {
+		return
 	}
+	// Twice is not at all.
+	n.X = &ast.UnaryExpr{Op: n.Op, X: &ast.ParenExpr{X: operand}}
+	seen(n, "a "+n.Op.String()+" is gone")
 	n.X = operand
 }
 

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +83,7 @@ func tryAll(ctx context.Context, folder, work string, mutants []mutant) (counts 
 	next := make(chan *mutant)
 	for n := range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			own := filepath.Join(work, fmt.Sprint(n))
+			own := filepath.Join(work, strconv.Itoa(n))
 			for m := range next {
 				outcome, _, failed := try(ctx, folder, own, m)
 				mu.Lock()

@@ -65,7 +65,7 @@ func TestStopsAreCountedOverRestarts(t *testing.T) {
 func trade(t *testing.T, b book, lease ledger.Lease, sequence int64, in, out market.Price, fee string) {
 	t.Helper()
 	for leg, side := range []order.Side{order.Buy, order.Sell} {
-		i := intent(lease, sequence, int32(leg), "BTC-USD", side, 10) //nolint:gosec // one or two
+		i := intent(lease, sequence, int32(leg), "BTC-USD", side, 10)
 		i.ReduceOnly = side == order.Sell
 		if err := b.Intend(t.Context(), lease, []order.Intent{i}); err != nil {
 			t.Fatal(err)

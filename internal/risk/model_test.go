@@ -364,7 +364,7 @@ func TestGateAgreesWithTheModel(t *testing.T) {
 	}
 	instruments := []*market.Instrument{newInstrument(t), &fine}
 	units := []*big.Rat{big.NewRat(1_000_000, 1), big.NewRat(21, 100)}
-	seed := rand.Uint64()
+	seed := rand.Uint64()                     //nolint:gosec // draws of a test, which can be repeated by the seed
 	d := dice{rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // orders are drawn, not secrets
 	denials := map[Reason]int{}
 	allowed, reducing := 0, 0

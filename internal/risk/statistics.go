@@ -138,7 +138,7 @@ func (r *returns) add(bar *market.Bar) bool {
 // returnOf is the change of a price as a share of it.
 func returnOf(before, after market.Price) int32 {
 	change := order.Scale(market.Money(after-before), returnUnit, int64(before))
-	return int32(min(max(change, -greatestReturn), greatestReturn)) //nolint:gosec // bounded by a hundred million
+	return int32(min(max(change, -greatestReturn), greatestReturn))
 }
 
 // put adds a return and drops those that are too old.

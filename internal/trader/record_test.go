@@ -195,7 +195,7 @@ func TestLeavingInLargestOrders(t *testing.T) {
 	settings.Pairs = []PairSettings{{Pair: "AAA-USD", MaxQuantity: 5000}}
 	h.core.Handle(Updated{settings})
 	commit := find[Commit](t, h.bar(9000))
-	var quantities []market.Quantity
+	quantities := make([]market.Quantity, 0, len(commit.Intents))
 	for _, leg := range commit.Intents {
 		quantities = append(quantities, leg.Quantity)
 	}
@@ -215,12 +215,10 @@ func TestBarsThatCannotBeTradedOn(t *testing.T) {
 		h.core.lastDecision = &commit.Decision
 		return h
 	}
-	shift := func(minutes time.Duration) func(*hand, *market.Bar) {
-		return func(_ *hand, bar *market.Bar) {
-			bar.Start, bar.End = bar.Start.Add(minutes*time.Minute), bar.End.Add(minutes*time.Minute)
-		}
+	shift := func(by time.Duration) func(*hand, *market.Bar) {
+		return func(_ *hand, bar *market.Bar) { bar.Start, bar.End = bar.Start.Add(by), bar.End.Add(by) }
 	}
-	still := func(h *hand, bar *market.Bar) {
+	still := func(_ *hand, bar *market.Bar) {
 		bar.Open, bar.High, bar.Low, bar.Close = 10_000, 10_000, 10_000, 10_000
 	}
 	for name, test := range map[string]struct {
@@ -230,12 +228,12 @@ func TestBarsThatCannotBeTradedOn(t *testing.T) {
 		"a sound bar":       {func(*hand, *market.Bar) {}, OutcomeOrdered},
 		"a locked quote":    {func(_ *hand, bar *market.Bar) { bar.Bid, bar.Ask = 10_001, 10_001 }, OutcomeOrdered},
 		"a crossed quote":   {func(_ *hand, bar *market.Bar) { bar.Bid, bar.Ask = 10_002, 10_001 }, string(risk.CrossedData)},
-		"three are missing": {shift(3), OutcomeOrdered},
-		"four are missing":  {shift(4), string(risk.GappedData)},
+		"three are missing": {shift(3 * time.Minute), OutcomeOrdered},
+		"four are missing":  {shift(4 * time.Minute), string(risk.GappedData)},
 		"as many as may":    {still, OutcomeOrdered},
 		"one more": {func(h *hand, bar *market.Bar) {
 			h.core.Handle(Observed{market.PairBar{Pair: "AAA-USD", Bar: market.Bar{Start: bar.Start, End: bar.End, Open: 10_000, High: 10_000, Low: 10_000, Close: 10_000}}})
-			shift(1)(h, bar)
+			shift(time.Minute)(h, bar)
 			still(h, bar)
 		}, string(risk.FrozenData)},
 	} {

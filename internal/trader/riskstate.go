@@ -116,7 +116,7 @@ func (p *pairState) watch(bar *market.Bar) {
 	p.crossed = bar.Bid > 0 && bar.Ask > 0 && bar.Bid > bar.Ask
 	p.missingBars = 0
 	if length := bar.End.Sub(bar.Start); !last.End.IsZero() && length > 0 {
-		p.missingBars = int32(min(max(bar.Start.Sub(last.End)/length, 0), manyBars)) //nolint:gosec // bounded
+		p.missingBars = int32(min(max(bar.Start.Sub(last.End)/length, 0), manyBars))
 	}
 	if !last.End.IsZero() && bar.Open == last.Close && bar.High == last.Close && bar.Low == last.Close && bar.Close == last.Close &&
 		bar.Bid == last.Bid && bar.Ask == last.Ask {

@@ -1,6 +1,7 @@
 package trader
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -48,31 +49,32 @@ type PairSettings struct {
 }
 
 // NewSettings is the part of the manifests that may change while the agent runs.
-// Policy and account may be missing.
+// Policy and account may be missing. What can be understood is returned even with
+// an error: the caller then lets the agent only reduce.
 func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, account *v1alpha1.TradingAccount, pairs []v1alpha1.AssetPair) (Settings, error) {
 	resolved, _ := v1alpha1.Resolve(agent, policy)
 	settings := Settings{Generation: agent.Generation}
 	settings.Trading, settings.Reason, settings.Message = tradingOf(agent, policy, resolved.Trading)
 	var err error
 	if settings.Limits, err = newLimits(&resolved.Limits); err != nil {
-		return Settings{}, err
+		return settings, err
 	}
 	if policy != nil {
 		// What costs money and what does not are summed apart.
 		scope := "policy/" + identity(policy) + "/" + string(agent.Spec.Mode)
 		if settings.PolicyTotal, err = newTotal(scope, policy.Spec.Total); err != nil {
-			return Settings{}, fmt.Errorf("RiskPolicy %s: %w", policy.Name, err)
+			return settings, fmt.Errorf("RiskPolicy %s: %w", policy.Name, err)
 		}
 	}
 	if account != nil {
 		if settings.AccountTotal, err = newTotal("account/"+identity(account), account.Spec.Total); err != nil {
-			return Settings{}, fmt.Errorf("TradingAccount %s: %w", account.Name, err)
+			return settings, fmt.Errorf("TradingAccount %s: %w", account.Name, err)
 		}
 	}
 	for i := range pairs {
 		pair, err := newPairSettings(&pairs[i], policy)
 		if err != nil {
-			return Settings{}, fmt.Errorf("pair %s: %w", pairs[i].Name, err)
+			return settings, fmt.Errorf("pair %s: %w", pairs[i].Name, err)
 		}
 		settings.Pairs = append(settings.Pairs, pair)
 	}
@@ -80,9 +82,10 @@ func NewSettings(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, acco
 }
 
 // newLimits counts what the manifests say in the gate's units. What is not set
-// does not bind.
+// does not bind, and neither does what cannot be read: the error says so.
 func newLimits(limits *v1alpha1.EffectiveLimits) (risk.Limits, error) {
 	counted := risk.NoLimits()
+	var problems []error
 	for _, a := range []struct {
 		field string
 		text  v1alpha1.PositiveDecimal
@@ -96,15 +99,19 @@ func newLimits(limits *v1alpha1.EffectiveLimits) (risk.Limits, error) {
 		if a.text == "" {
 			continue
 		}
-		var err error
-		if *a.into, err = amountOf(a.text); err != nil {
-			return risk.Limits{}, fmt.Errorf("%s: %w", a.field, err)
+		amount, err := amountOf(a.text)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", a.field, err))
+			continue
 		}
+		*a.into = amount
 	}
-	var err error
 	if limits.MaxLeverage != "" {
-		if counted.MaxLeverage, err = timesOf(limits.MaxLeverage); err != nil {
-			return risk.Limits{}, fmt.Errorf("limits.agent.maxLeverage: %w", err)
+		times, err := timesOf(limits.MaxLeverage)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("limits.agent.maxLeverage: %w", err))
+		} else {
+			counted.MaxLeverage = times
 		}
 	}
 	seconds := func(value int32) time.Duration { return time.Duration(value) * time.Second }
@@ -120,7 +127,7 @@ func newLimits(limits *v1alpha1.EffectiveLimits) (risk.Limits, error) {
 	counted.MaxDataAge = seconds(limits.MaxAgeSeconds)
 	counted.MaxFrozenBars = set(limits.MaxFrozenBars)
 	counted.MaxMissingBars = given(limits.MaxMissingBars)
-	return counted, fractions(slices.DeleteFunc([]fraction{
+	for _, f := range []fraction{
 		{"limits.order.priceCollarFraction", limits.PriceCollarFraction, &counted.PriceCollar},
 		{"limits.agent.maxDrawdownFraction", limits.MaxDrawdownFraction, &counted.MaxDrawdown},
 		{"limits.agent.maxDailyLossFraction", limits.MaxDailyLossFraction, &counted.MaxDailyLoss},
@@ -129,7 +136,15 @@ func newLimits(limits *v1alpha1.EffectiveLimits) (risk.Limits, error) {
 		{"limits.agent.maxValueAtRiskFraction", limits.MaxValueAtRiskFraction, &counted.MaxValueAtRisk},
 		{"limits.agent.maxVolatilityFraction", limits.MaxVolatilityFraction, &counted.MaxVolatility},
 		{"limits.agent.volatileConfidenceFraction", limits.VolatileConfidenceFraction, &counted.VolatileConfidence},
-	}, func(f fraction) bool { return f.text == "" })...)
+	} {
+		if f.text == "" {
+			continue
+		}
+		if err := fractions(f); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return counted, errors.Join(problems...)
 }
 
 func newTotal(scope string, limits *v1alpha1.TotalLimits) (*Total, error) {

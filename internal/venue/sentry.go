@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -109,8 +110,8 @@ func (s *Sentry) Place(ctx context.Context, intent order.Intent) (Order, error) 
 // forget an order, so that it leaves once. The newest are at the end.
 func (s *Sentry) forget(id uuid.UUID) {
 	delete(s.approved, id)
-	for i := len(s.ids) - 1; i >= 0; i-- {
-		if s.ids[i] == id {
+	for i, known := range slices.Backward(s.ids) {
+		if known == id {
 			s.ids = append(s.ids[:i], s.ids[i+1:]...)
 			return
 		}
