@@ -33,9 +33,9 @@ func (c *crowd) readTogether(members []*member) (bool, error) {
 		}
 		var added error
 		err = raw.Control(func(file uintptr) {
-			m.file = int(file) //nolint:gosec // Numbers of files are small, here and below.
-			byFile[int32(m.file)] = m
-			added = syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, m.file, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(m.file)})
+			number := int32(file) //nolint:gosec // Numbers of files are small.
+			m.file, byFile[number] = int(number), m
+			added = syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, m.file, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: number})
 		})
 		if err := errors.Join(err, added); err != nil {
 			return false, errors.Join(fmt.Errorf("epoll: %w", err), syscall.Close(poll))

@@ -46,8 +46,7 @@ func TestNothingFollowsACloseFrame(t *testing.T) {
 }
 
 func TestWhatCameWithTheHandshakeIsReadFirst(t *testing.T) {
-	conn := &kept{}
-	conn.WriteString("later")
+	conn := &kept{Buffer: *bytes.NewBufferString("later")}
 	w := &wire{Conn: conn, early: []byte("first, ")}
 	if got, err := io.ReadAll(io.LimitReader(w, 12)); err != nil || string(got) != "first, later" {
 		t.Errorf("read %q, %v", got, err)
@@ -67,7 +66,11 @@ func TestAClientThatSaysTooMuchLearnsWhy(t *testing.T) {
 	hub := NewHub(logr.Discard())
 	done := make(chan error)
 	go func() { done <- hub.Run(t.Context()) }()
-	t.Cleanup(func() { <-done })
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	known := &desk{known: map[string]keys.Identity{"": {KeyID: "k1", Scope: keys.Read}}}
 	server := httptest.NewServer(NewHandler(hub, Options{Auth: known, Origins: func() []string { return nil }}))
 	t.Cleanup(server.Close)

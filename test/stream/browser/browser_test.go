@@ -124,7 +124,7 @@ type outcome struct {
 
 // visit lets a page of the origin open a WebSocket and subscribe, until it has heard
 // two messages or the WebSocket is closed.
-func visit(t *testing.T, browser context.Context, origin, url string, protocols ...string) outcome {
+func visit(browser context.Context, t *testing.T, origin, url string, protocols ...string) outcome {
 	t.Helper()
 	if _, err := chromedp.Run(browser, chromedp.Navigate(origin+"/")); err != nil {
 		t.Fatal(err)
@@ -155,13 +155,13 @@ func TestABrowserIsToldWhy(t *testing.T) {
 	const wrong = "ta_AAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	closed := func(name, origin, url string, want int, protocols ...string) {
 		t.Helper()
-		if seen := visit(t, browser, origin, url, protocols...); seen.Code != want || len(seen.Topics) > 0 {
+		if seen := visit(browser, t, origin, url, protocols...); seen.Code != want || len(seen.Topics) > 0 {
 			t.Errorf("%s: the page is told %d and hears %v, want %d and nothing", name, seen.Code, seen.Topics, want)
 		}
 	}
 	open := func(name, url, protocol string, protocols ...string) {
 		t.Helper()
-		seen := visit(t, browser, a.home, url, protocols...)
+		seen := visit(browser, t, a.home, url, protocols...)
 		if seen.Code != 0 || seen.Protocol != protocol || !slices.Equal(seen.Topics, []string{"subscribed", "status"}) {
 			t.Errorf("%s: the page sees %+v", name, seen)
 		}
@@ -205,7 +205,7 @@ func TestABrowserThatGuessesIsSlowed(t *testing.T) {
 	a, browser := newAgent(t), chromium(t)
 	url := "ws" + a.home[len("http"):] + "/api/v1/stream"
 	for range 200 {
-		switch seen := visit(t, browser, a.home, url+"?token=wrong"); seen.Code {
+		switch seen := visit(browser, t, a.home, url+"?token=wrong"); seen.Code {
 		case 4001:
 			continue
 		case 1013:
