@@ -106,12 +106,11 @@ func (d *desk) issue(name string) {
 }
 
 // ingressClass creates a class of Traefik's.
-func (d *desk) ingressClass() *networkingv1.IngressClass {
+func (d *desk) ingressClass() {
 	GinkgoHelper()
 	class := &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: d.namespace}, Spec: networkingv1.IngressClassSpec{Controller: "traefik.io/ingress-controller"}}
 	Expect(bench.Client.Create(d.ctx, class)).To(Succeed())
 	DeferCleanup(func() { Expect(client.IgnoreNotFound(bench.Client.Delete(d.ctx, class))).To(Succeed()) })
-	return class
 }
 
 // expose has the ingress controller give the Ingress an address.

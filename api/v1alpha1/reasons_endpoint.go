@@ -16,8 +16,8 @@ const (
 	ReasonDNSTokenRefused       = "DNSTokenRefused"
 	ReasonACMERateLimited       = "ACMERateLimited"
 	ReasonChallengeFailing      = "ChallengeFailing"
-	ReasonTLSSecretNotFound     = "TLSSecretNotFound"
-	ReasonTLSSecretMismatch     = "TLSSecretMismatch"
+	ReasonTLSSecretNotFound     = "TLSSecretNotFound" //nolint:gosec // a word, no secret
+	ReasonTLSSecretMismatch     = "TLSSecretMismatch" //nolint:gosec // as above
 	ReasonClockSkew             = "ClockSkew"
 	ReasonInternalIssuerMissing = "InternalIssuerMissing"
 	ReasonIngressClassMissing   = "IngressClassMissing"

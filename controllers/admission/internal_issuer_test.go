@@ -83,7 +83,7 @@ func TestInternalIssuer(t *testing.T) {
 	tampered := own.DeepCopy()
 	tampered.Spec.URIs = []string{"spiffe://trading.three-rivers-tech.com/operator"}
 	labelled := own.DeepCopy()
-	labelled.Labels = map[string]string{"note": "by hand"}
+	labelled.Labels = map[string]string{"note": "by-hand"}
 	for _, test := range []struct {
 		name    string
 		refused bool

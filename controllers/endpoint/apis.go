@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -271,10 +272,13 @@ func installed(ctx context.Context, definitions cache.Cache, kinds []watched) (m
 	for _, kind := range kinds {
 		crd := definition()
 		err := definitions.Get(ctx, client.ObjectKey{Name: kind.definition}, crd)
-		if client.IgnoreNotFound(err) != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
 			return nil, fmt.Errorf("look for CRD %s: %w", kind.definition, err)
 		}
-		if err != nil || !crd.DeletionTimestamp.IsZero() {
+		if !crd.DeletionTimestamp.IsZero() {
 			return nil, nil
 		}
 		found[kind.definition] = crd.UID

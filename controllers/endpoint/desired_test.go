@@ -72,28 +72,28 @@ func TestChildrenAsFarAsTheyAreNeeded(t *testing.T) {
 		scope func() *Scope
 		want  string
 	}{
-		{"an endpoint", func() *Scope { return whole(traefik) }, "Service Ingress Ingress Certificate Certificate Unstructured"},
-		{"a gateway", gated, "Service ConfigMap Certificate Certificate HTTPRoute HTTPRoute ReferenceGrant BackendTLSPolicy"},
+		{"an endpoint", func() *Scope { return whole(traefik) }, "Service Ingress-endpoint Ingress-redirect Certificate-internal Certificate-endpoint Unstructured-internal"},
+		{"a gateway", gated, "Service ConfigMap-internal-ca Certificate-internal Certificate-endpoint HTTPRoute-endpoint HTTPRoute-redirect ReferenceGrant-endpoint BackendTLSPolicy-internal"},
 		{"a gateway of the same namespace", func() *Scope {
 			s := gated()
 			s.agent.Spec.Endpoint.GatewayRef.Namespace = ""
 			return s
-		}, "Service ConfigMap Certificate Certificate HTTPRoute HTTPRoute BackendTLSPolicy"},
+		}, "Service ConfigMap-internal-ca Certificate-internal Certificate-endpoint HTTPRoute-endpoint HTTPRoute-redirect BackendTLSPolicy-internal"},
 		{"a gateway without a CA", func() *Scope {
 			s := gated()
 			s.internalCA = nil
 			return s
-		}, "Service Certificate Certificate HTTPRoute HTTPRoute ReferenceGrant"},
+		}, "Service Certificate-internal Certificate-endpoint HTTPRoute-endpoint HTTPRoute-redirect ReferenceGrant-endpoint"},
 		{"a gateway with plain HTTP alone", func() *Scope {
 			s := gated()
 			s.secure = nil
 			return s
-		}, "Service ConfigMap Certificate Certificate HTTPRoute ReferenceGrant BackendTLSPolicy"},
+		}, "Service ConfigMap-internal-ca Certificate-internal Certificate-endpoint HTTPRoute-redirect ReferenceGrant-endpoint BackendTLSPolicy-internal"},
 		{"no endpoint", func() *Scope {
 			s := whole(traefik)
 			s.agent.Spec.Endpoint = nil
 			return s
-		}, "Service Certificate"},
+		}, "Service Certificate-internal"},
 		{"neither endpoint nor internal issuer", func() *Scope {
 			s := whole(traefik)
 			s.agent.Spec.Endpoint, s.internalIssuer = nil, false
@@ -103,29 +103,29 @@ func TestChildrenAsFarAsTheyAreNeeded(t *testing.T) {
 			s := whole(traefik)
 			s.rival = &v1alpha1.TradingAgent{ObjectMeta: named("first")}
 			return s
-		}, "Service Certificate"},
+		}, "Service Certificate-internal"},
 		{"a host that is none", func() *Scope {
 			s := whole(traefik)
 			s.invalid = "spec.endpoint.host"
 			return s
-		}, "Service Certificate"},
+		}, "Service Certificate-internal"},
 		{"no issuer", func() *Scope {
 			s := whole(traefik)
 			s.issuerRef = nil
 			return s
-		}, "Service Ingress Ingress Certificate Unstructured"},
+		}, "Service Ingress-endpoint Ingress-redirect Certificate-internal Unstructured-internal"},
 		{"no class", func() *Scope {
 			s := whole(traefik)
 			s.class = nil
 			return s
-		}, "Service Certificate Certificate"},
+		}, "Service Certificate-internal Certificate-endpoint"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var kinds []string
 			s := test.scope()
 			for _, child := range children {
 				if object := child.desired(s); object != nil {
-					kinds = append(kinds, kind(object))
+					kinds = append(kinds, kind(object)+strings.TrimPrefix(object.GetName(), "eur"))
 				}
 			}
 			if got := strings.Join(kinds, " "); got != test.want {

@@ -169,7 +169,7 @@ func (t *Trial) roots(target Target, issued Keypair) (*x509.CertPool, error) {
 		roots = x509.NewCertPool()
 	}
 	for _, file := range t.Options.Roots {
-		content, err := os.ReadFile(file)
+		content, err := os.ReadFile(file) //nolint:gosec // the operator's user names the file
 		if err != nil {
 			return nil, fmt.Errorf("read --endpoint-roots: %w", err)
 		}
@@ -283,38 +283,44 @@ func (t *Trial) client(config *tls.Config, address netip.Addr) *http.Client {
 	}
 }
 
+// page is what is looked at of an answer.
+type page struct {
+	status int
+	header http.Header
+}
+
 // get asks once; the answer's body is read and thrown away.
-func get(ctx context.Context, browser *http.Client, address string) (*http.Response, error) {
+func get(ctx context.Context, browser *http.Client, address string) (page, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, err
+		return page{}, err
 	}
 	request.Header.Set("User-Agent", "trading-operator-verifier")
 	response, err := browser.Do(request)
 	if err != nil {
-		return nil, err
+		return page{}, err
 	}
 	defer response.Body.Close() //nolint:errcheck // the answer is thrown away
 	_, err = io.CopyN(io.Discard, response.Body, maxAnswer)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return response, err
+	return page{response.StatusCode, response.Header}, err
 }
 
 // meetAgent asks for something that needs a key, without one: the agent says so.
 func (t *Trial) meetAgent(ctx context.Context, browser *http.Client, host string) error {
-	response, err := get(ctx, browser, "https://"+host+statusPath)
+	met, err := get(ctx, browser, "https://"+host+statusPath)
 	if err != nil {
 		return found(v1alpha1.ReasonAgentUnreachable, "no answer to a request: %s", trouble(err))
 	}
-	asksForKey := response.StatusCode == http.StatusUnauthorized && strings.HasPrefix(response.Header.Get("WWW-Authenticate"), "Bearer")
+	asksForKey := met.status == http.StatusUnauthorized && strings.HasPrefix(met.header.Get("WWW-Authenticate"), "Bearer")
 	switch {
-	case response.StatusCode >= http.StatusInternalServerError:
-		return found(v1alpha1.ReasonAgentUnreachable, "the ingress answers with status %d", response.StatusCode)
-	case !asksForKey && response.StatusCode != http.StatusTooManyRequests:
-		return found(v1alpha1.ReasonRouteNotServed, "a request without a key is answered with status %d, and not by the agent's 401", response.StatusCode)
-	case !strings.Contains(response.Header.Get("Strict-Transport-Security"), "max-age="):
+	case met.status >= http.StatusInternalServerError:
+		return found(v1alpha1.ReasonAgentUnreachable, "the ingress answers with status %d", met.status)
+	case !asksForKey && met.status != http.StatusTooManyRequests:
+		return found(v1alpha1.ReasonRouteNotServed, "a request without a key is answered with status %d, and not by the agent's 401", met.status)
+	case !strings.Contains(met.header.Get("Strict-Transport-Security"), "max-age="):
 		return found(v1alpha1.ReasonHSTSMissing, "the answer carries no Strict-Transport-Security")
 	}
 	return nil
@@ -323,14 +329,14 @@ func (t *Trial) meetAgent(ctx context.Context, browser *http.Client, host string
 // meetRedirect asks by plain HTTP. Where nobody listens, nothing can be sent in the
 // clear.
 func (t *Trial) meetRedirect(ctx context.Context, browser *http.Client, host string) error {
-	response, err := get(ctx, browser, "http://"+host+statusPath)
+	met, err := get(ctx, browser, "http://"+host+statusPath)
 	if err != nil {
 		return nil //nolint:nilerr // closed is as good as redirected
 	}
-	target, err := url.Parse(response.Header.Get("Location"))
-	redirects := response.StatusCode >= 300 && response.StatusCode < 400 && err == nil && target.Scheme == "https" && target.Hostname() == host
+	target, err := url.Parse(met.header.Get("Location"))
+	redirects := met.status >= 300 && met.status < 400 && err == nil && target.Scheme == "https" && target.Hostname() == host
 	if !redirects {
-		return found(v1alpha1.ReasonRedirectMissing, "plain HTTP is answered with status %d instead of a redirect to https://%s", response.StatusCode, host)
+		return found(v1alpha1.ReasonRedirectMissing, "plain HTTP is answered with status %d instead of a redirect to https://%s", met.status, host)
 	}
 	return nil
 }
@@ -342,7 +348,7 @@ func (t *Trial) meetStream(ctx context.Context, browser *http.Client, host strin
 	defer cancel()
 	// The limit of time of the client would end the connection itself.
 	patient := &http.Client{Transport: browser.Transport, CheckRedirect: browser.CheckRedirect}
-	conn, response, err := websocket.Dial(ctx, "wss://"+host+streamPath, &websocket.DialOptions{HTTPClient: patient})
+	conn, response, err := websocket.Dial(ctx, "wss://"+host+streamPath, &websocket.DialOptions{HTTPClient: patient}) //nolint:bodyclose // Dial closes it
 	if err != nil {
 		status := "no answer"
 		if response != nil {
@@ -372,12 +378,12 @@ func (t *Trial) meetInside(ctx context.Context, target Target) error {
 		Transport:     &http.Transport{TLSClientConfig: config, TLSHandshakeTimeout: connectTimeout, DisableKeepAlives: true, DialContext: t.dial},
 	}
 	defer inside.CloseIdleConnections()
-	response, err := get(ctx, inside, "https://"+target.Internal+statusPath)
+	met, err := get(ctx, inside, "https://"+target.Internal+statusPath)
 	switch {
 	case err != nil:
 		return found(v1alpha1.ReasonAgentUnreachable, "inside the cluster, %s: %s", target.Internal, trouble(err))
-	case response.StatusCode != http.StatusOK:
-		return found(v1alpha1.ReasonAgentUnreachable, "inside the cluster, %s answers the operator with status %d", target.Internal, response.StatusCode)
+	case met.status != http.StatusOK:
+		return found(v1alpha1.ReasonAgentUnreachable, "inside the cluster, %s answers the operator with status %d", target.Internal, met.status)
 	}
 	return nil
 }

@@ -91,6 +91,7 @@ func (a authority) issue(t *testing.T, name string, from, until time.Duration) t
 
 // edge is an ingress with an agent behind it, as the test bends them.
 type edge struct {
+	t           *testing.T
 	ca          authority
 	certificate tls.Certificate
 	issued      Keypair
@@ -110,10 +111,10 @@ func newEdge(t *testing.T) *edge {
 	t.Helper()
 	ca := newAuthority(t, "test CA")
 	e := &edge{
-		ca: ca, certificate: ca.issue(t, host, -time.Hour, time.Hour),
+		t: t, ca: ca, certificate: ca.issue(t, host, -time.Hour, time.Hour),
 		addresses: []netip.Addr{netip.MustParseAddr("203.0.113.7")}, closed: map[string]bool{},
 		api: func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000") //nolint:gosec // no redirect
 			w.Header().Set("WWW-Authenticate", `Bearer realm="trading-agent"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		},
@@ -132,7 +133,7 @@ func closeStream(code websocket.StatusCode) http.HandlerFunc {
 		if err != nil {
 			return
 		}
-		_ = conn.Close(code, "no key") //nolint:errcheck // the client may be gone
+		_ = conn.Close(code, "no key")
 	}
 }
 
@@ -176,65 +177,65 @@ func TestTry(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		bend   func(*testing.T, *edge, *Target)
+		bend   func(*edge, *Target)
 		reason string
 		says   string
 	}{
-		{"all well", func(*testing.T, *edge, *Target) {}, v1alpha1.ReasonVerified, "https://" + host},
-		{"plain HTTP closed", func(_ *testing.T, e *edge, _ *Target) { e.closed["80"] = true }, v1alpha1.ReasonVerified, ""},
-		{"no such name", func(_ *testing.T, e *edge, _ *Target) {
+		{"all well", func(*edge, *Target) {}, v1alpha1.ReasonVerified, "https://" + host},
+		{"plain HTTP closed", func(e *edge, _ *Target) { e.closed["80"] = true }, v1alpha1.ReasonVerified, ""},
+		{"no such name", func(e *edge, _ *Target) {
 			e.lookupErr = &net.DNSError{IsNotFound: true}
 		}, v1alpha1.ReasonHostNotResolved, "no address"},
-		{"DNS down", func(_ *testing.T, e *edge, _ *Target) {
+		{"DNS down", func(e *edge, _ *Target) {
 			e.lookupErr = &net.DNSError{IsTimeout: true}
 		}, v1alpha1.ReasonHostNotResolved, "does not answer"},
-		{"a name for loopback", func(_ *testing.T, e *edge, _ *Target) {
+		{"a name for loopback", func(e *edge, _ *Target) {
 			e.addresses = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 		}, v1alpha1.ReasonAddressRefused, "127.0.0.1"},
-		{"a name for the metadata service", func(_ *testing.T, e *edge, _ *Target) {
+		{"a name for the metadata service", func(e *edge, _ *Target) {
 			e.addresses = []netip.Addr{netip.MustParseAddr("::ffff:169.254.169.254")}
 		}, v1alpha1.ReasonAddressRefused, "169.254.169.254"},
-		{"port closed", func(_ *testing.T, e *edge, _ *Target) { e.closed["443"] = true }, v1alpha1.ReasonEndpointUnreachable, "203.0.113.7, port 443: the connection is refused"},
-		{"old TLS", func(_ *testing.T, e *edge, _ *Target) {
+		{"port closed", func(e *edge, _ *Target) { e.closed["443"] = true }, v1alpha1.ReasonEndpointUnreachable, "203.0.113.7, port 443: the connection is refused"},
+		{"old TLS", func(e *edge, _ *Target) {
 			e.minVersion, e.maxVersion = tls.VersionTLS10, tls.VersionTLS11
 		}, v1alpha1.ReasonHandshakeFailed, "TLS 1.2"},
-		{"unknown CA", func(_ *testing.T, _ *edge, target *Target) { target.TrustSecret = false }, v1alpha1.ReasonCertificateUntrusted, "test CA"},
-		{"another CA", func(t *testing.T, e *edge, _ *Target) { e.issued.Roots = newAuthority(t, "other").pem() }, v1alpha1.ReasonCertificateUntrusted, ""},
-		{"another name", func(t *testing.T, e *edge, _ *Target) {
-			e.certificate = e.ca.issue(t, "TRAEFIK DEFAULT CERT", -time.Hour, time.Hour)
+		{"unknown CA", func(_ *edge, target *Target) { target.TrustSecret = false }, v1alpha1.ReasonCertificateUntrusted, "test CA"},
+		{"another CA", func(e *edge, _ *Target) { e.issued.Roots = newAuthority(e.t, "other").pem() }, v1alpha1.ReasonCertificateUntrusted, ""},
+		{"another name", func(e *edge, _ *Target) {
+			e.certificate = e.ca.issue(e.t, "TRAEFIK DEFAULT CERT", -time.Hour, time.Hour)
 		}, v1alpha1.ReasonCertificateWrongHost, "TRAEFIK DEFAULT CERT"},
-		{"expired", func(t *testing.T, e *edge, _ *Target) { e.certificate = e.ca.issue(t, host, -2*time.Hour, -time.Hour) }, v1alpha1.ReasonCertificateExpired, "ended at"},
-		{"not valid yet", func(t *testing.T, e *edge, _ *Target) { e.certificate = e.ca.issue(t, host, time.Hour, 2*time.Hour) }, v1alpha1.ReasonClockSkew, "valid from"},
-		{"an older certificate", func(t *testing.T, e *edge, _ *Target) { e.issued.Leaf = e.ca.issue(t, host, 0, 9*time.Hour).Leaf }, v1alpha1.ReasonCertificateNotServed, "was issued"},
-		{"a proxy's own certificate", func(t *testing.T, e *edge, _ *Target) {
-			e.issued.Leaf = newAuthority(t, "other").issue(t, host, 0, 9*time.Hour).Leaf
+		{"expired", func(e *edge, _ *Target) { e.certificate = e.ca.issue(e.t, host, -2*time.Hour, -time.Hour) }, v1alpha1.ReasonCertificateExpired, "ended at"},
+		{"not valid yet", func(e *edge, _ *Target) { e.certificate = e.ca.issue(e.t, host, time.Hour, 2*time.Hour) }, v1alpha1.ReasonClockSkew, "valid from"},
+		{"an older certificate", func(e *edge, _ *Target) { e.issued.Leaf = e.ca.issue(e.t, host, 0, 9*time.Hour).Leaf }, v1alpha1.ReasonCertificateNotServed, "was issued"},
+		{"a proxy's own certificate", func(e *edge, _ *Target) {
+			e.issued.Leaf = newAuthority(e.t, "other").issue(e.t, host, 0, 9*time.Hour).Leaf
 		}, v1alpha1.ReasonVerified, ""},
-		{"Secret gone", func(_ *testing.T, e *edge, _ *Target) { e.issued = Keypair{} }, v1alpha1.ReasonTLSSecretNotFound, "eur-endpoint-tls"},
-		{"Secret damaged", func(_ *testing.T, e *edge, _ *Target) { e.issued.Matches = false }, v1alpha1.ReasonTLSSecretMismatch, "eur-endpoint-tls"},
-		{"agent away", func(_ *testing.T, e *edge, _ *Target) { e.api = status(http.StatusBadGateway) }, v1alpha1.ReasonAgentUnreachable, "502"},
-		{"no route", func(_ *testing.T, e *edge, _ *Target) { e.api = status(http.StatusNotFound) }, v1alpha1.ReasonRouteNotServed, "404"},
-		{"open to all", func(_ *testing.T, e *edge, _ *Target) { e.api = status(http.StatusOK) }, v1alpha1.ReasonRouteNotServed, "200"},
-		{"no HSTS", func(_ *testing.T, e *edge, _ *Target) {
+		{"Secret gone", func(e *edge, _ *Target) { e.issued = Keypair{} }, v1alpha1.ReasonTLSSecretNotFound, "eur-endpoint-tls"},
+		{"Secret damaged", func(e *edge, _ *Target) { e.issued.Matches = false }, v1alpha1.ReasonTLSSecretMismatch, "eur-endpoint-tls"},
+		{"agent away", func(e *edge, _ *Target) { e.api = status(http.StatusBadGateway) }, v1alpha1.ReasonAgentUnreachable, "502"},
+		{"no route", func(e *edge, _ *Target) { e.api = status(http.StatusNotFound) }, v1alpha1.ReasonRouteNotServed, "404"},
+		{"open to all", func(e *edge, _ *Target) { e.api = status(http.StatusOK) }, v1alpha1.ReasonRouteNotServed, "200"},
+		{"no HSTS", func(e *edge, _ *Target) {
 			e.api = func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("WWW-Authenticate", "Bearer")
 				w.WriteHeader(http.StatusUnauthorized)
 			}
 		}, v1alpha1.ReasonHSTSMissing, ""},
-		{"plain HTTP answered", func(_ *testing.T, e *edge, _ *Target) { e.plain = status(http.StatusOK) }, v1alpha1.ReasonRedirectMissing, "200"},
-		{"redirect elsewhere", func(_ *testing.T, e *edge, _ *Target) {
+		{"plain HTTP answered", func(e *edge, _ *Target) { e.plain = status(http.StatusOK) }, v1alpha1.ReasonRedirectMissing, "200"},
+		{"redirect elsewhere", func(e *edge, _ *Target) {
 			e.plain = func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "https://evil.example.com/", http.StatusFound)
 			}
 		}, v1alpha1.ReasonRedirectMissing, "302"},
-		{"redirect to plain HTTP", func(_ *testing.T, e *edge, _ *Target) {
+		{"redirect to plain HTTP", func(e *edge, _ *Target) {
 			e.plain = func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "http://"+host+"/", http.StatusFound)
 			}
 		}, v1alpha1.ReasonRedirectMissing, ""},
-		{"no WebSocket", func(_ *testing.T, e *edge, _ *Target) { e.stream = status(http.StatusUpgradeRequired) }, v1alpha1.ReasonStreamRefused, "426"},
-		{"stream open to all", func(_ *testing.T, e *edge, _ *Target) { e.stream = closeStream(websocket.StatusNormalClosure) }, v1alpha1.ReasonStreamRefused, "1000"},
-		{"stream busy", func(_ *testing.T, e *edge, _ *Target) { e.stream = closeStream(tooMany) }, v1alpha1.ReasonVerified, ""},
-		{"flooding", func(_ *testing.T, e *edge, _ *Target) {
+		{"no WebSocket", func(e *edge, _ *Target) { e.stream = status(http.StatusUpgradeRequired) }, v1alpha1.ReasonStreamRefused, "426"},
+		{"stream open to all", func(e *edge, _ *Target) { e.stream = closeStream(websocket.StatusNormalClosure) }, v1alpha1.ReasonStreamRefused, "1000"},
+		{"stream busy", func(e *edge, _ *Target) { e.stream = closeStream(tooMany) }, v1alpha1.ReasonVerified, ""},
+		{"flooding", func(e *edge, _ *Target) {
 			well := e.api
 			e.api = func(w http.ResponseWriter, r *http.Request) {
 				well(w, r)
@@ -249,7 +250,7 @@ func TestTry(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := newEdge(t)
 			target := Target{Host: host, Secret: secretName(), TrustSecret: true}
-			test.bend(t, e, &target)
+			test.bend(e, &target)
 			answer := e.trial(t).Try(t.Context(), target)
 			if !answer.Known || answer.Reason != test.reason || answer.Verified != (test.reason == v1alpha1.ReasonVerified) || !strings.Contains(answer.Message, test.says) {
 				t.Errorf("got %+v", answer)
