@@ -189,7 +189,7 @@ func TestNoScheduleExceedsTheTotal(t *testing.T) {
 	if testing.Short() {
 		schedules = 2_000
 	}
-	seed := rand.Uint64() //nolint:gosec // draws of a test, which can be repeated by the seed
+	seed := rand.Uint64()                    //nolint:gosec // draws of a test, which can be repeated by the seed
 	random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // schedules are drawn, not secrets
 	most := market.Money(0)
 	for n := range schedules {

@@ -41,6 +41,7 @@ var (
 
 func TestDesk(t *testing.T) {
 	RegisterFailHandler(Fail)
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(interval)
 	RunSpecs(t, "the desk on a real cluster")
