@@ -104,12 +104,7 @@ func (h *memoryHistory) mark(mark Mark) {
 	if h == nil {
 		return
 	}
-	for i := len(h.marks) - 1; i >= 0 && !h.marks[i].MarketTime.Before(mark.MarketTime); i-- {
-		if h.marks[i].Pair == mark.Pair && h.marks[i].MarketTime.Equal(mark.MarketTime) {
-			h.marks = slices.Delete(h.marks, i, i+1)
-			break
-		}
-	}
+	// A second mark of one bar comes behind the first, which readers then pass over.
 	h.marks = kept(h.marks, mark)
 }
 
