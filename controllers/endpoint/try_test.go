@@ -114,12 +114,12 @@ func newEdge(t *testing.T) *edge {
 		t: t, ca: ca, certificate: ca.issue(t, host, -time.Hour, time.Hour),
 		addresses: []netip.Addr{netip.MustParseAddr("203.0.113.7")}, closed: map[string]bool{},
 		api: func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Strict-Transport-Security", "max-age=31536000") //nolint:gosec // no redirect
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
 			w.Header().Set("WWW-Authenticate", `Bearer realm="trading-agent"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		},
 		plain: func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusPermanentRedirect)
+			http.Redirect(w, r, "https://"+host+statusPath, http.StatusPermanentRedirect)
 		},
 		stream: closeStream(noKey),
 	}
