@@ -26,12 +26,13 @@ import (
 )
 
 const (
-	// patience is how long anything may take on a busy machine.
-	patience = 60 * time.Second
+	// patience is how long anything may take on a machine so busy that one call of the
+	// API server takes half a minute.
+	patience = 3 * time.Minute
 	// settled is how long nothing may happen before everything counts as done.
 	settled = 600 * time.Millisecond
 	// converge is how long a run may take to become what it should.
-	converge = 25 * time.Second
+	converge = time.Minute
 	interval = 15 * time.Millisecond
 )
 
