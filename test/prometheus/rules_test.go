@@ -157,7 +157,7 @@ func run(t *testing.T, group group, every time.Duration) {
 			if time.Duration(one.At) != at {
 				continue
 			}
-			var wanted []string
+			wanted := make([]string, 0, len(one.Firing))
 			for _, alert := range one.Firing {
 				wanted = append(wanted, text(alert.Labels))
 			}
@@ -191,7 +191,7 @@ func firing(groups map[string]*rules.Group, name string) []string {
 }
 
 func text(of map[string]string) string {
-	var pairs []string
+	pairs := make([]string, 0, len(of))
 	for _, name := range slices.Sorted(maps.Keys(of)) {
 		pairs = append(pairs, name+"="+of[name])
 	}
