@@ -64,8 +64,8 @@ func (s shape) allPolicies() int { return s.desks() * s.deskPolicies() }
 // boundBy is how many agents the i-th of all policies binds.
 func (s shape) boundBy(i int) int {
 	bound, first := 0, i/s.deskPolicies()*deskAgents
-	for agent := first; agent < min(s.agents, first+deskAgents); agent++ {
-		if agent%s.deskPolicies() == i%s.deskPolicies() {
+	for seat := range max(0, min(s.agents-first, deskAgents)) {
+		if seat%s.deskPolicies() == i%s.deskPolicies() {
 			bound++
 		}
 	}
