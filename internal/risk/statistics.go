@@ -2,7 +2,6 @@ package risk
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
@@ -79,12 +78,12 @@ func (s *Statistics) between(a, b int) *cross {
 // Unknown with fewer than 30.
 func (s *Statistics) Tails(pair int) (long, short order.Fraction) {
 	own := &s.pairs[pair]
-	count := len(own.sorted)
+	count := own.sorted.count
 	if count < fewestReturns {
 		return Unknown, Unknown
 	}
 	worst := (count*tailPerCent+99)/100 - 1
-	return own.daily(float64(max(-own.sorted[worst], 0))), own.daily(float64(max(own.sorted[count-1-worst], 0)))
+	return own.daily(float64(max(-own.sorted.at(worst), 0))), own.daily(float64(max(own.sorted.at(count-1-worst), 0)))
 }
 
 // Volatility is the deviation of a day's returns, by the newest 30 of a frame;
@@ -113,7 +112,7 @@ type returns struct {
 	at     int64
 	price  market.Price
 	values samples
-	sorted []int32
+	sorted sortedValues
 	// sum and squares of the newest returns.
 	sum, squares int64
 }
@@ -149,16 +148,14 @@ func (r *returns) put(s sample) {
 		if r.values.size <= volatilityReturns {
 			r.count(value, -1)
 		}
-		at, _ := slices.BinarySearch(r.sorted, value)
-		r.sorted = slices.Delete(r.sorted, at, at+1)
+		r.sorted.remove(value)
 		r.values.drop()
 	}
 	if r.values.size >= volatilityReturns {
 		r.count(r.values.at(r.values.size-volatilityReturns).value, -1)
 	}
 	r.values.push(s)
-	at, _ := slices.BinarySearch(r.sorted, s.value)
-	r.sorted = slices.Insert(r.sorted, at, s.value)
+	r.sorted.insert(s.value)
 	r.count(s.value, 1)
 }
 

@@ -181,11 +181,41 @@ func TestStatisticsAreBounded(t *testing.T) {
 		s.Add(0, barAt(noon.Add(time.Duration(i)*time.Second), time.Second, price))
 	}
 	own := &s.pairs[0]
-	if own.values.size != mostReturns || len(own.sorted) != mostReturns || !slices.IsSorted(own.sorted) {
-		t.Errorf("%d returns, %d sorted", own.values.size, len(own.sorted))
+	if own.values.size != mostReturns || own.sorted.count != mostReturns {
+		t.Errorf("%d returns, %d sorted", own.values.size, own.sorted.count)
 	}
 	if long, short := s.Tails(0); long <= order.Whole || short <= long || s.Volatility(0) <= 0 {
 		t.Errorf("prices without bounds: %s, %s, %s", long, short, s.Volatility(0))
+	}
+}
+
+// Values stay sorted in their blocks, whichever come and go.
+func TestSortedValues(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // values are drawn, not secrets
+	var s sortedValues
+	var plain []int32
+	for n := range 20_000 {
+		if len(plain) > 0 && (random.IntN(5) < 2 || n > 15_000) {
+			at := random.IntN(len(plain))
+			s.remove(plain[at])
+			plain = slices.Delete(plain, at, at+1)
+		} else {
+			value := int32(random.IntN(500)) //nolint:gosec // small, so that many are equal
+			s.insert(value)
+			at, _ := slices.BinarySearch(plain, value)
+			plain = slices.Insert(plain, at, value)
+		}
+		if s.count != len(plain) {
+			t.Fatalf("after %d steps %d values are counted, not %d", n, s.count, len(plain))
+		}
+		if n%100 == 0 && !slices.Equal(slices.Concat(s.blocks...), plain) {
+			t.Fatalf("after %d steps the values are not sorted", n)
+		}
+		if len(plain) > 0 {
+			if rank := random.IntN(len(plain)); s.at(rank) != plain[rank] {
+				t.Fatalf("after %d steps rank %d is %d, not %d", n, rank, s.at(rank), plain[rank])
+			}
+		}
 	}
 }
 
