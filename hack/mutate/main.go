@@ -30,21 +30,24 @@ func main() {
 	folder := flag.String("package", "internal/risk", "folder of the package")
 	files := flag.String("files", "gate.go,exposure.go", "files of it that are changed")
 	least := flag.Float64("least", 95, "per cent of the changes that must be noticed")
+	every := flag.Int("every", 1, "try only one change in so many, for a quick look")
 	flag.Parse()
-	if err := run(context.Background(), *folder, strings.Split(*files, ","), *least); err != nil {
+	if err := run(context.Background(), *folder, strings.Split(*files, ","), *every, *least); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, folder string, files []string, least float64) error {
+func run(ctx context.Context, folder string, files []string, every int, least float64) error {
 	var mutants []mutant
 	for _, file := range files {
 		found, err := mutate(filepath.Join(folder, file))
 		if err != nil {
 			return err
 		}
-		mutants = append(mutants, found...)
+		for i := 0; i < len(found); i += max(every, 1) {
+			mutants = append(mutants, found[i])
+		}
 	}
 	if len(mutants) == 0 {
 		return fmt.Errorf("nothing can be changed in %s", folder)
