@@ -219,10 +219,7 @@ func beyondCollar(collar order.Fraction, reference, limit market.Price) bool {
 	if collar == Unlimited {
 		return false
 	}
-	distance := limit - reference
-	if distance < 0 {
-		distance = -distance
-	}
+	distance := max(limit-reference, reference-limit)
 	return order.ExceedsShare(market.Money(distance), collar, market.Money(reference))
 }
 
