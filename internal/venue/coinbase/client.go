@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 const (
@@ -100,23 +101,14 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
-// Permissions are what Coinbase says of a key.
-type Permissions struct {
-	CanView, CanTrade, CanTransfer bool
-	// PortfolioID is the UUID of the portfolio that the key was made for, which
-	// is the account.
-	PortfolioID string
-	// PortfolioType in Coinbase's words, such as DEFAULT; may be empty.
-	PortfolioType string
-}
-
 var (
 	portfolioID   = regexp.MustCompile(`^[-0-9A-Za-z]{8,64}$`)
 	portfolioType = regexp.MustCompile(`^[A-Z_]{0,64}$`)
 )
 
-// Permissions asks what a key may do, and whose it is.
-func (c *Client) Permissions(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials) (Permissions, error) {
+// Account asks what a key may do, and whose it is: the portfolio that it was made
+// for is the account.
+func (c *Client) Account(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials) (venue.Account, error) {
 	var answer struct {
 		CanView       *bool  `json:"can_view"`
 		CanTrade      *bool  `json:"can_trade"`
@@ -125,46 +117,27 @@ func (c *Client) Permissions(ctx context.Context, environment v1alpha1.VenueEnvi
 		PortfolioType string `json:"portfolio_type"`
 	}
 	if err := c.get(ctx, environment, credentials, apiPath+"/key_permissions", &answer); err != nil {
-		return Permissions{}, err
+		return venue.Account{}, err
 	}
 	// What is not said must not count as "no": that would let a key pass.
 	if answer.CanView == nil || answer.CanTrade == nil || answer.CanTransfer == nil {
-		return Permissions{}, fmt.Errorf("%w: it does not say whether the key can view, trade and transfer", ErrMalformed)
+		return venue.Account{}, fmt.Errorf("%w: it does not say whether the key can view, trade and transfer", ErrMalformed)
 	}
 	if !portfolioID.MatchString(answer.PortfolioID) || !portfolioType.MatchString(answer.PortfolioType) {
-		return Permissions{}, fmt.Errorf("%w: it does not say which portfolio the key is for", ErrMalformed)
+		return venue.Account{}, fmt.Errorf("%w: it does not say which portfolio the key is for", ErrMalformed)
 	}
-	return Permissions{
+	return venue.Account{
+		ID: answer.PortfolioID, Type: answer.PortfolioType,
 		CanView: *answer.CanView, CanTrade: *answer.CanTrade, CanTransfer: *answer.CanTransfer,
-		PortfolioID: answer.PortfolioID, PortfolioType: answer.PortfolioType,
 	}, nil
 }
 
-// Product is how one pair is traded for the account that asks.
-type Product struct {
-	// PriceIncrement is the step of prices, in the quote currency, and
-	// BaseIncrement that of quantities, in the base currency; both above zero.
-	PriceIncrement, BaseIncrement decimal.Decimal
-	// QuoteMinSize is the least value of an order, in the quote currency.
-	QuoteMinSize decimal.Decimal
-	// Untradable says why no order is taken; empty if orders are.
-	Untradable string
-}
-
-// Equal reports whether both products are traded alike.
-func (p Product) Equal(other Product) bool {
-	return p.PriceIncrement.Equal(other.PriceIncrement) && p.BaseIncrement.Equal(other.BaseIncrement) &&
-		p.QuoteMinSize.Equal(other.QuoteMinSize) && p.Untradable == other.Untradable
-}
-
 // ProductID is how Coinbase spells a pair.
-func ProductID(pair *v1alpha1.AssetPair) string {
-	return string(pair.Spec.Base) + "-" + string(pair.Spec.Quote)
-}
+func ProductID(base, quote string) string { return base + "-" + quote }
 
 // Product asks how a product, such as BTC-USD, is traded. It fails with
 // ErrNotFound where the account cannot trade such a product at all.
-func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials, id string) (Product, error) {
+func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials, id string) (venue.Product, error) {
 	var answer struct {
 		ID              string `json:"product_id"`
 		BaseIncrement   string `json:"base_increment"`
@@ -177,15 +150,15 @@ func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironm
 		ViewOnly        bool   `json:"view_only"`
 	}
 	if err := c.get(ctx, environment, credentials, apiPath+"/products/"+url.PathEscape(id), &answer); err != nil {
-		return Product{}, err
+		return venue.Product{}, err
 	}
 	if answer.ID != id {
-		return Product{}, fmt.Errorf("%w: it speaks of another product than %s", ErrMalformed, id)
+		return venue.Product{}, fmt.Errorf("%w: it speaks of another product than %s", ErrMalformed, id)
 	}
 	if answer.PriceIncrement == "" {
 		answer.PriceIncrement = answer.QuoteIncrement
 	}
-	var product Product
+	var product venue.Product
 	for _, number := range []struct {
 		name, text string
 		positive   bool
@@ -197,7 +170,7 @@ func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironm
 	} {
 		value, ok := parseNumber(number.text)
 		if !ok || number.positive && !value.IsPositive() {
-			return Product{}, fmt.Errorf("%w: %s of %s is not a number to go by", ErrMalformed, number.name, id)
+			return venue.Product{}, fmt.Errorf("%w: %s of %s is not a number to go by", ErrMalformed, number.name, id)
 		}
 		*number.into = value
 	}

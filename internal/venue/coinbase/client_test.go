@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/exchange"
 	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/process"
@@ -73,8 +74,8 @@ func newKey(t *testing.T, running *process.Exchange, edit func(*exchange.Key)) (
 func TestAsksTheExchange(t *testing.T) {
 	running, client := start(t)
 	credentials, key := newKey(t, running, func(key *exchange.Key) { key.CanTransfer = true })
-	got, err := client.Permissions(t.Context(), production, credentials)
-	want := coinbase.Permissions{CanView: true, CanTrade: true, CanTransfer: true, PortfolioID: key.PortfolioID, PortfolioType: "DEFAULT"}
+	got, err := client.Account(t.Context(), production, credentials)
+	want := venue.Account{CanView: true, CanTrade: true, CanTransfer: true, ID: key.PortfolioID, Type: "DEFAULT"}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
@@ -86,17 +87,17 @@ func TestAsksTheExchange(t *testing.T) {
 		t.Errorf("a product that is not listed: got %v", err)
 	}
 	sandbox, _ := newKey(t, running, func(key *exchange.Key) { key.Environment = "Sandbox" })
-	if _, err := client.Permissions(t.Context(), v1alpha1.EnvironmentSandbox, sandbox); err != nil {
+	if _, err := client.Account(t.Context(), v1alpha1.EnvironmentSandbox, sandbox); err != nil {
 		t.Errorf("a key of the sandbox: %v", err)
 	}
-	if _, err := client.Permissions(t.Context(), production, sandbox); !errors.Is(err, coinbase.ErrRefused) {
+	if _, err := client.Account(t.Context(), production, sandbox); !errors.Is(err, coinbase.ErrRefused) {
 		t.Errorf("a key of the sandbox in production: got %v", err)
 	}
 	stranger, err := stranger()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Permissions(t.Context(), production, stranger); !errors.Is(err, coinbase.ErrRefused) {
+	if _, err := client.Account(t.Context(), production, stranger); !errors.Is(err, coinbase.ErrRefused) {
 		t.Errorf("a key that the exchange does not know: got %v", err)
 	}
 	blind, _ := newKey(t, running, func(key *exchange.Key) { key.CanView = false })
@@ -177,7 +178,7 @@ func TestFailures(t *testing.T) {
 			if err := running.Fail(t.Context(), test.fault); err != nil {
 				t.Fatal(err)
 			}
-			_, err := client.Permissions(t.Context(), production, credentials)
+			_, err := client.Account(t.Context(), production, credentials)
 			if !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
@@ -230,7 +231,7 @@ func TestRateLimit(t *testing.T) {
 		if err := running.Fail(t.Context(), exchange.Fault{Kind: exchange.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: test.seconds}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := client.Permissions(t.Context(), production, credentials)
+		_, err := client.Account(t.Context(), production, credentials)
 		limited, ok := errors.AsType[*coinbase.RateLimitedError](err)
 		if !ok || limited.After != test.want {
 			t.Errorf("Retry-After %d: got %v, want to wait %s", test.seconds, err, test.want)
@@ -248,12 +249,12 @@ func TestDeadline(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := client.Permissions(ctx, production, credentials); !errors.Is(err, coinbase.ErrUnreachable) {
+	if _, err := client.Account(ctx, production, credentials); !errors.Is(err, coinbase.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
-	if _, err := client.Permissions(ctx, production, credentials); !errors.Is(err, context.Canceled) || errors.Is(err, coinbase.ErrUnreachable) {
+	if _, err := client.Account(ctx, production, credentials); !errors.Is(err, context.Canceled) || errors.Is(err, coinbase.ErrUnreachable) {
 		t.Errorf("cancelled: got %v", err)
 	}
 }
@@ -269,7 +270,7 @@ func TestClock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newClient(t, server.URL).Permissions(t.Context(), production, credentials)
+	_, err = newClient(t, server.URL).Account(t.Context(), production, credentials)
 	if !errors.Is(err, coinbase.ErrRefused) || !strings.Contains(err.Error(), "clock is") {
 		t.Errorf("got %v", err)
 	}
@@ -287,7 +288,7 @@ func TestFollowsNoRedirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newClient(t, server.URL).Permissions(t.Context(), production, credentials); !errors.Is(err, coinbase.ErrMalformed) {
+	if _, err := newClient(t, server.URL).Account(t.Context(), production, credentials); !errors.Is(err, coinbase.ErrMalformed) {
 		t.Errorf("got %v", err)
 	}
 	if len(asked) > 0 {
@@ -302,7 +303,7 @@ func TestNobodyThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newClient(t, server.URL).Permissions(t.Context(), production, credentials)
+	_, err = newClient(t, server.URL).Account(t.Context(), production, credentials)
 	// The words must not change from one try to the next.
 	if !errors.Is(err, coinbase.ErrUnreachable) || !strings.HasSuffix(err.Error(), "dial: connection refused") {
 		t.Errorf("got %v", err)

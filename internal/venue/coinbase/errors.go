@@ -2,41 +2,34 @@ package coinbase
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // How Coinbase, or the way to it, can fail. Every error of the client is one of
 // these; none holds a part of the credentials or of what the venue has written.
 var (
 	// ErrUnreachable means that no answer came, or one that says to try again.
-	ErrUnreachable = errors.New("the exchange does not answer")
+	ErrUnreachable = venue.ErrUnreachable
 	// ErrRefused means that Coinbase does not take the key or its signature.
-	ErrRefused = errors.New("the exchange refuses the key")
+	ErrRefused = venue.ErrRefused
 	// ErrForbidden means that the key is good but not for this question.
-	ErrForbidden = errors.New("the exchange does not let the key ask this")
+	ErrForbidden = venue.ErrForbidden
 	// ErrNotFound means that Coinbase has no such thing.
-	ErrNotFound = errors.New("the exchange has no such thing")
+	ErrNotFound = venue.ErrNoSuchThing
 	// ErrNoEndpoint means that the address does not know the question.
-	ErrNoEndpoint = errors.New("the address does not know this question")
+	ErrNoEndpoint = venue.ErrNoEndpoint
 	// ErrMalformed means an answer that cannot be understood.
-	ErrMalformed = errors.New("the answer cannot be understood")
+	ErrMalformed = venue.ErrMalformed
 )
 
 // RateLimitedError is an answer that asks to come back later.
-type RateLimitedError struct {
-	// After is how long Coinbase wants to be left alone; at least a second, and
-	// at most five minutes.
-	After time.Duration
-}
-
-func (e *RateLimitedError) Error() string {
-	return fmt.Sprintf("the exchange asks to be left alone for %s", e.After)
-}
+type RateLimitedError = venue.RateLimitedError
 
 const (
 	// defaultRetryAfter is for an answer that does not say how long.
