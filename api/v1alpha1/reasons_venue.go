@@ -7,7 +7,7 @@ const (
 	ReasonVenueAnswerUnknown  = "VenueAnswerUnknown"
 	ReasonVenueCannotVerify   = "VenueCannotVerify"
 	ReasonVenueChecking       = "VenueChecking"
-	ReasonVenueUnsupported    = "VenueTradingUnsupported"
+	ReasonShortUnsupported    = "ShortSellingUnsupported"
 	ReasonCredentialsNotFound = "CredentialsNotFound"
 	ReasonCredentialsInvalid  = "CredentialsInvalid"
 	ReasonCredentialsRefused  = "CredentialsRefused"
@@ -26,10 +26,10 @@ const (
 func venueReasons() []Reason {
 	return []Reason{
 		{ReasonVenueRateLimited, "The venue asks to be left alone for a while.", "Nothing, unless it stays so: then other programs use the same account; give each a key of its own."},
-		{ReasonVenueAnswerUnknown, "The venue answers in a way that this operator does not understand.", "Look at the message and at the operator's --coinbase-url; if both are right, upgrade the operator."},
-		{ReasonVenueCannotVerify, "The account's environment has no way to ask what a key may do, so the account cannot be accepted.", "Use environment Production."},
+		{ReasonVenueAnswerUnknown, "The venue answers in a way that this operator does not understand.", "Look at the message and at the operator's --venue-gateway; if both are right, upgrade the operator."},
+		{ReasonVenueCannotVerify, "The venue, or its environment, has no way to ask what the key may do, so the account cannot be accepted.", "Look at the message; use environment Production where it says so."},
 		{ReasonVenueChecking, "The venue is being asked; the agent starts when it has answered.", "If it stays so, look at the message and at the agent's TradingAccount."},
-		{ReasonVenueUnsupported, "The account is verified, but agents of this release send no orders to its venue.", "Use a Paper account; its market data can come from Coinbase."},
+		{ReasonShortUnsupported, "The agent may want to sell what it does not hold, and the account's venue sells only what is held.", "Set spec.decision.direction to LongOnly, or leave it out."},
 		{ReasonCredentialsNotFound, "The Secret with the account's credentials, or one of its keys, does not exist.", "Create it, or correct the account's credentialsRef."},
 		{ReasonCredentialsInvalid, "The account's credentials are not in the form that the venue needs; the message says which part.", "Correct the Secret."},
 		{ReasonCredentialsRefused, "The venue does not know the key, or does not accept its signature.", "Make a new key at the venue, and put it into the Secret."},

@@ -4,7 +4,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Venue is where orders go.
 //
-// +kubebuilder:validation:Enum=Paper;Coinbase
+// +kubebuilder:validation:Enum=Paper;Coinbase;Alpaca;Kraken;Gemini
 type Venue string
 
 const (
@@ -13,6 +13,12 @@ const (
 	VenuePaper Venue = "Paper"
 	// VenueCoinbase is Coinbase Advanced Trade.
 	VenueCoinbase Venue = "Coinbase"
+	// VenueAlpaca is Alpaca's Trading API.
+	VenueAlpaca Venue = "Alpaca"
+	// VenueKraken is Kraken's spot exchange.
+	VenueKraken Venue = "Kraken"
+	// VenueGemini is Gemini's spot exchange.
+	VenueGemini Venue = "Gemini"
 )
 
 // VenueEnvironment is which of a venue's systems an account is on.
@@ -33,6 +39,12 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.venue == 'Paper' || !has(self.paper)",message="paper is for venue Paper only; remove it"
 // +kubebuilder:validation:XValidation:rule="self.venue != 'Coinbase' || has(self.coinbase)",message="coinbase is required when venue is Coinbase"
 // +kubebuilder:validation:XValidation:rule="self.venue == 'Coinbase' || !has(self.coinbase)",message="coinbase is for venue Coinbase only; remove it"
+// +kubebuilder:validation:XValidation:rule="self.venue != 'Alpaca' || has(self.alpaca)",message="alpaca is required when venue is Alpaca"
+// +kubebuilder:validation:XValidation:rule="self.venue == 'Alpaca' || !has(self.alpaca)",message="alpaca is for venue Alpaca only; remove it"
+// +kubebuilder:validation:XValidation:rule="self.venue != 'Kraken' || has(self.kraken)",message="kraken is required when venue is Kraken"
+// +kubebuilder:validation:XValidation:rule="self.venue == 'Kraken' || !has(self.kraken)",message="kraken is for venue Kraken only; remove it"
+// +kubebuilder:validation:XValidation:rule="self.venue != 'Gemini' || has(self.gemini)",message="gemini is required when venue is Gemini"
+// +kubebuilder:validation:XValidation:rule="self.venue == 'Gemini' || !has(self.gemini)",message="gemini is for venue Gemini only; remove it"
 type TradingAccountSpec struct {
 	// venue of the account. It cannot change.
 	// +required
@@ -53,9 +65,39 @@ type TradingAccountSpec struct {
 	// +optional
 	Coinbase *CoinbaseAccountSpec `json:"coinbase,omitempty"`
 
+	// alpaca is the account at Alpaca, with venue Alpaca.
+	// +optional
+	Alpaca *AlpacaAccountSpec `json:"alpaca,omitempty"`
+
+	// kraken is the account at Kraken, with venue Kraken.
+	// +optional
+	Kraken *KrakenAccountSpec `json:"kraken,omitempty"`
+
+	// gemini is the account at Gemini, with venue Gemini.
+	// +optional
+	Gemini *GeminiAccountSpec `json:"gemini,omitempty"`
+
 	// total limits bind all agents of this account together, in its currency.
 	// +optional
 	Total *TotalLimits `json:"total,omitempty"`
+}
+
+// AccountShare is the part of an account's money that an agent on it trades with.
+type AccountShare struct {
+	// currency that the agents' books and limits are in, and that every pair they
+	// trade is quoted in. It cannot change: the agents' books are kept in it.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because the agents' books are kept in it; create another TradingAccount"
+	Currency Currency `json:"currency,omitempty"`
+
+	// balance that each agent on the account starts with: its share of the money
+	// that is at the venue. What the agents' books come to together is compared with
+	// what the venue says that the account holds; money beyond that is the owner's
+	// own. It cannot change: agents were given it, and their profit is counted from
+	// it.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because the account's agents were given it and their profit is counted from it; create another TradingAccount"
+	Balance PositiveDecimal `json:"balance,omitempty"`
 }
 
 // CoinbaseAccountSpec is an account at Coinbase Advanced Trade: the portfolio
@@ -71,6 +113,58 @@ type CoinbaseAccountSpec struct {
 	// another Secret later, for a key of the same portfolio.
 	// +required
 	CredentialsRef ObjectReference `json:"credentialsRef,omitzero"`
+
+	AccountShare `json:",inline"`
+}
+
+// AlpacaAccountSpec is an account at Alpaca.
+type AlpacaAccountSpec struct {
+	// environment is Production, or Sandbox for one of Alpaca's paper accounts. It cannot change.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because orders and positions belong to the environment they were made in; create another TradingAccount"
+	Environment VenueEnvironment `json:"environment,omitempty"`
+
+	// credentialsRef names the Secret with the API key: its ID under the key
+	// "key-id" and its secret under "secret-key". It may name another Secret later,
+	// for a key of the same account.
+	// +required
+	CredentialsRef ObjectReference `json:"credentialsRef,omitzero"`
+
+	AccountShare `json:",inline"`
+}
+
+// KrakenAccountSpec is an account at Kraken's spot exchange.
+type KrakenAccountSpec struct {
+	// environment is Production: Kraken has no sandbox of its spot exchange. It cannot change.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == 'Production'",message="must be Production: Kraken has no sandbox of its spot exchange"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because orders and positions belong to the environment they were made in; create another TradingAccount"
+	Environment VenueEnvironment `json:"environment,omitempty"`
+
+	// credentialsRef names the Secret with the API key: its public part under the
+	// key "api-key" and its private part under "private-key". It may name another
+	// Secret later, for a key of the same account.
+	// +required
+	CredentialsRef ObjectReference `json:"credentialsRef,omitzero"`
+
+	AccountShare `json:",inline"`
+}
+
+// GeminiAccountSpec is an account at Gemini: the one that an account-scoped API key
+// was made for.
+type GeminiAccountSpec struct {
+	// environment is Production or Sandbox. It cannot change.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because orders and positions belong to the environment they were made in; create another TradingAccount"
+	Environment VenueEnvironment `json:"environment,omitempty"`
+
+	// credentialsRef names the Secret with the API key: its public part under the
+	// key "api-key" and its secret under "api-secret". It may name another Secret
+	// later, for a key of the same account.
+	// +required
+	CredentialsRef ObjectReference `json:"credentialsRef,omitzero"`
+
+	AccountShare `json:",inline"`
 }
 
 // PaperAccountSpec is a simulated account. Each agent on it is given the
@@ -170,7 +264,7 @@ const (
 
 // VenueAccountStatus is what a venue says of an account.
 type VenueAccountStatus struct {
-	// id of the account at its venue; with Coinbase the portfolio's UUID.
+	// id of the account at its venue, such as the UUID of a portfolio at Coinbase.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -194,10 +288,10 @@ type VenueAccountStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=4"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=5"
 // +kubebuilder:resource:shortName=tac,categories=trading
 // +kubebuilder:printcolumn:name="Venue",type=string,JSONPath=`.spec.venue`
-// +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.coinbase.environment`
+// +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.*.environment`
 // +kubebuilder:printcolumn:name="Ledger",type=string,JSONPath=`.spec.ledgerRef.name`
 // +kubebuilder:printcolumn:name="Agents",type=integer,JSONPath=`.status.agents`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`

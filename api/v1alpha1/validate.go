@@ -31,6 +31,9 @@ func ValidateTradingAgent(agent *TradingAgent) field.ErrorList {
 	if agent.Spec.Limits != nil {
 		errs = append(errs, validateLimits(agent.Spec.Limits, spec.Child("limits"))...)
 	}
+	if agent.Spec.Mode == ModeLive && agent.Spec.MarketData.Source == DataSourceReplay {
+		errs = append(errs, field.Invalid(spec.Child("marketData", "source"), DataSourceReplay, replayIsNotLive))
+	}
 	if decision := agent.Spec.Decision; decision != nil {
 		errs = append(errs, validateFraction(decision.MinConfidenceFraction, spec.Child("decision", "minConfidenceFraction"))...)
 	}
@@ -39,6 +42,9 @@ func ValidateTradingAgent(agent *TradingAgent) field.ErrorList {
 	}
 	return errs
 }
+
+// replayIsNotLive repeats the schema's own words.
+const replayIsNotLive = "is a recording, and orders at prices of the past would cost money; use a live source, or mode Paper"
 
 func validateSizing(sizing *SizingSpec, path *field.Path) field.ErrorList {
 	errs := validateFraction(sizing.RiskFraction, path.Child("riskFraction"))
@@ -93,11 +99,11 @@ func ValidateMode(agent *TradingAgent, account *TradingAccount) field.ErrorList 
 // ValidateCurrencies checks that account, policy and pairs speak of one
 // currency. Nil objects are passed over.
 func ValidateCurrencies(agent *TradingAgent, account *TradingAccount, policy *RiskPolicy, pairs []AssetPair) field.ErrorList {
-	if account == nil || account.Spec.Paper == nil {
+	if account == nil || account.Share() == nil {
 		return nil
 	}
 	spec := field.NewPath("spec")
-	currency := account.Spec.Paper.Currency
+	currency := account.Share().Currency
 	var errs field.ErrorList
 	if policy != nil && policy.Spec.Currency != currency {
 		errs = append(errs, field.Invalid(spec.Child("riskPolicyRef", "name"), policy.Name, fmt.Sprintf("limits are in %s, but account %q is in %s", policy.Spec.Currency, account.Name, currency)))

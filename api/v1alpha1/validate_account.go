@@ -2,79 +2,66 @@ package v1alpha1
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Keys of the Secret that spec.coinbase.credentialsRef names.
-const (
-	// CoinbaseKeyName is the key's name as Coinbase shows it, such as
-	// organizations/…/apiKeys/….
-	CoinbaseKeyName = "key-name"
-	// CoinbasePrivateKey is the key's ECDSA private key in PEM.
-	CoinbasePrivateKey = "private-key"
-)
-
 // ValidateTradingAccount checks what an account's own manifest says.
 func ValidateTradingAccount(account *TradingAccount) field.ErrorList {
-	var errs field.ErrorList
 	spec, path := &account.Spec, field.NewPath("spec")
-	for _, part := range []struct {
-		venue Venue
-		name  string
-		given bool
-	}{
-		{VenuePaper, "paper", spec.Paper != nil},
-		{VenueCoinbase, "coinbase", spec.Coinbase != nil},
-	} {
-		child := path.Child(part.name)
-		switch {
-		case spec.Venue == part.venue && !part.given:
-			errs = append(errs, field.Required(child, fmt.Sprintf("is required when venue is %s", part.venue)))
-		case spec.Venue != part.venue && part.given:
-			errs = append(errs, field.Forbidden(child, fmt.Sprintf("is for venue %s only; remove it", part.venue)))
+	errs := validatePart(spec.Venue, VenuePaper, spec.Paper != nil, path.Child("paper"))
+	known := []Venue{VenuePaper}
+	for i := range realVenues {
+		facts := &realVenues[i]
+		known = append(known, facts.venue)
+		part, child := facts.part(spec), path.Child(facts.field)
+		errs = append(errs, validatePart(spec.Venue, facts.venue, part != nil, child)...)
+		if part != nil && spec.Venue == facts.venue {
+			errs = append(errs, facts.validate(part, child)...)
 		}
 	}
-	if spec.Venue != VenuePaper && spec.Venue != VenueCoinbase {
-		errs = append(errs, field.NotSupported(path.Child("venue"), spec.Venue, []Venue{VenuePaper, VenueCoinbase}))
-	}
-	if spec.Venue == VenueCoinbase && spec.Coinbase != nil {
-		errs = append(errs, validateCoinbase(spec.Coinbase, path.Child("coinbase"))...)
+	if !slices.Contains(known, spec.Venue) {
+		errs = append(errs, field.NotSupported(path.Child("venue"), spec.Venue, known))
 	}
 	return append(errs, validateAmount(orEmpty(spec.Total).MaxGrossNotional, path.Child("total", "maxGrossNotional"))...)
 }
 
-func validateCoinbase(coinbase *CoinbaseAccountSpec, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	known := []VenueEnvironment{EnvironmentProduction, EnvironmentSandbox}
-	if coinbase.Environment != EnvironmentProduction && coinbase.Environment != EnvironmentSandbox {
-		errs = append(errs, field.NotSupported(path.Child("environment"), coinbase.Environment, known))
+// validatePart checks that the part of a spec that is about one venue is there
+// with this venue, and with no other.
+func validatePart(venue, of Venue, given bool, path *field.Path) field.ErrorList {
+	switch {
+	case venue == of && !given:
+		return field.ErrorList{field.Required(path, fmt.Sprintf("is required when venue is %s", of))}
+	case venue != of && given:
+		return field.ErrorList{field.Forbidden(path, fmt.Sprintf("is for venue %s only; remove it", of))}
 	}
-	if coinbase.CredentialsRef.Name == "" {
+	return nil
+}
+
+func (f *venueFacts) validate(part *venuePart, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if !slices.Contains(f.environments, part.environment) {
+		errs = append(errs, field.NotSupported(path.Child("environment"), part.environment, f.environments))
+	}
+	if part.credentials.Name == "" {
 		errs = append(errs, field.Required(path.Child("credentialsRef", "name"), "names the Secret with the API key"))
 	}
-	return errs
-}
-
-// IsLive reports whether orders on the account cost money.
-func (a *TradingAccount) IsLive() bool {
-	sandbox := a.Spec.Coinbase != nil && a.Spec.Coinbase.Environment == EnvironmentSandbox
-	return a.Spec.Venue != VenuePaper && !sandbox
-}
-
-// venueWords are the account's venue and, where it has several, the environment.
-func (a *TradingAccount) venueWords() string {
-	if a.Spec.Coinbase == nil {
-		return string(a.Spec.Venue)
+	if part.share.Currency == "" {
+		errs = append(errs, field.Required(path.Child("currency"), "is what the agents' books are kept in, such as USD"))
 	}
-	return fmt.Sprintf("%s, %s", a.Spec.Venue, a.Spec.Coinbase.Environment)
+	if part.share.Balance == "" {
+		return append(errs, field.Required(path.Child("balance"), "is what each agent on the account starts with, such as \"1000\""))
+	}
+	return append(errs, validateAmount(part.share.Balance, path.Child("balance"))...)
 }
 
-// TradingUnsupported says why no agent of this release can trade on the account;
-// empty if one can.
-func (a *TradingAccount) TradingUnsupported() string {
-	if a.Spec.Venue == VenuePaper {
-		return ""
+// ValidateDirection checks that the account's venue lets an agent hold what it
+// may want to hold. A missing account is passed over.
+func ValidateDirection(agent *TradingAgent, account *TradingAccount) field.ErrorList {
+	if account == nil || !account.Spec.Venue.IsSpot() || orEmpty(agent.Spec.Decision).Direction != DirectionLongShort {
+		return nil
 	}
-	return fmt.Sprintf("this release sends no orders to %s; use a Paper account with market data from Coinbase", a.Spec.Venue)
+	return field.ErrorList{field.Invalid(field.NewPath("spec", "decision", "direction"), DirectionLongShort, fmt.Sprintf(
+		"TradingAccount %q is at %s, which sells only what is held; use LongOnly", account.Name, account.Spec.Venue))}
 }

@@ -29,12 +29,12 @@ func (f RiskFinding) String() string { return f.Field + ": " + f.Message }
 // are limits under which the agent could never open a position, and a stop that
 // is not below its target. Remarks are limits that somebody has set and that can
 // never bind; nothing need be withheld for them. Manifests that the other
-// validators refuse give no meaningful answer. The balance of an account that is
-// not a paper account is not known, and what depends on it is not judged.
+// validators refuse give no meaningful answer; nor is judged what depends on the
+// balance of an account that does not say what its agents start with.
 func ValidateRisk(agent *TradingAgent, policy *RiskPolicy, account *TradingAccount, pairs []*AssetPair) (objections, remarks []RiskFinding) {
 	r := newRiskReview(agent, policy)
-	if account.Spec.Paper != nil {
-		r.balance = ratOrZero(account.Spec.Paper.Balance)
+	if share := account.Share(); share != nil {
+		r.balance = ratOrZero(share.Balance)
 	}
 	r.neverAllowed()
 	r.stopBelowTarget()

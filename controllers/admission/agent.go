@@ -76,7 +76,7 @@ func (v *agentValidator) around(ctx context.Context, agent *v1alpha1.TradingAgen
 	return around, err
 }
 
-// judge leaves the mode and the agent's own limits to the policies of
+// judge leaves mode, direction and the agent's own limits to the policies of
 // config/admission.
 func (s surroundings) judge(agent *v1alpha1.TradingAgent) field.ErrorList {
 	errs := v1alpha1.ValidateTradingAgent(agent)

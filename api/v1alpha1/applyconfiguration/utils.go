@@ -16,8 +16,12 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=trading.three-rivers-tech.com, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("AccountShare"):
+		return &apiv1alpha1.AccountShareApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AgentLimits"):
 		return &apiv1alpha1.AgentLimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AlpacaAccountSpec"):
+		return &apiv1alpha1.AlpacaAccountSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("APISpec"):
 		return &apiv1alpha1.APISpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AssetPair"):
@@ -28,10 +32,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AssetPairSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AssetPairStatus"):
 		return &apiv1alpha1.AssetPairStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ClusterTradingHalt"):
+		return &apiv1alpha1.ClusterTradingHaltApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CoinbaseAccountSpec"):
 		return &apiv1alpha1.CoinbaseAccountSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CoinbaseDataSpec"):
 		return &apiv1alpha1.CoinbaseDataSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneSpec"):
+		return &apiv1alpha1.ControlPlaneSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataLimits"):
 		return &apiv1alpha1.DataLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataStatus"):
@@ -52,10 +60,20 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EndpointStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GatewayReference"):
 		return &apiv1alpha1.GatewayReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GeminiAccountSpec"):
+		return &apiv1alpha1.GeminiAccountSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HaltAcknowledgement"):
+		return &apiv1alpha1.HaltAcknowledgementApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HaltRelease"):
+		return &apiv1alpha1.HaltReleaseApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HaltScope"):
+		return &apiv1alpha1.HaltScopeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerReference"):
 		return &apiv1alpha1.IssuerReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JudgeSpec"):
 		return &apiv1alpha1.JudgeSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KrakenAccountSpec"):
+		return &apiv1alpha1.KrakenAccountSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Ledger"):
 		return &apiv1alpha1.LedgerApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LedgerSpec"):
@@ -70,6 +88,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ObjectReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OrderLimits"):
 		return &apiv1alpha1.OrderLimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OverdueAgent"):
+		return &apiv1alpha1.OverdueAgentApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PaperAccountSpec"):
 		return &apiv1alpha1.PaperAccountSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PositionStatus"):
@@ -108,6 +128,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TradingAgentSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TradingAgentStatus"):
 		return &apiv1alpha1.TradingAgentStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TradingHalt"):
+		return &apiv1alpha1.TradingHaltApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TradingHaltSpec"):
+		return &apiv1alpha1.TradingHaltSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TradingHaltStatus"):
+		return &apiv1alpha1.TradingHaltStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TradingStatus"):
 		return &apiv1alpha1.TradingStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VenueAccountStatus"):

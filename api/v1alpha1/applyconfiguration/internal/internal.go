@@ -89,6 +89,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: volatileConfidenceFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.AlpacaAccountSpec
+  map:
+    fields:
+    - name: balance
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+    - name: credentialsRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: currency
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
+    - name: environment
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.AssetPair
   map:
     fields:
@@ -168,12 +183,38 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ClusterTradingHalt
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHaltSpec
+    - name: status
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHaltStatus
+      default:
+        observedGeneration: -1
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseAccountSpec
   map:
     fields:
+    - name: balance
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
     - name: credentialsRef
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: currency
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
     - name: environment
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
@@ -181,6 +222,17 @@ var schemaYAML = typed.YAMLObject(`types:
   map:
     fields:
     - name: granularitySeconds
+      type:
+        scalar: numeric
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ControlLoss
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ControlPlaneSpec
+  map:
+    fields:
+    - name: onLoss
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ControlLoss
+    - name: staleAfterSeconds
       type:
         scalar: numeric
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
@@ -310,6 +362,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: url
       type:
         scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.FenceStep
+  scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.GatewayReference
@@ -321,6 +375,77 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.GeminiAccountSpec
+  map:
+    fields:
+    - name: balance
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+    - name: credentialsRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: currency
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
+    - name: environment
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltAcknowledgement
+  map:
+    fields:
+    - name: acknowledgedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: doneTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: halt
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltProgress
+    - name: uid
+      type:
+        scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltDrill
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltProgress
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltRelease
+  map:
+    fields:
+    - name: by
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltReleaser
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltScope
+  map:
+    fields:
+    - name: matchLabels
+      type:
+        map:
+          elementType:
+            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LabelValue
+    - name: name
+      type:
+        scalar: string
+    - name: type
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltScopeType
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltScopeType
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltState
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltTask
+  scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.IssuerKind
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.IssuerReference
@@ -339,6 +464,23 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.KeyPermission
+  scalar: string
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.KrakenAccountSpec
+  map:
+    fields:
+    - name: balance
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PositiveDecimal
+    - name: credentialsRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
+    - name: currency
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Currency
+    - name: environment
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LabelValue
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Ledger
   map:
@@ -441,6 +583,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: priceCollarFraction
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Fraction
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.OverdueAgent
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: steps
+      type:
+        list:
+          elementType:
+            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.FenceStep
+          elementRelationship: associative
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.PaperAccountSpec
   map:
     fields:
@@ -677,9 +837,18 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingAccountSpec
   map:
     fields:
+    - name: alpaca
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.AlpacaAccountSpec
     - name: coinbase
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.CoinbaseAccountSpec
+    - name: gemini
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.GeminiAccountSpec
+    - name: kraken
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.KrakenAccountSpec
     - name: ledgerRef
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ObjectReference
@@ -749,6 +918,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: controlPlane
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.ControlPlaneSpec
     - name: decision
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.DecisionSpec
@@ -831,6 +1003,106 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: trading
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingStatus
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHalt
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHaltSpec
+    - name: status
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHaltStatus
+      default:
+        observedGeneration: -1
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHaltSpec
+  map:
+    fields:
+    - name: deadlineSeconds
+      type:
+        scalar: numeric
+    - name: drill
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltDrill
+    - name: reason
+      type:
+        scalar: string
+    - name: release
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltRelease
+    - name: releaseBy
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltReleaser
+    - name: requestedBy
+      type:
+        scalar: string
+    - name: scope
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltScope
+    - name: state
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltState
+    - name: task
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltTask
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingHaltStatus
+  map:
+    fields:
+    - name: absent
+      type:
+        scalar: numeric
+    - name: acknowledged
+      type:
+        scalar: numeric
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: done
+      type:
+        scalar: numeric
+    - name: enforcedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: firstAcknowledgedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lastAcknowledgedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: matched
+      type:
+        scalar: numeric
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: overdue
+      type:
+        scalar: numeric
+    - name: overdueAgents
+      type:
+        list:
+          elementType:
+            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.OverdueAgent
+          elementRelationship: associative
+          keys:
+          - namespace
+          - name
+    - name: scope
+      type:
+        scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingState
   scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.TradingStatus
@@ -857,6 +1129,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: fills
       type:
         scalar: numeric
+    - name: halts
+      type:
+        list:
+          elementType:
+            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltAcknowledgement
+          elementRelationship: associative
+          keys:
+          - uid
     - name: lastDecision
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.DecisionStatus
@@ -982,6 +1262,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsOperationType
   scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+  scalar: untyped
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
   map:
     fields:

@@ -17,7 +17,8 @@ type CoinbaseAccountSpecApplyConfiguration struct {
 	// credentialsRef names the Secret with the API key: its name under the key
 	// "key-name" and its ECDSA private key in PEM under "private-key". It may name
 	// another Secret later, for a key of the same portfolio.
-	CredentialsRef *ObjectReferenceApplyConfiguration `json:"credentialsRef,omitempty"`
+	CredentialsRef                 *ObjectReferenceApplyConfiguration `json:"credentialsRef,omitempty"`
+	AccountShareApplyConfiguration `json:""`
 }
 
 // CoinbaseAccountSpecApplyConfiguration constructs a declarative configuration of the CoinbaseAccountSpec type for use with
@@ -39,5 +40,21 @@ func (b *CoinbaseAccountSpecApplyConfiguration) WithEnvironment(value apiv1alpha
 // If called multiple times, the CredentialsRef field is set to the value of the last call.
 func (b *CoinbaseAccountSpecApplyConfiguration) WithCredentialsRef(value *ObjectReferenceApplyConfiguration) *CoinbaseAccountSpecApplyConfiguration {
 	b.CredentialsRef = value
+	return b
+}
+
+// WithCurrency sets the Currency field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Currency field is set to the value of the last call.
+func (b *CoinbaseAccountSpecApplyConfiguration) WithCurrency(value apiv1alpha1.Currency) *CoinbaseAccountSpecApplyConfiguration {
+	b.AccountShareApplyConfiguration.Currency = &value
+	return b
+}
+
+// WithBalance sets the Balance field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Balance field is set to the value of the last call.
+func (b *CoinbaseAccountSpecApplyConfiguration) WithBalance(value apiv1alpha1.PositiveDecimal) *CoinbaseAccountSpecApplyConfiguration {
+	b.AccountShareApplyConfiguration.Balance = &value
 	return b
 }

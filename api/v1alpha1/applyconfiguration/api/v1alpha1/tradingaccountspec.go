@@ -20,6 +20,12 @@ type TradingAccountSpecApplyConfiguration struct {
 	Paper *PaperAccountSpecApplyConfiguration `json:"paper,omitempty"`
 	// coinbase is the account at Coinbase Advanced Trade, with venue Coinbase.
 	Coinbase *CoinbaseAccountSpecApplyConfiguration `json:"coinbase,omitempty"`
+	// alpaca is the account at Alpaca, with venue Alpaca.
+	Alpaca *AlpacaAccountSpecApplyConfiguration `json:"alpaca,omitempty"`
+	// kraken is the account at Kraken, with venue Kraken.
+	Kraken *KrakenAccountSpecApplyConfiguration `json:"kraken,omitempty"`
+	// gemini is the account at Gemini, with venue Gemini.
+	Gemini *GeminiAccountSpecApplyConfiguration `json:"gemini,omitempty"`
 	// total limits bind all agents of this account together, in its currency.
 	Total *TotalLimitsApplyConfiguration `json:"total,omitempty"`
 }
@@ -59,6 +65,30 @@ func (b *TradingAccountSpecApplyConfiguration) WithPaper(value *PaperAccountSpec
 // If called multiple times, the Coinbase field is set to the value of the last call.
 func (b *TradingAccountSpecApplyConfiguration) WithCoinbase(value *CoinbaseAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
 	b.Coinbase = value
+	return b
+}
+
+// WithAlpaca sets the Alpaca field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Alpaca field is set to the value of the last call.
+func (b *TradingAccountSpecApplyConfiguration) WithAlpaca(value *AlpacaAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
+	b.Alpaca = value
+	return b
+}
+
+// WithKraken sets the Kraken field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kraken field is set to the value of the last call.
+func (b *TradingAccountSpecApplyConfiguration) WithKraken(value *KrakenAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
+	b.Kraken = value
+	return b
+}
+
+// WithGemini sets the Gemini field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Gemini field is set to the value of the last call.
+func (b *TradingAccountSpecApplyConfiguration) WithGemini(value *GeminiAccountSpecApplyConfiguration) *TradingAccountSpecApplyConfiguration {
+	b.Gemini = value
 	return b
 }
 

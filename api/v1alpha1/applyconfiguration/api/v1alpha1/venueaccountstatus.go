@@ -11,7 +11,7 @@ import (
 //
 // VenueAccountStatus is what a venue says of an account.
 type VenueAccountStatusApplyConfiguration struct {
-	// id of the account at its venue; with Coinbase the portfolio's UUID.
+	// id of the account at its venue, such as the UUID of a portfolio at Coinbase.
 	ID *string `json:"id,omitempty"`
 	// type of the account in the venue's own words, such as DEFAULT.
 	Type *string `json:"type,omitempty"`
