@@ -75,6 +75,14 @@ type Intent struct {
 	// Reason is the word for why the order was made, such as Decision, Stop or
 	// Flatten.
 	Reason string
+	// Frozen is the body of the order's request, byte for byte as it is sent; empty
+	// where a venue needs none. It is UTF-8 text without NUL, so that a ledger can
+	// show it, and a string, so that intents can be compared.
+	Frozen string
+	// NotAfter is the end of the time in which the order may leave and, at a venue
+	// that takes a deadline, be accepted: in real time, UTC and whole microseconds.
+	// It is set when the order is committed.
+	NotAfter time.Time
 }
 
 // Fill is one execution at a venue. Venue, account and TradeID together are

@@ -75,6 +75,8 @@ type openOrder struct {
 	state    order.State
 	filled   market.Quantity
 	placedAt int64
+	// venueOrderID is empty until the venue has given it.
+	venueOrderID string
 	// cancelling says that the venue was asked to cancel it.
 	cancelling bool
 	// confidence of the decision behind it.
@@ -185,7 +187,7 @@ func (c *Core) Handle(event Event) []Command {
 	case Ruled:
 		c.ruled(e)
 	case Committed:
-		c.committed()
+		c.committed(e)
 	case Refused:
 		c.refused()
 	case SendBegun:
@@ -287,7 +289,7 @@ func (c *Core) recover(e Recovered) {
 	}
 	c.open = c.open[:0]
 	for _, o := range s.OpenOrders {
-		c.open = append(c.open, openOrder{Intent: o.Intent, state: o.State, filled: o.Filled, placedAt: c.barsOf(o.Pair), wished: o.Reason == OrderClose})
+		c.open = append(c.open, openOrder{Intent: o.Intent, state: o.State, filled: o.Filled, venueOrderID: o.VenueOrderID, placedAt: c.barsOf(o.Pair), wished: o.Reason == OrderClose})
 	}
 	for i := range s.RecentOpenings {
 		if o := &s.RecentOpenings[i]; c.pair(o.Pair) != nil {

@@ -268,11 +268,14 @@ func (c *Core) commit(pair *pairState, action decision.Action, confidence int64,
 }
 
 // committed counts the decision and begins to send its orders.
-func (c *Core) committed() {
+func (c *Core) committed(e Committed) {
 	if c.inHand == nil {
 		return
 	}
 	done := c.inHand
+	if e.Intents != nil {
+		done.Intents = e.Intents
+	}
 	c.inHand, c.loop = nil, Idle
 	var pair *pairState
 	if done.Request != nil {
@@ -304,9 +307,15 @@ func (c *Core) committed() {
 	}
 }
 
-// refused gives up the decision in hand: the bar was decided on before.
+// refused gives up what is in hand: the bar was decided on before, or the venue
+// could never accept the order.
 func (c *Core) refused() {
-	if c.inHand == nil || c.inHand.Request != nil {
+	if c.inHand == nil {
+		return
+	}
+	if request := c.inHand.Request; request != nil {
+		c.inHand, c.loop = nil, Idle
+		c.deny(*request, ReasonUnacceptable)
 		return
 	}
 	c.pair(c.inHand.Decision.Pair).lastDecided = c.inHand.Decision.BarEnd

@@ -47,8 +47,9 @@ type (
 		Ruling decision.Ruling
 		Err    error
 	}
-	// Committed says that the decision in hand and its intents are in the ledger.
-	Committed struct{}
+	// Committed says that the decision in hand is in the ledger, and its intents as
+	// they were frozen; nil if they are as they were proposed.
+	Committed struct{ Intents []order.Intent }
 	// Refused says that the ledger will never take the decision in hand.
 	Refused struct{ Err error }
 	// SendBegun says that the ledger knows that the order is being sent.

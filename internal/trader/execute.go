@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,6 +69,10 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 // commit puts orders into the ledger. What is in it may leave, as it is there.
 func (s *Shell) commit(ctx context.Context, c Commit) ([]Event, error) {
 	var err error
+	if c.Intents, err = s.freeze(c.Intents); err != nil {
+		s.options.Log.Error(err, "the venue could never accept an order, so it is not made")
+		return []Event{Refused{err}}, nil
+	}
 	if c.Request != nil {
 		err = s.request(ctx, c)
 	} else {
@@ -79,7 +84,21 @@ func (s *Shell) commit(ctx context.Context, c Commit) ([]Event, error) {
 	case c.Request == nil && errors.Is(err, ledger.ErrDecided):
 		return []Event{Refused{err}}, nil
 	}
-	return s.outcome(err, Committed{})
+	return s.outcome(err, Committed{c.Intents})
+}
+
+// freeze returns the orders as they will leave, and until when they may.
+func (s *Shell) freeze(intents []order.Intent) ([]order.Intent, error) {
+	frozen := slices.Clone(intents)
+	notAfter := time.Now().Add(requestExpiry).UTC().Truncate(time.Microsecond)
+	for i := range frozen {
+		body, err := s.options.Venue.Freeze(frozen[i], notAfter)
+		if err != nil {
+			return nil, fmt.Errorf("freezing order %s: %w", frozen[i].ID, err)
+		}
+		frozen[i].Frozen, frozen[i].NotAfter = string(body), notAfter
+	}
+	return frozen, nil
 }
 
 // outcome is what a call to the ledger comes to.
@@ -118,30 +137,26 @@ func impairedBy(err error) Impaired {
 // directly before the order leaves; wishes that the owner has posted meanwhile
 // are heard before it does.
 func (s *Shell) beginSend(ctx context.Context, id uuid.UUID) ([]Event, error) {
-	s.sendBy[id] = time.Now().Add(requestExpiry)
 	err := s.options.Ledger.UpdateOrder(ctx, s.lease, ledger.OrderUpdate{ID: id, State: order.Sent, MarketTime: s.core.now})
 	if err != nil {
-		delete(s.sendBy, id)
 		return s.outcome(err)
 	}
-	s.sentry.Release(id, s.sendBy[id])
+	s.sentry.Release(id)
 	return append(s.posted(), SendBegun{id}), nil
 }
 
 // send places an order, once. An answer that says neither yes nor no leaves its
 // outcome unknown.
 func (s *Shell) send(ctx context.Context, intent order.Intent) Event {
-	deadline := s.sendBy[intent.ID]
-	delete(s.sendBy, intent.ID)
-	if !time.Now().Before(deadline) {
+	if !time.Now().Before(intent.NotAfter) {
 		return News{ID: intent.ID, Event: order.Absent, Reason: EndNeverSent}
 	}
 	if !s.options.inline {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
+		ctx, cancel = context.WithDeadline(ctx, intent.NotAfter)
 		defer cancel()
 	}
-	placed, err := s.sentry.Place(ctx, intent)
+	placed, err := s.sentry.Place(ctx, s.options.Venue, venue.RequestOf(intent))
 	rejected, refused := errors.AsType[*venue.RejectedError](err)
 	switch {
 	case refused:
@@ -151,6 +166,24 @@ func (s *Shell) send(ctx context.Context, intent order.Intent) Event {
 		return News{ID: intent.ID, Event: order.Lose, Reason: "NoAnswer"}
 	}
 	return News{ID: intent.ID, Event: eventOf(placed.State), VenueOrderID: placed.VenueOrderID}
+}
+
+// ref is how the venue finds an order that is open.
+func (s *Shell) ref(id uuid.UUID) venue.Ref {
+	if o := s.core.order(id); o != nil {
+		return refOf(&o.Intent, o.venueOrderID)
+	}
+	return venue.Ref{ID: id}
+}
+
+// refOf is how the venue finds the order of an intent, which was sent after it
+// had been frozen.
+func refOf(intent *order.Intent, venueOrderID string) venue.Ref {
+	ref := venue.Ref{ID: intent.ID, VenueOrderID: venueOrderID, Pair: intent.Pair}
+	if !intent.NotAfter.IsZero() {
+		ref.SentAt = intent.NotAfter.Add(-requestExpiry)
+	}
+	return ref
 }
 
 // eventOf is the news that the venue's word for an order's state is.
@@ -170,7 +203,7 @@ func eventOf(state order.State) order.Event {
 // cancel asks the venue to cancel an order and then what has become of it. What
 // fails is tried again with the next bar.
 func (s *Shell) cancel(ctx context.Context, id uuid.UUID) []Event {
-	if err := s.options.Venue.Cancel(ctx, id); err != nil && !errors.Is(err, venue.ErrNotFound) {
+	if err := s.options.Venue.Cancel(ctx, s.ref(id)); err != nil && !errors.Is(err, venue.ErrNotFound) {
 		s.options.Log.Info("an order could not be cancelled", "order", id, "reason", err.Error())
 		return nil
 	}
@@ -180,7 +213,7 @@ func (s *Shell) cancel(ctx context.Context, id uuid.UUID) []Event {
 // lookup asks what became of an order. Fills come before the news that it has
 // ended, so that it never ends with fills that are not booked.
 func (s *Shell) lookup(ctx context.Context, id uuid.UUID) []Event {
-	found, err := s.options.Venue.Lookup(ctx, id)
+	found, err := s.options.Venue.Lookup(ctx, s.ref(id))
 	if errors.Is(err, venue.ErrNotFound) {
 		if s.absent(id) {
 			return []Event{News{ID: id, Event: order.Absent, Reason: EndNeverArrived}}
@@ -343,7 +376,7 @@ func (s *Shell) catchUp(ctx context.Context) error {
 
 // resolve finds out what became of an order that the ledger holds open.
 func (s *Shell) resolve(ctx context.Context, o ledger.Order, book func(order.Fill) error) error {
-	found, err := s.options.Venue.Lookup(ctx, o.ID)
+	found, err := s.options.Venue.Lookup(ctx, refOf(&o.Intent, o.VenueOrderID))
 	update := ledger.OrderUpdate{ID: o.ID, MarketTime: o.MarketTime}
 	switch {
 	case errors.Is(err, venue.ErrNotFound) && o.State == order.Intended:
@@ -386,7 +419,7 @@ func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
 			continue
 		}
 		s.options.Log.Info("cancelling an order that the ledger does not hold open", "order", o.ID)
-		if err := s.options.Venue.Cancel(ctx, o.ID); err != nil {
+		if err := s.options.Venue.Cancel(ctx, venue.Ref{ID: o.ID, VenueOrderID: o.VenueOrderID, Pair: o.Pair}); err != nil {
 			return fmt.Errorf("%w: %w", errVenue, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 	"pgregory.net/rapid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
@@ -167,6 +168,11 @@ func (f faultyLedger) Fund(ctx context.Context, lease ledger.Lease, claims []led
 	return shares, err
 }
 
+func (f faultyLedger) Holdings(ctx context.Context, lease ledger.Lease) (held map[string]decimal.Decimal, err error) {
+	err = f.w.strike(ledger.ErrUnavailable, func() (err error) { held, err = f.w.ledger.Holdings(ctx, lease); return err })
+	return held, err
+}
+
 // faultyVenue is the paper venue as one process sees it.
 type faultyVenue struct {
 	w     *world
@@ -180,7 +186,14 @@ var (
 	errLine = errors.New("the line is dead")
 )
 
-func (f faultyVenue) Place(ctx context.Context, intent order.Intent) (placed venue.Order, err error) {
+func (f faultyVenue) Traits() venue.Traits { return f.venue.Traits() }
+
+func (f faultyVenue) Freeze(intent order.Intent, notAfter time.Time) ([]byte, error) {
+	return f.venue.Freeze(intent, notAfter)
+}
+
+func (f faultyVenue) Place(ctx context.Context, request venue.Request) (placed venue.Order, err error) {
+	intent := request.Intent
 	if f.w.placed[intent.ID]++; f.w.placed[intent.ID] > 1 {
 		f.w.t.Fatalf("order %s was placed %d times", intent.ID, f.w.placed[intent.ID])
 	}
@@ -190,17 +203,17 @@ func (f faultyVenue) Place(ctx context.Context, intent order.Intent) (placed ven
 	if intent.Reason == OrderClose {
 		f.w.closed[intent.ID] = true
 	}
-	err = f.w.strike(venue.ErrUnknownOutcome, func() (err error) { placed, err = f.venue.Place(ctx, intent); return err })
+	err = f.w.strike(venue.ErrUnknownOutcome, func() (err error) { placed, err = f.venue.Place(ctx, request); return err })
 	return placed, err
 }
 
-func (f faultyVenue) Cancel(ctx context.Context, id uuid.UUID) error {
-	return f.w.strike(errLine, func() error { return f.venue.Cancel(ctx, id) })
+func (f faultyVenue) Cancel(ctx context.Context, ref venue.Ref) error {
+	return f.w.strike(errLine, func() error { return f.venue.Cancel(ctx, ref) })
 }
 
-func (f faultyVenue) Lookup(ctx context.Context, id uuid.UUID) (found venue.Order, err error) {
+func (f faultyVenue) Lookup(ctx context.Context, ref venue.Ref) (found venue.Order, err error) {
 	f.w.lookups++
-	err = f.w.strike(errLine, func() (err error) { found, err = f.venue.Lookup(ctx, id); return err })
+	err = f.w.strike(errLine, func() (err error) { found, err = f.venue.Lookup(ctx, ref); return err })
 	return found, err
 }
 

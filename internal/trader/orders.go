@@ -72,6 +72,9 @@ func (c *Core) conclude(o *openOrder, event order.Event, venueOrderID, reason st
 		return
 	}
 	o.state = next
+	if venueOrderID != "" {
+		o.venueOrderID = venueOrderID
+	}
 	c.emit(Record{ledger.OrderUpdate{ID: o.ID, State: next, VenueOrderID: venueOrderID, Reason: reason, MarketTime: c.now}})
 	if next.Final() {
 		c.forget(o.ID)

@@ -152,7 +152,8 @@ type silentVenue struct {
 	twice  bool
 }
 
-func (s *silentVenue) Place(ctx context.Context, intent order.Intent) (venue.Order, error) {
+func (s *silentVenue) Place(ctx context.Context, request venue.Request) (venue.Order, error) {
+	intent := request.Intent
 	if s.placed == nil {
 		s.placed, s.asked = map[uuid.UUID]bool{}, map[uuid.UUID]int{}
 	}
@@ -161,15 +162,15 @@ func (s *silentVenue) Place(ctx context.Context, intent order.Intent) (venue.Ord
 	if len(s.placed)%2 == 0 {
 		return venue.Order{}, venue.ErrUnknownOutcome
 	}
-	_, err := s.Venue.Place(ctx, intent)
+	_, err := s.Venue.Place(ctx, request)
 	return venue.Order{}, errors.Join(venue.ErrUnknownOutcome, err)
 }
 
-func (s *silentVenue) Lookup(ctx context.Context, id uuid.UUID) (venue.Order, error) {
-	if s.asked[id]++; s.asked[id] < 2 {
+func (s *silentVenue) Lookup(ctx context.Context, ref venue.Ref) (venue.Order, error) {
+	if s.asked[ref.ID]++; s.asked[ref.ID] < 2 {
 		return venue.Order{}, errLine
 	}
-	return s.Venue.Lookup(ctx, id)
+	return s.Venue.Lookup(ctx, ref)
 }
 
 // left is a ledger in which a process has died after it recorded that an order
@@ -202,9 +203,9 @@ type deniesFills struct {
 	asked int
 }
 
-func (d *deniesFills) Lookup(_ context.Context, id uuid.UUID) (venue.Order, error) {
+func (d *deniesFills) Lookup(_ context.Context, ref venue.Ref) (venue.Order, error) {
 	d.asked++
-	return venue.Order{ID: id, VenueOrderID: "v", State: order.Filled, Filled: 1000}, nil
+	return venue.Order{ID: ref.ID, VenueOrderID: "v", State: order.Filled, Filled: 1000}, nil
 }
 
 // What was being sent when the process died stays unknown, with its exposure
@@ -243,7 +244,7 @@ func TestSentAndNotFound(t *testing.T) {
 				t.Fatalf("%s: directly after the start: %+v", test.name, o)
 			}
 			if test.arrives {
-				if _, err := simulated.Place(t.Context(), intent); err != nil {
+				if _, err := simulated.Place(t.Context(), venue.RequestOf(intent)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -336,7 +337,7 @@ func TestOrphansAreCancelled(t *testing.T) {
 			t.Fatal(err)
 		}
 		orphan := order.Intent{ID: uuid.New(), Pair: "AAA-USD", Side: order.Buy, Quantity: 100, Limit: 5000, MarketTime: start}
-		if _, err := simulated.Place(t.Context(), orphan); err != nil {
+		if _, err := simulated.Place(t.Context(), venue.RequestOf(orphan)); err != nil {
 			t.Fatal(err)
 		}
 		shell, err := NewShell(config, Options{Ledger: ledger.NewMemory(), Venue: simulated, Feed: func(map[string]time.Time) (market.Feed, error) {
@@ -348,7 +349,7 @@ func TestOrphansAreCancelled(t *testing.T) {
 		if err := shell.start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if found, err := simulated.Lookup(t.Context(), orphan.ID); err != nil || found.State != order.Cancelled {
+		if found, err := simulated.Lookup(t.Context(), venue.Ref{ID: orphan.ID}); err != nil || found.State != order.Cancelled {
 			t.Errorf("the orphan is %+v, %v", found, err)
 		}
 	})
@@ -358,12 +359,11 @@ func TestOrphansAreCancelled(t *testing.T) {
 // process was paused.
 func TestLateOrdersAreNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shell := &Shell{sendBy: map[uuid.UUID]time.Time{}}
-		id := uuid.New()
-		shell.sendBy[id] = time.Now().Add(requestExpiry)
+		shell := &Shell{}
+		intent := order.Intent{ID: uuid.New(), NotAfter: time.Now().Add(requestExpiry)}
 		pass(requestExpiry)
 		// Without a venue: sending it would panic.
-		if news, ok := shell.send(t.Context(), order.Intent{ID: id}).(News); !ok || news.Event != order.Absent {
+		if news, ok := shell.send(t.Context(), intent).(News); !ok || news.Event != order.Absent {
 			t.Errorf("%+v", news)
 		}
 	})

@@ -22,7 +22,7 @@ func TestChangedOrdersNeverLeave(t *testing.T) {
 	}{
 		"nothing":    {func(*order.Intent) {}, "", order.Ack},
 		"a quantity": {func(i *order.Intent) { i.Quantity *= 1000 }, venue.ChangedAfterApproval, order.Reject},
-		"the id":     {func(i *order.Intent) { i.ID[0]++ }, EndNeverSent, order.Absent},
+		"the id":     {func(i *order.Intent) { i.ID[0]++ }, "NoAnswer", order.Lose},
 	} {
 		config, account := setup(t, "AAA")
 		book := paper.NewMemoryBook()
@@ -42,7 +42,7 @@ func TestChangedOrdersNeverLeave(t *testing.T) {
 			Pair: "AAA-USD", Side: order.Buy, Quantity: 100, Limit: 10_000, MarketTime: start, Reason: OrderDecision,
 		}
 		commit := Commit{Intents: []order.Intent{intent}, Decision: ledger.Decision{Sequence: 1, Pair: "AAA-USD", BarEnd: start, Action: "Buy", Outcome: OutcomeOrdered}}
-		do(t, shell, commit)
+		intent = do(t, shell, commit)[0].(Committed).Intents[0]
 		do(t, shell, BeginSend{intent.ID})
 		if _, err := simulated.OnBar(t.Context(), market.PairBar{Pair: "AAA-USD", Bar: market.Bar{Start: start.Add(-1), End: start, Open: 1, High: 1, Low: 1, Close: 1}}); err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestChangedOrdersNeverLeave(t *testing.T) {
 		if !ok || news.Event != test.event || news.Reason != test.reason {
 			t.Errorf("%s: %+v", name, events)
 		}
-		_, err = simulated.Lookup(t.Context(), leaves.ID)
+		_, err = simulated.Lookup(t.Context(), venue.Ref{ID: leaves.ID})
 		if left := !errors.Is(err, venue.ErrNotFound); left != (test.reason == "") {
 			t.Errorf("%s: the venue has the order: %v, %v", name, left, err)
 		}

@@ -22,8 +22,8 @@ import (
 const (
 	// callTimeout bounds each call to ledger or venue.
 	callTimeout = 10 * time.Second
-	// requestExpiry is how long after its recording an order may still be sent:
-	// a process that was paused for longer must not send it any more.
+	// requestExpiry is how long after it was frozen an order may still be sent: a
+	// process that was paused for longer must not send it any more.
 	requestExpiry = 5 * time.Second
 	// DefaultSettle is how long an order must be missing at the venue before it
 	// counts as never arrived: twice the time in which it could be sent.
@@ -52,6 +52,9 @@ type Adopter interface {
 type Options struct {
 	Ledger ledger.Ledger
 	Venue  venue.Venue
+	// Sentry that the venue's adapter asks before bytes leave; nil makes one that
+	// only the trader asks.
+	Sentry *venue.Sentry
 	// Feed opens the market data behind the last bar of each pair that was dealt
 	// with.
 	Feed func(resumeAfter map[string]time.Time) (market.Feed, error)
@@ -80,8 +83,6 @@ type Shell struct {
 	// sentry lets out what the gate has let pass, and nothing else.
 	sentry *venue.Sentry
 	cursor string
-	// sendBy is until when the order whose sending was recorded may be sent.
-	sendBy map[uuid.UUID]time.Time
 	// missing is since when an order has not been found at the venue.
 	missing map[uuid.UUID]time.Time
 	// missed are bars that the venue could not match yet.
@@ -116,13 +117,13 @@ func NewShell(config Config, options Options) (*Shell, error) {
 	}
 	s := &Shell{
 		core: core, options: options, config: config, backoff: firstBackoff,
-		sendBy: map[uuid.UUID]time.Time{}, missing: map[uuid.UUID]time.Time{},
-		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		missing: map[uuid.UUID]time.Time{},
+		wake:    make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		waiting: map[ledger.Request][]chan Closed{}, ended: make(chan struct{}),
 	}
-	s.sentry = venue.NewSentry(func(ctx context.Context, intent order.Intent) (venue.Order, error) {
-		return s.options.Venue.Place(ctx, intent)
-	})
+	if s.sentry = options.Sentry; s.sentry == nil {
+		s.sentry = venue.NewSentry(time.Now)
+	}
 	s.publish()
 	return s, nil
 }

@@ -43,6 +43,8 @@ const (
 const (
 	ReasonNothingHeld = "NothingHeld"
 	ReasonOrderOpen   = "OrderOpen"
+	// ReasonUnacceptable is an order that the venue could never accept.
+	ReasonUnacceptable = "Unacceptable"
 )
 
 // Outcomes of decisions that made no order, apart from the limits of the gate.
@@ -96,5 +98,7 @@ func Outcomes() []v1alpha1.Reason {
 		{Word: EndOvertaken, Meaning: "Somebody asked to close the position, so the order was cancelled, or not even sent."},
 		{Word: ReasonNothingHeld, Meaning: "A position was to be closed that the agent does not hold."},
 		{Word: ReasonOrderOpen, Meaning: "A position was to be closed, but an order that may enlarge it is still open: the venue has not confirmed its cancellation.", Cure: "Ask again in a few seconds."},
+		{Word: ReasonUnacceptable, Meaning: "A position was to be closed, but the venue could never accept the order, so it was not even committed.", Cure: "Look at the agent's log; the pair's tick or lot size may differ from the venue's."},
+		{Word: venue.SentryClosed, Meaning: "Trading was halted before the order left, so not a byte of it left."},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	// ApprovalExpired is an order that would leave later than it may, or whose
 	// sending the ledger does not know of.
 	ApprovalExpired = "ApprovalExpired"
+	// SentryClosed is an order that would leave under a halt.
+	SentryClosed = "SentryClosed"
 )
 
 // ErrNotApproved means that a sentry knows nothing of the order: it was never
@@ -40,35 +43,49 @@ type content struct {
 	quantity             market.Quantity
 	limit                market.Price
 	reduceOnly           bool
+	body                 string
+	notAfter             time.Time
 }
 
 func contentOf(intent *order.Intent) content {
-	return content{intent.Account, intent.AgentUID, intent.Pair, intent.Side, intent.Quantity, intent.Limit, intent.ReduceOnly}
+	return content{
+		intent.Account, intent.AgentUID, intent.Pair, intent.Side, intent.Quantity, intent.Limit, intent.ReduceOnly,
+		intent.Frozen, intent.NotAfter,
+	}
 }
 
-// approval is what may leave, and until when; it may not before that is known.
+// approval is what may leave; it may not before the ledger knows that it does.
 type approval struct {
 	content  content
-	notAfter time.Time
+	released bool
 }
 
 // Sentry stands between the trader and a venue's adapter. It compares what leaves
 // with its own record of what was approved, knows nothing of limits, and lets
-// out each approved order once. Only Refused may be called from other goroutines.
+// out each approved order once. Its methods may be called from any goroutine.
 type Sentry struct {
-	place    func(context.Context, order.Intent) (Order, error)
+	now    func() time.Time
+	closed atomic.Bool
+
+	mu       sync.Mutex
 	approved map[uuid.UUID]approval
 	ids      []uuid.UUID
-	refused  [3]atomic.Int64
+	// leaving are orders that are being placed and of which no byte has left.
+	leaving map[uuid.UUID]content
+	refused [4]int64
 }
 
-// NewSentry guards the placement of orders.
-func NewSentry(place func(context.Context, order.Intent) (Order, error)) *Sentry {
-	return &Sentry{place: place, approved: map[uuid.UUID]approval{}}
+var _ Guard = (*Sentry)(nil)
+
+// NewSentry makes a sentry that has approved nothing. Now tells the time.
+func NewSentry(now func() time.Time) *Sentry {
+	return &Sentry{now: now, approved: map[uuid.UUID]approval{}, leaving: map[uuid.UUID]content{}}
 }
 
 // Approve records orders as the gate has let them pass and the ledger has them.
 func (s *Sentry) Approve(intents []order.Intent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range intents {
 		if len(s.ids) == mostApproved {
 			delete(s.approved, s.ids[0])
@@ -79,32 +96,96 @@ func (s *Sentry) Approve(intents []order.Intent) {
 	}
 }
 
-// Release lets an approved order leave until the given time.
-func (s *Sentry) Release(id uuid.UUID, notAfter time.Time) {
+// Release lets an approved order leave, until its NotAfter.
+func (s *Sentry) Release(id uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if known, ok := s.approved[id]; ok {
-		known.notAfter = notAfter
+		known.released = true
 		s.approved[id] = known
 	}
 }
 
-// Place sends an order if it is what was approved. It fails with ErrNotApproved,
-// or with a *RejectedError where not a byte of an order that is known has left.
-func (s *Sentry) Place(ctx context.Context, intent order.Intent) (Order, error) {
-	known, ok := s.approved[intent.ID]
+// Close lets nothing out any more, from this moment on, until Open.
+func (s *Sentry) Close() { s.closed.Store(true) }
+
+// Open ends what Close began.
+func (s *Sentry) Open() { s.closed.Store(false) }
+
+// Place sends an order by the given venue if it is what was approved. It fails
+// with ErrNotApproved, or with a *RejectedError where not a byte of an order that
+// is known has left.
+func (s *Sentry) Place(ctx context.Context, to Venue, request Request) (Order, error) {
+	id := request.Intent.ID
+	if err := s.admit(&request); err != nil {
+		return Order{}, err
+	}
+	defer func() {
+		s.mu.Lock()
+		delete(s.leaving, id)
+		s.mu.Unlock()
+	}()
+	return to.Place(ctx, request)
+}
+
+// admit lets an order through to the adapter, once.
+func (s *Sentry) admit(request *Request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := request.Intent.ID
+	known, ok := s.approved[id]
 	if !ok {
-		s.refused[0].Add(1)
-		return Order{}, fmt.Errorf("order %s: %w", intent.ID, ErrNotApproved)
+		s.refused[0]++
+		return fmt.Errorf("order %s: %w", id, ErrNotApproved)
 	}
-	s.forget(intent.ID)
-	if leaves := contentOf(&intent); leaves != known.content {
-		s.refused[1].Add(1)
-		return Order{}, &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %+v, and %+v was to be sent", known.content, leaves)}
+	s.forget(id)
+	leaves := contentOf(&request.Intent)
+	leaves.body, leaves.notAfter = string(request.Body), request.NotAfter
+	if leaves != known.content {
+		s.refused[1]++
+		return &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %+v, and %+v was to be sent", known.content, leaves)}
 	}
-	if !time.Now().Before(known.notAfter) {
-		s.refused[2].Add(1)
-		return Order{}, &RejectedError{Code: ApprovalExpired, Message: "its time to leave is over, or has not come"}
+	if !known.released {
+		s.refused[2]++
+		return &RejectedError{Code: ApprovalExpired, Message: "the ledger does not know that it is sent"}
 	}
-	return s.place(ctx, intent)
+	if err := s.inTime(&known.content); err != nil {
+		return err
+	}
+	s.leaving[id] = known.content
+	return nil
+}
+
+// inTime refuses what would leave too late or under a halt.
+func (s *Sentry) inTime(c *content) error {
+	if !s.now().Before(c.notAfter) {
+		s.refused[2]++
+		return &RejectedError{Code: ApprovalExpired, Message: "its time to leave is over"}
+	}
+	if s.closed.Load() {
+		s.refused[3]++
+		return &RejectedError{Code: SentryClosed, Message: "trading was halted before it left"}
+	}
+	return nil
+}
+
+// Leaves implements Guard: what leaves is compared once more, at the socket. It
+// fails with ErrNotApproved if the order may have left before, and otherwise with
+// a *RejectedError: not a byte of it has.
+func (s *Sentry) Leaves(id uuid.UUID, body []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.leaving[id]
+	if !ok {
+		s.refused[0]++
+		return fmt.Errorf("order %s: %w", id, ErrNotApproved)
+	}
+	delete(s.leaving, id)
+	if string(body) != known.body {
+		s.refused[1]++
+		return &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %q, and %q was to be sent", known.body, body)}
+	}
+	return s.inTime(&known)
 }
 
 // forget an order, so that it leaves once. The newest are at the end.
@@ -126,7 +207,9 @@ type Refusal struct {
 
 // Refused counts by reason; zeros are told too.
 func (s *Sentry) Refused() []Refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return []Refusal{
-		{NotApproved, s.refused[0].Load()}, {ChangedAfterApproval, s.refused[1].Load()}, {ApprovalExpired, s.refused[2].Load()},
+		{NotApproved, s.refused[0]}, {ChangedAfterApproval, s.refused[1]}, {ApprovalExpired, s.refused[2]}, {SentryClosed, s.refused[3]},
 	}
 }

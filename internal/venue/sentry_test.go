@@ -14,28 +14,46 @@ import (
 func approvable() order.Intent {
 	return order.Intent{
 		ID: uuid.New(), Account: "account", AgentUID: "agent", Sequence: 3, Pair: "BTC-USD", Side: order.Buy, Quantity: 10, Limit: 100,
-		MarketTime: time.Unix(1, 0), Reason: "Decision",
+		MarketTime: time.Unix(1, 0), Reason: "Decision", Frozen: `{"side":"buy"}`, NotAfter: time.Now().Add(time.Hour),
 	}
 }
 
 // guarded is a sentry and the orders that it has let out.
-func guarded() (*Sentry, *[]order.Intent) {
-	var sent []order.Intent
-	return NewSentry(func(_ context.Context, intent order.Intent) (Order, error) {
-		sent = append(sent, intent)
-		return Order{ID: intent.ID, State: order.Acked}, nil
-	}), &sent
+func guarded() (*Sentry, *recorder) {
+	sentry := NewSentry(time.Now)
+	return sentry, &recorder{guard: sentry}
+}
+
+// recorder is a venue that takes every order that its guard lets out.
+type recorder struct {
+	Venue
+	guard Guard
+	sent  []order.Intent
+	// changes what leaves.
+	change func([]byte) []byte
+}
+
+func (r *recorder) Place(_ context.Context, request Request) (Order, error) {
+	body := request.Body
+	if r.change != nil {
+		body = r.change(body)
+	}
+	if err := r.guard.Leaves(request.Intent.ID, body); err != nil {
+		return Order{}, err
+	}
+	r.sent = append(r.sent, request.Intent)
+	return Order{ID: request.Intent.ID, State: order.Acked}, nil
 }
 
 func TestSentryLetsOutWhatWasApproved(t *testing.T) {
-	sentry, sent := guarded()
+	sentry, to := guarded()
 	intent := approvable()
 	sentry.Approve([]order.Intent{intent})
-	sentry.Release(intent.ID, time.Now().Add(time.Hour))
-	if _, err := sentry.Place(t.Context(), intent); err != nil || len(*sent) != 1 || (*sent)[0] != intent {
-		t.Fatalf("%v, sent %v", err, *sent)
+	sentry.Release(intent.ID)
+	if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); err != nil || len(to.sent) != 1 || to.sent[0] != intent {
+		t.Fatalf("%v, sent %v", err, to.sent)
 	}
-	if _, err := sentry.Place(t.Context(), intent); !errors.Is(err, ErrNotApproved) || len(*sent) != 1 {
+	if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); !errors.Is(err, ErrNotApproved) || len(to.sent) != 1 {
 		t.Errorf("sent once more: %v", err)
 	}
 	for _, refused := range sentry.Refused() {
@@ -55,45 +73,125 @@ func TestSentryComparesEverythingThatAVenueIsTold(t *testing.T) {
 		"quantity":    func(i *order.Intent) { i.Quantity *= 10 },
 		"limit":       func(i *order.Intent) { i.Limit++ },
 		"reduce only": func(i *order.Intent) { i.ReduceOnly = true },
+		"body":        func(i *order.Intent) { i.Frozen = `{"side":"sell"}` },
+		"deadline":    func(i *order.Intent) { i.NotAfter = i.NotAfter.Add(time.Second) },
 	} {
-		sentry, sent := guarded()
+		sentry, to := guarded()
 		intent := approvable()
 		sentry.Approve([]order.Intent{intent})
-		sentry.Release(intent.ID, time.Now().Add(time.Hour))
+		sentry.Release(intent.ID)
 		changed := intent
 		change(&changed)
-		_, err := sentry.Place(t.Context(), changed)
-		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != ChangedAfterApproval || len(*sent) != 0 {
-			t.Errorf("another %s: %v, sent %v", name, err, *sent)
+		_, err := sentry.Place(t.Context(), to, RequestOf(changed))
+		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != ChangedAfterApproval || len(to.sent) != 0 {
+			t.Errorf("another %s: %v, sent %v", name, err, to.sent)
 		}
 		if counts := sentry.Refused(); counts[1] != (Refusal{ChangedAfterApproval, 1}) {
 			t.Errorf("another %s was counted as %v", name, counts)
 		}
-		if _, err := sentry.Place(t.Context(), intent); !errors.Is(err, ErrNotApproved) {
+		if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); !errors.Is(err, ErrNotApproved) {
 			t.Errorf("after another %s its approval still holds: %v", name, err)
 		}
 	}
 }
 
 func TestSentryKeepsToTheTime(t *testing.T) {
-	for name, release := range map[string]func(*Sentry, uuid.UUID){
-		"not released": func(*Sentry, uuid.UUID) {},
-		"too late":     func(s *Sentry, id uuid.UUID) { s.Release(id, time.Now().Add(-time.Nanosecond)) },
-		"another one":  func(s *Sentry, _ uuid.UUID) { s.Release(uuid.New(), time.Now().Add(time.Hour)) },
+	for name, test := range map[string]struct {
+		notAfter time.Time
+		release  func(*Sentry, uuid.UUID)
+	}{
+		"not released": {time.Now().Add(time.Hour), func(*Sentry, uuid.UUID) {}},
+		"too late":     {time.Now().Add(-time.Nanosecond), func(s *Sentry, id uuid.UUID) { s.Release(id) }},
+		"another one":  {time.Now().Add(time.Hour), func(s *Sentry, _ uuid.UUID) { s.Release(uuid.New()) }},
 	} {
-		sentry, sent := guarded()
+		sentry, to := guarded()
+		intent := approvable()
+		intent.NotAfter = test.notAfter
+		sentry.Approve([]order.Intent{intent})
+		test.release(sentry, intent.ID)
+		_, err := sentry.Place(t.Context(), to, RequestOf(intent))
+		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != ApprovalExpired || len(to.sent) != 0 {
+			t.Errorf("%s: %v, sent %v", name, err, to.sent)
+		}
+	}
+}
+
+// The second comparison is of the bytes that leave.
+func TestSentryComparesWhatLeaves(t *testing.T) {
+	sentry, to := guarded()
+	to.change = func(body []byte) []byte { return append([]byte(nil), append(body, ' ')...) }
+	intent := approvable()
+	sentry.Approve([]order.Intent{intent})
+	sentry.Release(intent.ID)
+	_, err := sentry.Place(t.Context(), to, RequestOf(intent))
+	if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != ChangedAfterApproval || len(to.sent) != 0 {
+		t.Errorf("%v, sent %v", err, to.sent)
+	}
+}
+
+// Neither a second request of one placement leaves, nor one after it.
+func TestSentryLetsNothingLeaveTwice(t *testing.T) {
+	sentry, to := guarded()
+	var again error
+	to.change = func(body []byte) []byte {
+		again = sentry.Leaves(approvedID, body)
+		return body
+	}
+	intent := approvable()
+	intent.ID = approvedID
+	sentry.Approve([]order.Intent{intent})
+	sentry.Release(intent.ID)
+	if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); again != nil || !errors.Is(err, ErrNotApproved) || len(to.sent) != 0 {
+		t.Errorf("the first left with %v, the second with %v", again, err)
+	}
+	if err := sentry.Leaves(intent.ID, []byte(intent.Frozen)); !errors.Is(err, ErrNotApproved) {
+		t.Errorf("after its placement: %v", err)
+	}
+}
+
+var approvedID = uuid.New()
+
+// From the moment at which a sentry is closed nothing leaves, not even what is
+// on its way to the socket.
+func TestSentryClosesAtOnce(t *testing.T) {
+	for _, under := range []bool{false, true} {
+		sentry, to := guarded()
+		if under {
+			to.change = func(body []byte) []byte { sentry.Close(); return body }
+		} else {
+			sentry.Close()
+		}
 		intent := approvable()
 		sentry.Approve([]order.Intent{intent})
-		release(sentry, intent.ID)
-		_, err := sentry.Place(t.Context(), intent)
-		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != ApprovalExpired || len(*sent) != 0 {
-			t.Errorf("%s: %v, sent %v", name, err, *sent)
+		sentry.Release(intent.ID)
+		_, err := sentry.Place(t.Context(), to, RequestOf(intent))
+		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != SentryClosed || len(to.sent) != 0 {
+			t.Errorf("closed under way %v: %v, sent %v", under, err, to.sent)
+		}
+		sentry.Open()
+		to.change, intent.ID = nil, uuid.New()
+		sentry.Approve([]order.Intent{intent})
+		sentry.Release(intent.ID)
+		if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); err != nil || len(to.sent) != 1 {
+			t.Errorf("open again: %v", err)
+		}
+	}
+}
+
+func TestSince(t *testing.T) {
+	at := time.Date(2026, 3, 1, 2, 3, 4, 5000, time.UTC)
+	if got, ok := SinceOf(Since(at)); !ok || !got.Equal(at) {
+		t.Errorf("%s, %v", got, ok)
+	}
+	for _, cursor := range []string{"", "12", "since:yesterday"} {
+		if _, ok := SinceOf(cursor); ok {
+			t.Errorf("%q counts as a time", cursor)
 		}
 	}
 }
 
 func TestSentryForgetsTheOldest(t *testing.T) {
-	sentry, sent := guarded()
+	sentry, to := guarded()
 	first := approvable()
 	sentry.Approve([]order.Intent{first})
 	last := approvable()
@@ -104,13 +202,12 @@ func TestSentryForgetsTheOldest(t *testing.T) {
 	if len(sentry.approved) != mostApproved || len(sentry.ids) != mostApproved {
 		t.Fatalf("%d approvals are kept", len(sentry.approved))
 	}
-	later := time.Now().Add(time.Hour)
-	sentry.Release(first.ID, later)
-	sentry.Release(last.ID, later)
-	if _, err := sentry.Place(t.Context(), first); !errors.Is(err, ErrNotApproved) {
+	sentry.Release(first.ID)
+	sentry.Release(last.ID)
+	if _, err := sentry.Place(t.Context(), to, RequestOf(first)); !errors.Is(err, ErrNotApproved) {
 		t.Errorf("the oldest: %v", err)
 	}
-	if _, err := sentry.Place(t.Context(), last); err != nil || len(*sent) != 1 {
+	if _, err := sentry.Place(t.Context(), to, RequestOf(last)); err != nil || len(to.sent) != 1 {
 		t.Errorf("the newest: %v", err)
 	}
 }

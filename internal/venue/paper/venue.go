@@ -2,11 +2,13 @@ package paper
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -140,9 +142,36 @@ func (v *Venue) apply(fill order.Fill) {
 	v.executed[fill.OrderID] = execution{parts: done.parts + 1, last: fill.MarketTime}
 }
 
+// Traits implements venue.Venue. The book is what is true, at once.
+func (v *Venue) Traits() venue.Traits { return venue.Traits{Class: venue.ClassReturns} }
+
+// Freeze implements venue.Venue: the order as JSON.
+func (v *Venue) Freeze(intent order.Intent, _ time.Time) ([]byte, error) {
+	instrument, ok := v.instruments[intent.Pair]
+	if !ok {
+		return nil, fmt.Errorf("paper venue: %s is not traded here", intent.Pair)
+	}
+	body, err := json.Marshal(struct {
+		ID         uuid.UUID       `json:"id"`
+		Pair       string          `json:"pair"`
+		Side       string          `json:"side"`
+		Quantity   decimal.Decimal `json:"quantity"`
+		Limit      decimal.Decimal `json:"limit"`
+		ReduceOnly bool            `json:"reduceOnly"`
+	}{
+		intent.ID, intent.Pair, intent.Side.String(), instrument.QuantityDecimal(intent.Quantity),
+		instrument.PriceDecimal(intent.Limit), intent.ReduceOnly,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("paper venue: freezing order %s: %w", intent.ID, err)
+	}
+	return body, nil
+}
+
 // Place implements venue.Venue. The order is accepted at the market time at
 // which it was decided. An id that the book knows returns the known order.
-func (v *Venue) Place(ctx context.Context, intent order.Intent) (venue.Order, error) {
+func (v *Venue) Place(ctx context.Context, request venue.Request) (venue.Order, error) {
+	intent := request.Intent
 	known, found, err := v.book.Order(ctx, intent.ID)
 	if err != nil {
 		return venue.Order{}, unknownOutcome(err)
@@ -239,7 +268,8 @@ func refuse(code, format string, values ...any) error {
 }
 
 // Cancel implements venue.Venue.
-func (v *Venue) Cancel(ctx context.Context, id uuid.UUID) error {
+func (v *Venue) Cancel(ctx context.Context, ref venue.Ref) error {
+	id := ref.ID
 	stored, found, err := v.book.Order(ctx, id)
 	if err != nil {
 		return fmt.Errorf("paper venue: cancelling order %s: %w", id, err)
@@ -258,7 +288,8 @@ func (v *Venue) Cancel(ctx context.Context, id uuid.UUID) error {
 }
 
 // Lookup implements venue.Venue.
-func (v *Venue) Lookup(ctx context.Context, id uuid.UUID) (venue.Order, error) {
+func (v *Venue) Lookup(ctx context.Context, ref venue.Ref) (venue.Order, error) {
+	id := ref.ID
 	stored, found, err := v.book.Order(ctx, id)
 	switch {
 	case err != nil:
@@ -282,8 +313,12 @@ func (v *Venue) Open(ctx context.Context) ([]venue.Order, error) {
 	return open, nil
 }
 
-// Fills implements venue.Venue.
+// Fills implements venue.Venue. A book knows no wall-clock time, so that one that
+// is read since some is read from the beginning.
 func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string, error) {
+	if _, since := venue.SinceOf(cursor); since {
+		cursor = ""
+	}
 	fills, next, err := v.book.Fills(ctx, cursor)
 	if err != nil {
 		return nil, "", fmt.Errorf("paper venue: listing fills: %w", err)
@@ -292,7 +327,7 @@ func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string,
 }
 
 func tell(o BookOrder) venue.Order {
-	return venue.Order{ID: o.ID, VenueOrderID: o.VenueOrderID, State: o.State, Filled: o.Filled}
+	return venue.Order{ID: o.ID, VenueOrderID: o.VenueOrderID, Pair: o.Pair, State: o.State, Filled: o.Filled}
 }
 
 // OnBar matches the open orders of the bar's pair against it, and returns the

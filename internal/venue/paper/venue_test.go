@@ -56,7 +56,7 @@ func minute(n int, first, high, low, last market.Price) market.PairBar {
 
 func place(tb testing.TB, v *Venue, i order.Intent) {
 	tb.Helper()
-	placed, err := v.Place(tb.Context(), i)
+	placed, err := v.Place(tb.Context(), venue.RequestOf(i))
 	if err != nil || placed.State != order.Acked || placed.ID != i.ID || placed.VenueOrderID == "" {
 		tb.Fatalf("Place = %+v, %v", placed, err)
 	}
@@ -122,7 +122,7 @@ func TestFillPrices(t *testing.T) {
 		if !slices.Equal(fills, []order.Fill{want}) {
 			t.Errorf("%s:\n got %+v\nwant %+v", test.name, fills, want)
 		}
-		if found, err := v.Lookup(t.Context(), i.ID); err != nil || found.State != order.Filled || found.Filled != 10 {
+		if found, err := v.Lookup(t.Context(), venue.Ref{ID: i.ID}); err != nil || found.State != order.Filled || found.Filled != 10 {
 			t.Errorf("%s: the order is %+v, %v", test.name, found, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		v := open(t, NewMemoryBook(), config)
 		place(t, v, intent(1, order.Buy, 50, 100))
 		onBar(t, v, minute(0, 100, 100, 100, 100))
-		_, err := v.Place(t.Context(), test.intent)
+		_, err := v.Place(t.Context(), venue.RequestOf(test.intent))
 		code := ""
 		if rejected, ok := errors.AsType[*venue.RejectedError](err); ok {
 			code = rejected.Code
@@ -166,7 +166,7 @@ func TestRefusals(t *testing.T) {
 		if code != test.code {
 			t.Errorf("%s: refused with %q (%v); want %q", test.name, code, err, test.code)
 		}
-		if _, err := v.Lookup(t.Context(), test.intent.ID); code != "" && !errors.Is(err, venue.ErrNotFound) {
+		if _, err := v.Lookup(t.Context(), venue.Ref{ID: test.intent.ID}); code != "" && !errors.Is(err, venue.ErrNotFound) {
 			t.Errorf("%s: a refused order is known: %v", test.name, err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestOpenOrdersHoldFundsAndPositions(t *testing.T) {
 	v := open(t, NewMemoryBook(), config)
 	place(t, v, intent(1, order.Buy, 5_000, 100)) // 5,000 USD
 	var rejected *venue.RejectedError
-	if _, err := v.Place(t.Context(), intent(2, order.Buy, 5_000, 100)); !errors.As(err, &rejected) || rejected.Code != CodeInsufficientFunds {
+	if _, err := v.Place(t.Context(), venue.RequestOf(intent(2, order.Buy, 5_000, 100))); !errors.As(err, &rejected) || rejected.Code != CodeInsufficientFunds {
 		t.Errorf("money was promised twice: %v", err)
 	}
 	onBar(t, v, minute(0, 100, 100, 100, 100))
@@ -187,17 +187,17 @@ func TestOpenOrdersHoldFundsAndPositions(t *testing.T) {
 	place(t, v, half)
 	rest := intent(4, order.Sell, 2_501, 200)
 	rest.ReduceOnly = true
-	if _, err := v.Place(t.Context(), rest); !errors.As(err, &rejected) || rejected.Code != CodeReduceOnly {
+	if _, err := v.Place(t.Context(), venue.RequestOf(rest)); !errors.As(err, &rejected) || rejected.Code != CodeReduceOnly {
 		t.Errorf("a position was sold twice: %v", err)
 	}
-	if err := v.Cancel(t.Context(), half.ID); err != nil {
+	if err := v.Cancel(t.Context(), venue.Ref{ID: half.ID}); err != nil {
 		t.Fatal(err)
 	}
 	place(t, v, rest)
-	if err := v.Cancel(t.Context(), half.ID); err != nil {
+	if err := v.Cancel(t.Context(), venue.Ref{ID: half.ID}); err != nil {
 		t.Errorf("cancelling what is final: %v", err)
 	}
-	if err := v.Cancel(t.Context(), uuid.New()); !errors.Is(err, venue.ErrNotFound) {
+	if err := v.Cancel(t.Context(), venue.Ref{ID: uuid.New()}); !errors.Is(err, venue.ErrNotFound) {
 		t.Errorf("cancelling what is not there: %v", err)
 	}
 }
@@ -211,7 +211,7 @@ func TestShortPositionsAreCovered(t *testing.T) {
 	onBar(t, v, minute(0, 100, 100, 100, 100))
 	// Cash is 16,000 now, of which 12,000 cover the position.
 	var rejected *venue.RejectedError
-	if _, err := v.Place(t.Context(), intent(2, order.Sell, 4_001, 100)); !errors.As(err, &rejected) || rejected.Code != CodeInsufficientFunds {
+	if _, err := v.Place(t.Context(), venue.RequestOf(intent(2, order.Sell, 4_001, 100))); !errors.As(err, &rejected) || rejected.Code != CodeInsufficientFunds {
 		t.Errorf("more than the equity was sold short: %v", err)
 	}
 	place(t, v, intent(3, order.Sell, 4_000, 100))
@@ -222,7 +222,7 @@ func TestAdoptedPositions(t *testing.T) {
 	config := exact(t)
 	v := open(t, NewMemoryBook(), config)
 	v.Adopt([]Opening{{Pair: "BTC-USD", Quantity: 5_000, Cost: 5_000 * usd}})
-	if _, err := v.Place(t.Context(), intent(1, order.Buy, 5_000, 100)); err == nil {
+	if _, err := v.Place(t.Context(), venue.RequestOf(intent(1, order.Buy, 5_000, 100))); err == nil {
 		t.Error("the money that was paid for the position was spent again")
 	}
 	whole := intent(2, order.Sell, 5_000, 100)
@@ -236,7 +236,7 @@ func TestPlacingTwiceReturnsTheFirst(t *testing.T) {
 	if fills := onBar(t, v, minute(0, 10_000, 10_000, 10_000, 10_000)); len(fills) != 1 {
 		t.Fatalf("%d fills", len(fills))
 	}
-	again, err := v.Place(t.Context(), intent(1, order.Buy, 10, 10_100))
+	again, err := v.Place(t.Context(), venue.RequestOf(intent(1, order.Buy, 10, 10_100)))
 	if err != nil || again.State != order.Filled || again.Filled != 10 {
 		t.Errorf("the second Place = %+v, %v; want the filled order", again, err)
 	}
@@ -280,7 +280,7 @@ func TestABookThatFails(t *testing.T) {
 	book := &failing{Book: NewMemoryBook()}
 	v := open(t, book, exact(t))
 	book.down = true
-	if _, err := v.Place(t.Context(), intent(1, order.Buy, 10, 10_100)); !errors.Is(err, venue.ErrUnknownOutcome) || !errors.Is(err, errDown) {
+	if _, err := v.Place(t.Context(), venue.RequestOf(intent(1, order.Buy, 10, 10_100))); !errors.Is(err, venue.ErrUnknownOutcome) || !errors.Is(err, errDown) {
 		t.Errorf("a lost answer is %v", err)
 	}
 	book.down = false
@@ -334,7 +334,7 @@ func (s *scene) run(tb testing.TB, t *rapid.T, restarts bool) map[string]order.F
 	book := NewMemoryBook()
 	v := open(tb, book, s.config)
 	for _, i := range s.intents {
-		if _, err := v.Place(tb.Context(), i); err != nil {
+		if _, err := v.Place(tb.Context(), venue.RequestOf(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
