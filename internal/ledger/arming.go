@@ -213,7 +213,6 @@ func loadRecord(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error 
 	}
 	var intent order.Intent
 	_, err = pgx.ForEachRow(rows, intentFields(&intent), func() error {
-		intent.MarketTime = intent.MarketTime.UTC()
 		s.RecentOpenings = append(s.RecentOpenings, intent)
 		return nil
 	})

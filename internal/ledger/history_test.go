@@ -44,6 +44,8 @@ type history struct {
 	fills  map[string]order.Fill
 	model  map[string]*reckoning
 	cash   decimal.Decimal
+	// held is what the account holds of each currency.
+	held   map[string]decimal.Decimal
 	prices map[string]ledger.Mark
 }
 
@@ -60,6 +62,7 @@ func newHistory(t *testing.T, r *rapid.T, name string, books ...book) *history {
 	h := &history{
 		t: t, r: r, books: [2]book{books[0], books[1]}, agent: agent, fills: map[string]order.Fill{}, cash: agent.Balance.Decimal(),
 		model: map[string]*reckoning{"BTC-USD": {instrument: btc}, "ETH-USD": {instrument: eth}}, prices: map[string]ledger.Mark{},
+		held: map[string]decimal.Decimal{"USD": agent.Balance.Decimal()},
 	}
 	h.acquire()
 	h.stale = h.lease
@@ -104,6 +107,7 @@ func (h *history) step() {
 			State:        rapid.SampledFrom([]order.State{order.Sent, order.Acked, order.Unknown, order.Filled, order.Cancelled, order.Rejected}).Draw(h.r, "state"),
 			VenueOrderID: rapid.SampledFrom([]string{"", "v1", "v2"}).Draw(h.r, "venue id"),
 			MarketTime:   noon,
+			At:           noon.Add(time.Duration(len(h.orders)) * time.Second),
 		}
 		_ = h.both(func(b book) error { return b.UpdateOrder(h.t.Context(), lease, update) })
 	case "fill":
@@ -190,6 +194,7 @@ func (h *history) fill(lease ledger.Lease) {
 	fill := fillOf(lease, of.ID, trade, of.Pair, of.Side, market.Quantity(rapid.IntRange(1, int(of.Quantity)).Draw(h.r, "filled")),
 		market.Price(rapid.IntRange(1, 10_000_000).Draw(h.r, "ticks")), "0")
 	fill.Fee = market.Money(rapid.IntRange(-1_000_000, 1_000_000).Draw(h.r, "fee"))
+	fill.FeeCurrency = rapid.SampledFrom([]string{"USD", "USD", h.model[of.Pair].instrument.Base, "KFEE"}).Draw(h.r, "fee currency")
 	fill.MarketTime = h.hour()
 	if known, ok := h.fills[trade]; ok && rapid.Bool().Draw(h.r, "again") {
 		fill = known
@@ -212,7 +217,17 @@ func (h *history) fill(lease ledger.Lease) {
 	m := h.model[fill.Pair]
 	m.lots += int64(fill.Quantity) * int64(fill.Side)
 	value := m.instrument.PriceDecimal(fill.Price).Mul(m.instrument.QuantityDecimal(fill.Quantity)).RoundBank(8)
-	h.cash = h.cash.Sub(value.Mul(decimal.NewFromInt(int64(fill.Side)))).Sub(fill.Fee.Decimal())
+	h.cash = h.cash.Sub(value.Mul(decimal.NewFromInt(int64(fill.Side))))
+	h.held["USD"] = h.held["USD"].Sub(value.Mul(decimal.NewFromInt(int64(fill.Side))))
+	base, lot := m.instrument.Base, m.instrument.Lot
+	h.held[base] = h.held[base].Add(lot.Mul(decimal.NewFromInt(int64(fill.Quantity) * int64(fill.Side))))
+	h.held[fill.FeeCurrency] = h.held[fill.FeeCurrency].Sub(fill.Fee.Decimal())
+	switch taken := fill.Fee.Decimal().Div(lot).Ceil().IntPart(); {
+	case fill.FeeCurrency == "USD":
+		h.cash = h.cash.Sub(fill.Fee.Decimal())
+	case fill.FeeCurrency == base && fill.Fee > 0 && m.lots >= taken:
+		m.lots -= taken
+	}
 }
 
 func (h *history) mark(lease ledger.Lease) {
@@ -240,6 +255,17 @@ func (h *history) compare() {
 	for pair, m := range h.model {
 		if got := memory.Positions[pair].Quantity; int64(got) != m.lots {
 			h.r.Fatalf("%s: %d lots, want %d", pair, got, m.lots)
+		}
+	}
+	want := map[string]string{}
+	for currency, amount := range h.held {
+		if !amount.IsZero() {
+			want[currency] = amount.String()
+		}
+	}
+	for _, b := range h.books {
+		if diff := cmp.Diff(want, holdings(h.t, b, h.lease)); diff != "" {
+			h.r.Fatalf("holdings (-want +got):\n%s", diff)
 		}
 	}
 	equity := h.cash

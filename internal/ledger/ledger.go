@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
@@ -95,6 +96,9 @@ type OrderUpdate struct {
 	// Reason for a rejection, cancellation or unknown outcome.
 	Reason     string
 	MarketTime time.Time
+	// At is when the process learnt it, in real time by its own clock, which is
+	// the one that requests are signed by; zero takes the ledger's clock.
+	At time.Time
 }
 
 // Order is an intent and what became of it.
@@ -103,6 +107,13 @@ type Order struct {
 	State        order.State
 	VenueOrderID string
 	Filled       market.Quantity
+	// Late is how much of Filled was booked after the order had ended. That is
+	// usual for what crossed a cancellation; a fill of a rejected order is not.
+	Late market.Quantity
+	// SentAt is when the send was begun, in real time by the clock of the process
+	// that began it; zero if it never was. SentEpoch is that process's epoch.
+	SentAt    time.Time
+	SentEpoch int64
 }
 
 // Position is what an agent holds of one pair.
@@ -211,7 +222,8 @@ type Ledger interface {
 	UpdateOrder(ctx context.Context, lease Lease, update OrderUpdate) error
 	// BookFill books a fill once: postings, the order's filled quantity and
 	// state, and the outbox, in one transaction. It reports whether the fill
-	// was new.
+	// was new. A fill of an order that has ended is booked like any other; the
+	// order keeps its state and counts it as late.
 	BookFill(ctx context.Context, lease Lease, fill order.Fill) (bool, error)
 	// Disarm records that the agent opens nothing until a person allows it, and
 	// the word of the limit that it has reached. Repeating it changes nothing.
@@ -222,6 +234,10 @@ type Ledger interface {
 	// all shares together stay within the total, less always. It returns the
 	// shares by scope; shares of what is not listed are given back.
 	Fund(ctx context.Context, lease Lease, claims []Claim) (map[string]market.Money, error)
+	// Holdings are what the books of all agents on the lease's account come to by
+	// currency, positions and cash together: what the venue's balances of that
+	// account are compared with. What comes to nothing is absent.
+	Holdings(ctx context.Context, lease Lease) (map[string]decimal.Decimal, error)
 	// SaveMark records the agent's value at the end of a bar.
 	SaveMark(ctx context.Context, lease Lease, mark Mark) error
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -298,6 +299,12 @@ func (m *Memory) UpdateOrder(_ context.Context, lease Lease, update OrderUpdate)
 	if update.VenueOrderID != "" {
 		stored.VenueOrderID = update.VenueOrderID
 	}
+	if update.State == order.Sent && stored.SentAt.IsZero() {
+		stored.SentAt, stored.SentEpoch = update.At, agent.epoch
+		if update.At.IsZero() {
+			stored.SentAt = marketTime(time.Now())
+		}
+	}
 	agent.move(stored, update.State)
 	agent.history.update(update)
 	return nil
@@ -348,15 +355,61 @@ func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool
 	held.position = result.position
 	held.openedAt = openedAt(held.openedAt, result, fill.MarketTime)
 	agent.cash[instrument.Quote] -= result.value
-	if fill.Fee != 0 {
-		agent.cash[fill.FeeCurrency] -= fill.Fee
+	if err := agent.payFee(fill, result); err != nil {
+		return false, err
 	}
 	m.fills[key] = fill
 	agent.fills++
 	stored.Filled += fill.Quantity
+	late := stored.State.Final()
+	if late {
+		stored.Late += fill.Quantity
+	}
 	agent.move(stored, stateAfterFill(stored.State, stored.Filled, stored.Quantity))
-	agent.history.fill(instrument, fill, result, stored.State)
+	agent.history.fill(instrument, fill, result, stored.State, late)
 	return true, nil
+}
+
+// payFee takes a fee from cash, or adds what a fee in kind has left of a lot.
+func (a *memoryAgent) payFee(fill order.Fill, result execution) error {
+	if result.fee == 0 {
+		if fill.Fee != 0 {
+			a.cash[fill.FeeCurrency] -= fill.Fee
+		}
+		return nil
+	}
+	change, err := market.MoneyOf(result.change)
+	if err != nil {
+		return fmt.Errorf("fill %s: %w", fill.TradeID, err)
+	}
+	a.cash[fill.FeeCurrency] += change
+	return nil
+}
+
+// Holdings implements Ledger.
+func (m *Memory) Holdings(_ context.Context, lease Lease) (map[string]decimal.Decimal, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.owned(lease); err != nil {
+		return nil, err
+	}
+	held := map[string]decimal.Decimal{}
+	for _, agent := range m.agents {
+		if agent.Account != lease.Agent.Account {
+			continue
+		}
+		for currency, amount := range agent.cash {
+			held[currency] = held[currency].Add(amount.Decimal())
+		}
+	}
+	for key, claim := range m.claims {
+		if key.account == lease.Agent.Account {
+			base := claim.instrument.Base
+			held[base] = held[base].Add(claim.instrument.QuantityDecimal(claim.position.Quantity))
+		}
+	}
+	maps.DeleteFunc(held, func(_ string, amount decimal.Decimal) bool { return amount.IsZero() })
+	return held, nil
 }
 
 // SaveMark implements Ledger.

@@ -71,7 +71,7 @@ func (h *memoryHistory) update(update OrderUpdate) {
 	record.Ended = cmp.Or(update.Reason, record.Ended)
 }
 
-func (h *memoryHistory) fill(instrument market.Instrument, fill order.Fill, result execution, state order.State) {
+func (h *memoryHistory) fill(instrument market.Instrument, fill order.Fill, result execution, state order.State, late bool) {
 	if h == nil {
 		return
 	}
@@ -84,7 +84,7 @@ func (h *memoryHistory) fill(instrument market.Instrument, fill order.Fill, resu
 		Price: instrument.PriceDecimal(fill.Price), Value: (result.value * market.Money(fill.Side)).Decimal(), Fee: fill.Fee.Decimal(),
 		FeeCurrency: cmp.Or(fill.FeeCurrency, instrument.Quote), Realised: result.realised.Decimal(), MarketTime: fill.MarketTime,
 	})
-	h.tell(NewsFill, fill.TradeID, fillNews(instrument, fill, state))
+	h.tell(NewsFill, fill.TradeID, fillNews(instrument, fill, state, late))
 }
 
 func (h *memoryHistory) decide(decision Decision, intents []order.Intent) {

@@ -60,12 +60,17 @@ func updateNews(update OrderUpdate) map[string]any {
 	return map[string]any{"state": update.State, "reason": update.Reason}
 }
 
-func fillNews(instrument market.Instrument, fill order.Fill, state order.State) map[string]any {
-	return map[string]any{
+// fillNews tells of a fill; late says that its order had ended before.
+func fillNews(instrument market.Instrument, fill order.Fill, state order.State, late bool) map[string]any {
+	news := map[string]any{
 		"order": fill.OrderID, "state": state, "pair": fill.Pair, "side": side(fill.Side),
 		"quantity": instrument.QuantityDecimal(fill.Quantity), "price": instrument.PriceDecimal(fill.Price),
 		"fee": fill.Fee.String(), "feeCurrency": fill.FeeCurrency, "marketTime": fill.MarketTime,
 	}
+	if late {
+		news["late"] = true
+	}
+	return news
 }
 
 // NewsAfter implements NewsReader.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
@@ -24,6 +26,33 @@ type execution struct {
 	released, realised market.Money
 	// opened says that a position began with this fill.
 	opened bool
+	// fee is how much of the position went to a fee in the base currency, in whole
+	// lots, and change what the last of them was too much; both zero where the fee
+	// was paid from cash.
+	fee    market.Quantity
+	change decimal.Decimal
+}
+
+// payInKind takes a fee in the base currency from the position that a fill has
+// left, at its average cost, which is thereby lost. A fee is seldom a whole number
+// of lots: it is rounded up, so that no more can be sold than is there, and what
+// is left of the last lot is cash in the base currency. Where no long position
+// suffices, the fee is paid from that cash.
+func (e *execution) payInKind(instrument market.Instrument, fee market.Money) {
+	whole, rest := fee.Decimal().QuoRem(instrument.Lot, 0)
+	if rest.Sign() > 0 {
+		whole = whole.Add(decimal.NewFromInt(1))
+	}
+	if whole.GreaterThan(decimal.NewFromInt(int64(e.position.Quantity))) {
+		return
+	}
+	lots := market.Quantity(whole.IntPart())
+	lost := share(e.position.Cost, lots, e.position.Quantity)
+	e.position.Quantity -= lots
+	e.position.Cost -= lost
+	e.released += lost
+	e.realised -= lost
+	e.fee, e.change = lots, whole.Mul(instrument.Lot).Sub(fee.Decimal())
 }
 
 // execute applies a fill to a position at average cost. A position that turns
@@ -59,6 +88,9 @@ func execute(instrument market.Instrument, before Position, fill order.Fill) (ex
 		result.realised = -closing - before.Cost
 		result.position.Cost = value - closing
 		result.opened = true
+	}
+	if fill.Fee > 0 && fill.FeeCurrency == instrument.Base {
+		result.payInKind(instrument, fill.Fee)
 	}
 	return result, nil
 }

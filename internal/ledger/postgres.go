@@ -233,11 +233,12 @@ func queueIntents(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, lease Lease,
 
 func queueIntent(batch *pgx.Batch, lease Lease, instrument market.Instrument, intent order.Intent) {
 	batch.Queue(`INSERT INTO trading.intents (id, agent_uid, account, sequence, leg, replacement, epoch, pair, side, quantity,
-			limit_price, reduce_only, reserved, reason, quantity_lots, limit_ticks, market_time)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::numeric, $11::text::numeric, $12, $13::text::numeric, $14, $15, $16, $17)`,
+			limit_price, reduce_only, reserved, reason, quantity_lots, limit_ticks, market_time, frozen, not_after)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::numeric, $11::text::numeric, $12, $13::text::numeric, $14, $15, $16, $17, $18, $19)`,
 		intent.ID, intent.AgentUID, intent.Account, intent.Sequence, intent.Leg, intent.Replacement, lease.Epoch, intent.Pair,
 		side(intent.Side), instrument.QuantityDecimal(intent.Quantity).String(), instrument.PriceDecimal(intent.Limit).String(),
-		intent.ReduceOnly, intent.Reserved.String(), intent.Reason, intent.Quantity, intent.Limit, intent.MarketTime)
+		intent.ReduceOnly, intent.Reserved.String(), intent.Reason, intent.Quantity, intent.Limit, intent.MarketTime, intent.Frozen,
+		instant(intent.NotAfter))
 	batch.Queue(`INSERT INTO trading.orders (id, agent_uid, pair, state, market_time) VALUES ($1, $2, $3, 'Intended', $4)`,
 		intent.ID, intent.AgentUID, intent.Pair, intent.MarketTime)
 	queueNews(batch, lease, NewsOrder, intent.ID.String(), intentNews(intent))
@@ -266,8 +267,10 @@ func (p *Postgres) UpdateOrder(ctx context.Context, lease Lease, update OrderUpd
 		}
 		batch := &pgx.Batch{}
 		batch.Queue(`UPDATE trading.orders SET state = $2, venue_order_id = CASE WHEN $3 = '' THEN venue_order_id ELSE $3 END,
-				reason = CASE WHEN $4 = '' THEN reason ELSE $4 END, market_time = $5, recorded_at = clock_timestamp() WHERE id = $1`,
-			update.ID, string(update.State), update.VenueOrderID, update.Reason, update.MarketTime)
+				reason = CASE WHEN $4 = '' THEN reason ELSE $4 END, market_time = $5, recorded_at = clock_timestamp(),
+				sent_at = CASE WHEN $2 = 'Sent' THEN coalesce(sent_at, $6, clock_timestamp()) ELSE sent_at END,
+				sent_epoch = CASE WHEN $2 = 'Sent' THEN coalesce(sent_epoch, $7) ELSE sent_epoch END WHERE id = $1`,
+			update.ID, string(update.State), update.VenueOrderID, update.Reason, update.MarketTime, instant(update.At), lease.Epoch)
 		if state != update.State {
 			queueNews(batch, lease, NewsOrder, update.ID.String(), updateNews(update))
 		}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"database/sql/driver"
 	"fmt"
+	"time"
 
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
@@ -61,4 +62,28 @@ func (t *text) Scan(from any) error {
 		return fmt.Errorf("a text was expected, not %T", from)
 	}
 	return nil
+}
+
+// utcInstant reads a time that may be null as one in UTC; null is zero.
+type utcInstant time.Time
+
+// Scan implements sql.Scanner.
+func (u *utcInstant) Scan(from any) error {
+	switch from := from.(type) {
+	case nil:
+		*u = utcInstant{}
+	case time.Time:
+		*u = utcInstant(from.UTC())
+	default:
+		return fmt.Errorf("a time was expected, not %T", from)
+	}
+	return nil
+}
+
+// instant writes a time that may be zero; zero is null.
+func instant(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
 }

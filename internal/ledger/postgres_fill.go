@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -40,15 +41,16 @@ func (p *Postgres) BookFill(ctx context.Context, lease Lease, fill order.Fill) (
 		batch := &pgx.Batch{}
 		queueFill(batch, lease, instrument, fill, result)
 		state := stateAfterFill(before.State, before.Filled+fill.Quantity, before.Quantity)
+		late := before.State.Final()
 		batch.Queue(`UPDATE trading.orders SET state = $2, filled = filled + $3::text::numeric, filled_lots = filled_lots + $4,
-				market_time = $5, recorded_at = clock_timestamp() WHERE id = $1`,
-			fill.OrderID, string(state), instrument.QuantityDecimal(fill.Quantity).String(), fill.Quantity, fill.MarketTime)
+				late_lots = late_lots + CASE WHEN $6 THEN $4 ELSE 0 END, market_time = $5, recorded_at = clock_timestamp() WHERE id = $1`,
+			fill.OrderID, string(state), instrument.QuantityDecimal(fill.Quantity).String(), fill.Quantity, fill.MarketTime, late)
 		var opened *time.Time
 		if at := openedAt(before.openedAt, result, fill.MarketTime); result.position.Quantity != 0 {
 			opened = &at
 		}
 		batch.Queue(`UPDATE trading.claims SET opened_at = $3 WHERE account = $1 AND pair = $2`, lease.Agent.Account, fill.Pair, opened)
-		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state))
+		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state, late))
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return fmt.Errorf("booking fill %s of order %s: %w", fill.TradeID, fill.OrderID, err)
 		}
@@ -108,15 +110,18 @@ func orderAndPosition(ctx context.Context, tx pgx.Tx, lease Lease, fill order.Fi
 
 // queueFill queues the postings and the fill that they book.
 func queueFill(batch *pgx.Batch, lease Lease, instrument market.Instrument, fill order.Fill, result execution) {
-	quantity := instrument.QuantityDecimal(result.quantity).String()
 	var postings postings
-	postings.add("assets:position", fill.Pair, instrument.Base, quantity)
-	postings.add("equity:exchange", fill.Pair, instrument.Base, negated(quantity))
+	postings.add("assets:position", fill.Pair, instrument.Base, instrument.QuantityDecimal(result.quantity-result.fee).String())
+	postings.add("equity:exchange", fill.Pair, instrument.Base, instrument.QuantityDecimal(-result.quantity).String())
 	postings.add("assets:cash", "", instrument.Quote, (-result.value).String())
 	postings.add("assets:cost", fill.Pair, instrument.Quote, (result.value + result.realised).String())
 	postings.add("income:realised", fill.Pair, instrument.Quote, (-result.realised).String())
 	postings.add("expenses:fees", fill.Pair, fill.FeeCurrency, fill.Fee.String())
-	postings.add("assets:cash", "", fill.FeeCurrency, (-fill.Fee).String())
+	if result.fee != 0 {
+		postings.add("assets:cash", "", fill.FeeCurrency, result.change.String())
+	} else {
+		postings.add("assets:cash", "", fill.FeeCurrency, (-fill.Fee).String())
+	}
 	feeCurrency := fill.FeeCurrency
 	if feeCurrency == "" {
 		feeCurrency = instrument.Quote
@@ -129,14 +134,14 @@ func queueFill(batch *pgx.Batch, lease Lease, instrument market.Instrument, fill
 			FROM t, unnest($4::text[], $5::text[], $6::text[], $7::text[]) AS u (ledger_account, pair, currency, amount)
 		)
 		INSERT INTO trading.fills (venue, account, trade_id, order_id, agent_uid, epoch, pair, side, quantity, price, value, fee,
-			fee_currency, realised, quantity_lots, price_ticks, transaction_id, market_time)
+			fee_currency, realised, quantity_lots, price_ticks, fee_quantity, transaction_id, market_time)
 		SELECT $8, $9, $10, $11, $1, $2, $12, $13, $14::text::numeric, $15::text::numeric, $16::text::numeric, $17::text::numeric,
-			$18, $19::text::numeric, $20, $21, t.id, $3 FROM t`,
+			$18, $19::text::numeric, $20, $21, $22::text::numeric, t.id, $3 FROM t`,
 		lease.Agent.UID, lease.Epoch, fill.MarketTime, postings.accounts, postings.pairs, postings.currencies, postings.amounts,
 		fill.Venue, fill.Account, fill.TradeID, fill.OrderID, fill.Pair, side(fill.Side),
 		instrument.QuantityDecimal(fill.Quantity).String(), instrument.PriceDecimal(fill.Price).String(),
 		(result.value * market.Money(fill.Side)).String(), fill.Fee.String(), feeCurrency, result.realised.String(),
-		fill.Quantity, fill.Price)
+		fill.Quantity, fill.Price, instrument.QuantityDecimal(result.fee).String())
 }
 
 // postings are the columns of one transaction's postings.
@@ -161,4 +166,32 @@ func negated(amount string) string {
 		return amount[1:]
 	}
 	return "-" + amount
+}
+
+// Holdings implements Ledger.
+func (p *Postgres) Holdings(ctx context.Context, lease Lease) (map[string]decimal.Decimal, error) {
+	var held map[string]decimal.Decimal
+	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := own(ctx, tx, lease); err != nil {
+			return err
+		}
+		held = map[string]decimal.Decimal{}
+		rows, err := tx.Query(ctx, `SELECT b.currency, sum(b.amount)::text FROM trading.balances b JOIN trading.agents a ON a.uid = b.agent_uid
+			WHERE a.account = $1 AND b.ledger_account IN ('assets:position', 'assets:cash')
+			GROUP BY b.currency HAVING sum(b.amount) <> 0`, lease.Agent.Account)
+		if err != nil {
+			return fmt.Errorf("summing the books of account %s: %w", lease.Agent.Account, err)
+		}
+		var currency string
+		var amount decimal.Decimal
+		_, err = pgx.ForEachRow(rows, []any{&currency, &amount}, func() error {
+			held[currency] = amount
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("summing the books of account %s: %w", lease.Agent.Account, err)
+		}
+		return nil
+	})
+	return held, err
 }

@@ -158,15 +158,15 @@ func markOf(ctx context.Context, tx pgx.Tx, lease Lease, which string, args ...a
 }
 
 func loadOpenOrders(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
-	rows, err := tx.Query(ctx, `SELECT `+intentColumns+`, o.state, o.venue_order_id, o.filled_lots
+	rows, err := tx.Query(ctx, `SELECT `+intentColumns+`, o.state, o.venue_order_id, o.filled_lots, o.late_lots, o.sent_at, coalesce(o.sent_epoch, 0)
 		FROM trading.orders o JOIN trading.intents i ON i.id = o.id
 		WHERE o.agent_uid = $1 AND o.state NOT IN ('Filled', 'Cancelled', 'Rejected') ORDER BY i.ordinal`, lease.Agent.UID)
 	if err != nil {
 		return err
 	}
 	var open Order
-	_, err = pgx.ForEachRow(rows, append(intentFields(&open.Intent), &open.State, &open.VenueOrderID, &open.Filled), func() error {
-		open.MarketTime = open.MarketTime.UTC()
+	fields := append(intentFields(&open.Intent), &open.State, &open.VenueOrderID, &open.Filled, &open.Late, (*utcInstant)(&open.SentAt), &open.SentEpoch)
+	_, err = pgx.ForEachRow(rows, fields, func() error {
 		s.OpenOrders = append(s.OpenOrders, open)
 		return nil
 	})
@@ -191,11 +191,11 @@ func loadAdoptions(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) err
 }
 
 const intentColumns = `i.id, i.account, i.agent_uid, i.sequence, i.leg, i.replacement, i.pair, i.side, i.quantity_lots, i.limit_ticks,
-	i.reduce_only, (i.reserved * 100000000)::bigint, i.market_time, i.reason`
+	i.reduce_only, (i.reserved * 100000000)::bigint, i.market_time, i.reason, i.frozen, i.not_after`
 
 func intentFields(i *order.Intent) []any {
 	return []any{&i.ID, &i.Account, &i.AgentUID, &i.Sequence, &i.Leg, &i.Replacement, &i.Pair, (*readSide)(&i.Side), (*int64)(&i.Quantity),
-		(*int64)(&i.Limit), &i.ReduceOnly, (*int64)(&i.Reserved), &i.MarketTime, &i.Reason}
+		(*int64)(&i.Limit), &i.ReduceOnly, (*int64)(&i.Reserved), (*utcInstant)(&i.MarketTime), &i.Reason, &i.Frozen, (*utcInstant)(&i.NotAfter)}
 }
 
 func intentsByID(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]order.Intent, error) {
@@ -206,7 +206,6 @@ func intentsByID(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID
 	found := make(map[uuid.UUID]order.Intent, len(ids))
 	var intent order.Intent
 	_, err = pgx.ForEachRow(rows, intentFields(&intent), func() error {
-		intent.MarketTime = intent.MarketTime.UTC()
 		found[intent.ID] = intent
 		return nil
 	})

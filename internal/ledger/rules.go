@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -26,6 +27,10 @@ var rank = map[order.State]int{
 }
 
 const finalRank = 5
+
+// maxFrozen bounds the body of a request. Those of all venues are shorter than a
+// thousandth of it.
+const maxFrozen = 1 << 20
 
 // advances says whether an order may go from one state to another. Staying in a
 // state that is not final advances too: the venue's id may have become known.
@@ -163,7 +168,10 @@ func checkedIntent(lease Lease, intent order.Intent) (order.Intent, error) {
 	case intent.Sequence < 0 || intent.Leg < 0 || intent.Replacement < 0:
 		return order.Intent{}, fmt.Errorf("intent %s: sequence, leg and replacement must not be negative", intent.ID)
 	}
-	intent.MarketTime = marketTime(intent.MarketTime)
+	if len(intent.Frozen) > maxFrozen || !utf8.ValidString(intent.Frozen) || strings.ContainsRune(intent.Frozen, 0) {
+		return order.Intent{}, fmt.Errorf("intent %s: the frozen request must be text of at most %d bytes", intent.ID, maxFrozen)
+	}
+	intent.MarketTime, intent.NotAfter = marketTime(intent.MarketTime), marketTime(intent.NotAfter)
 	return intent, nil
 }
 
@@ -214,7 +222,7 @@ func checkedUpdate(update OrderUpdate) (OrderUpdate, error) {
 	if rank[update.State] == 0 {
 		return OrderUpdate{}, fmt.Errorf("order %s: %q is not a state of an order", update.ID, update.State)
 	}
-	update.MarketTime = marketTime(update.MarketTime)
+	update.MarketTime, update.At = marketTime(update.MarketTime), marketTime(update.At)
 	return update, nil
 }
 
