@@ -7,19 +7,16 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 )
 
 const (
 	// verifyEvery is how often an endpoint that works is tried again: what breaks
 	// outside the cluster, such as DNS, no watch tells.
 	verifyEvery = 10 * time.Minute
-	// jitter keeps the endpoints of many agents from being tried in step.
-	jitter = 0.2
 	// Bounds of the pause before one is tried again that does not work.
 	minVerifyPause = 2 * time.Second
 	maxVerifyPause = 5 * time.Minute
@@ -30,8 +27,6 @@ const (
 	doubts = 3
 	// workers try at once: a trial waits for the network most of its time.
 	workers = 8
-	// backlog of changes that nobody has taken yet; beyond it a worker waits.
-	backlog = 1024
 )
 
 // Target is what is tried for one agent.
@@ -63,10 +58,9 @@ type Answer struct {
 // Verifier tries the endpoints of agents as clients would, beside the passes of
 // the controller. A nil one knows nothing and tries nothing.
 type Verifier struct {
-	try     func(context.Context, Target) Answer
-	queue   workqueue.TypedDelayingInterface[types.NamespacedName]
-	limiter workqueue.TypedRateLimiter[types.NamespacedName]
-	changes chan event.GenericEvent
+	*reconcile.Asker[types.NamespacedName]
+
+	try func(context.Context, Target) Answer
 
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
@@ -81,13 +75,11 @@ type entry struct {
 
 // NewVerifier makes a verifier that tries nothing until Start runs.
 func NewVerifier(try func(context.Context, Target) Answer) *Verifier {
-	return &Verifier{
-		try:     try,
-		queue:   workqueue.NewTypedDelayingQueue[types.NamespacedName](),
-		limiter: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](minVerifyPause, maxVerifyPause),
-		changes: make(chan event.GenericEvent, backlog),
-		entries: map[types.NamespacedName]*entry{},
-	}
+	v := &Verifier{try: try, entries: map[types.NamespacedName]*entry{}}
+	v.Asker = reconcile.NewAsker(reconcile.AskerOptions{
+		Workers: workers, Timeout: verifyTimeout, MinPause: minVerifyPause, MaxPause: maxVerifyPause,
+	}, v.verify)
+	return v
 }
 
 // Look returns what is known of an agent's endpoint, and has it tried again and
@@ -108,77 +100,39 @@ func (v *Verifier) Look(agent types.NamespacedName, target *Target) Answer {
 	case known == nil || known.target.Host != target.Host:
 		known = &entry{target: *target}
 		v.entries[agent] = known
-		v.limiter.Forget(agent)
-		v.queue.Add(agent)
+		v.Put(agent)
 	case known.target != *target:
 		paused := *target
 		paused.Pod = known.target.Pod
 		// A pod that is not Ready for a moment is no reason to look at once.
 		if target.Pod != "" || paused != known.target {
-			v.limiter.Forget(agent)
-			v.queue.Add(agent)
+			v.Put(agent)
 		}
 		known.target = *target
 	}
 	return known.answer
 }
 
-// Changes carries every agent whose answer has changed.
-func (v *Verifier) Changes() <-chan event.GenericEvent { return v.changes }
-
-// Start tries until the context ends.
-func (v *Verifier) Start(ctx context.Context) error {
-	var group sync.WaitGroup
-	for range workers {
-		group.Go(func() {
-			for v.next(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	v.queue.ShutDown()
-	group.Wait()
-	return nil
-}
-
-// next tries one endpoint; false when there will be no more. The queue hands an
-// agent to one worker at a time.
-func (v *Verifier) next(ctx context.Context) bool {
-	agent, ended := v.queue.Get()
-	if ended {
-		return false
-	}
-	defer v.queue.Done(agent)
+// verify tries the endpoint of one agent, if it still has one, and tells its
+// controller of a new answer.
+func (v *Verifier) verify(ctx context.Context, agent types.NamespacedName) reconcile.Asked {
 	v.mu.Lock()
 	known := v.entries[agent]
 	if known == nil {
 		v.mu.Unlock()
-		v.limiter.Forget(agent)
-		return true
+		return reconcile.Asked{}
 	}
 	target := known.target
 	v.mu.Unlock()
-	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
-	answer := v.try(limited, target)
-	cancel()
-	if ctx.Err() != nil {
-		return false
+	answer := v.try(ctx, target)
+	asked := reconcile.Asked{Failed: !answer.Verified}
+	if answer.Verified {
+		asked.Again = verifyEvery
 	}
-	pause := verifyEvery
-	if !answer.Verified {
-		pause = v.limiter.When(agent)
-	} else {
-		v.limiter.Forget(agent)
-	}
-	v.queue.AddAfter(agent, wait.Jitter(pause, jitter))
 	if v.learn(agent, target, answer) {
-		object := &v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Namespace: agent.Namespace, Name: agent.Name}}
-		select {
-		case v.changes <- event.GenericEvent{Object: object}:
-		case <-ctx.Done():
-		}
+		asked.News = []client.Object{&v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Namespace: agent.Namespace, Name: agent.Name}}}
 	}
-	return true
+	return asked
 }
 
 // learn stores an answer and reports whether it is news.

@@ -11,11 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
 )
 
@@ -25,8 +23,6 @@ const (
 	freshFor = 10 * time.Minute
 	// poorFor is how long an answer is gone by that may keep an agent from starting.
 	poorFor = time.Minute
-	// jitter keeps the questions of many agents from coming in step.
-	jitter = 0.2
 	// Bounds of the pause before a question is asked again that found no answer.
 	minPause = time.Second
 	maxPause = 5 * time.Minute
@@ -35,8 +31,6 @@ const (
 	askTimeout = 45 * time.Second
 	// workers ask at once: a question waits for a provider most of its time.
 	workers = 4
-	// backlog of changes that nobody has taken yet; beyond it a worker waits.
-	backlog = 1024
 )
 
 // Question is what one source has of one pair.
@@ -68,10 +62,9 @@ type Provider interface {
 // Prober keeps the answers that agents wait for. A nil one knows nothing and asks
 // nobody.
 type Prober struct {
+	*reconcile.Asker[Question]
+
 	providers map[v1alpha1.DataSource]Provider
-	queue     workqueue.TypedDelayingInterface[Question]
-	limiter   workqueue.TypedRateLimiter[Question]
-	changes   chan event.GenericEvent
 
 	mu      sync.Mutex
 	entries map[Question]*entry
@@ -87,14 +80,13 @@ type entry struct {
 
 // New makes a prober that asks nobody until Start runs.
 func New(providers map[v1alpha1.DataSource]Provider) *Prober {
-	return &Prober{
+	p := &Prober{
 		providers: providers,
-		queue:     workqueue.NewTypedDelayingQueue[Question](),
-		limiter:   workqueue.NewTypedItemExponentialFailureRateLimiter[Question](minPause, maxPause),
-		changes:   make(chan event.GenericEvent, backlog),
 		entries:   map[Question]*entry{},
 		asked:     map[types.NamespacedName][]Question{},
 	}
+	p.Asker = reconcile.NewAsker(reconcile.AskerOptions{Workers: workers, Timeout: askTimeout, MinPause: minPause, MaxPause: maxPause}, p.deal)
+	return p
 }
 
 // Look returns what is known of each question, and has the providers asked, again
@@ -122,7 +114,7 @@ func (p *Prober) Look(agent types.NamespacedName, questions ...Question) []Answe
 		if known == nil {
 			known = &entry{agents: map[types.NamespacedName]bool{}}
 			p.entries[question] = known
-			p.queue.Add(question)
+			p.Put(question)
 		}
 		known.agents[agent] = true
 		answers[i] = known.answer
@@ -130,49 +122,23 @@ func (p *Prober) Look(agent types.NamespacedName, questions ...Question) []Answe
 	return answers
 }
 
-// Changes carries every agent whose answer has changed.
-func (p *Prober) Changes() <-chan event.GenericEvent { return p.changes }
-
-// Start asks until the context ends.
-func (p *Prober) Start(ctx context.Context) error {
-	var group sync.WaitGroup
-	for range workers {
-		group.Go(func() {
-			for p.next(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	p.queue.ShutDown()
-	group.Wait()
-	return nil
-}
-
-// next answers one question; false when there will be no more. The queue hands a
-// question to one worker at a time.
-func (p *Prober) next(ctx context.Context) bool {
-	question, ended := p.queue.Get()
-	if ended {
-		return false
-	}
-	defer p.queue.Done(question)
+// deal puts one question that agents wait for, and tells them of a new answer.
+func (p *Prober) deal(ctx context.Context, question Question) reconcile.Asked {
 	if !p.wanted(question) {
-		p.limiter.Forget(question)
-		return true
+		return reconcile.Asked{}
 	}
 	answer, retryAfter := p.ask(ctx, question)
-	if ctx.Err() != nil {
-		return false
+	asked := reconcile.Asked{Again: freshFor}
+	switch {
+	case !answer.Known:
+		asked.Again, asked.Failed = retryAfter, true
+	case !answer.Listed || !answer.Reaches || answer.Age > question.Granularity+poorFor:
+		asked.Again = poorFor
 	}
-	p.schedule(question, answer, retryAfter)
 	for _, agent := range p.learn(question, answer) {
-		object := &v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Namespace: agent.Namespace, Name: agent.Name}}
-		select {
-		case p.changes <- event.GenericEvent{Object: object}:
-		case <-ctx.Done():
-		}
+		asked.News = append(asked.News, &v1alpha1.TradingAgent{ObjectMeta: metav1.ObjectMeta{Namespace: agent.Namespace, Name: agent.Name}})
 	}
-	return true
+	return asked
 }
 
 // wanted forgets a question that no agent waits for.
@@ -191,8 +157,6 @@ func (p *Prober) ask(ctx context.Context, question Question) (answer Answer, ret
 	if provider == nil {
 		return Answer{Problem: "this operator cannot ask source " + string(question.Source)}, 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	coverage, err := provider.Cover(ctx, question.Span)
 	switch {
 	case err == nil:
@@ -201,21 +165,6 @@ func (p *Prober) ask(ctx context.Context, question Question) (answer Answer, ret
 		return Answer{Known: true}, 0
 	}
 	return Answer{Problem: provider.Unreachable(err)}, coinbase.RetryAfter(err)
-}
-
-// schedule says when the question is asked again.
-func (p *Prober) schedule(question Question, answer Answer, retryAfter time.Duration) {
-	pause := freshFor
-	switch {
-	case !answer.Known:
-		pause = max(retryAfter, p.limiter.When(question))
-	case !answer.Listed || !answer.Reaches || answer.Age > question.Granularity+poorFor:
-		pause = poorFor
-	}
-	if answer.Known {
-		p.limiter.Forget(question)
-	}
-	p.queue.AddAfter(question, wait.Jitter(pause, jitter))
 }
 
 // learn stores an answer and returns the agents that it is news for.

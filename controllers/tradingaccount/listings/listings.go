@@ -11,11 +11,10 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 )
 
@@ -25,8 +24,6 @@ const (
 	freshFor = 10 * time.Minute
 	// poorFor is how long an answer is gone by that keeps an agent from starting.
 	poorFor = 2 * time.Minute
-	// jitter keeps the questions of many agents from coming in step.
-	jitter = 0.2
 	// Bounds of the pause before a question is asked again that found no answer.
 	minPause = time.Second
 	maxPause = 5 * time.Minute
@@ -36,8 +33,6 @@ const (
 	askTimeout = 15 * time.Second
 	// workers ask at once: a question waits for a venue most of its time.
 	workers = 4
-	// backlog of changes that nobody has taken yet; beyond it a worker waits.
-	backlog = 1024
 )
 
 // Key is one question: how one account trades one product.
@@ -80,9 +75,9 @@ type Ask func(context.Context, Key) (coinbase.Product, error)
 
 // Listings are the answers. A nil one knows nothing and asks nobody.
 type Listings struct {
-	ask     Ask
-	queue   workqueue.TypedRateLimitingInterface[Key]
-	changes chan event.GenericEvent
+	*reconcile.Asker[Key]
+
+	ask Ask
 
 	mu      sync.Mutex
 	entries map[Key]entry
@@ -90,13 +85,9 @@ type Listings struct {
 
 // New makes listings that are empty until Start runs.
 func New(ask Ask) *Listings {
-	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[Key](minPause, maxPause)
-	return &Listings{
-		ask:     ask,
-		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
-		changes: make(chan event.GenericEvent, backlog),
-		entries: map[Key]entry{},
-	}
+	l := &Listings{ask: ask, entries: map[Key]entry{}}
+	l.Asker = reconcile.NewAsker(reconcile.AskerOptions{Workers: workers, Timeout: askTimeout, MinPause: minPause, MaxPause: maxPause}, l.deal)
+	return l
 }
 
 // Look returns what is known of how an account trades a product, and has the
@@ -110,7 +101,7 @@ func (l *Listings) Look(account *v1alpha1.TradingAccount, product string) Answer
 	defer l.mu.Unlock()
 	known, asked := l.entries[key]
 	if !asked {
-		l.queue.Add(key)
+		l.Put(key)
 	}
 	known.looked = time.Now()
 	l.entries[key] = known
@@ -131,8 +122,7 @@ func (l *Listings) Keep(account *v1alpha1.TradingAccount, products []string) {
 		case key != keyOf(account, key.Product):
 		case slices.Contains(products, key.Product):
 			if known.answer.Problem != "" {
-				l.queue.Forget(key)
-				l.queue.Add(key)
+				l.Put(key)
 			}
 		case time.Since(known.looked) > lookedGrace:
 			delete(l.entries, key)
@@ -140,54 +130,21 @@ func (l *Listings) Keep(account *v1alpha1.TradingAccount, products []string) {
 	}
 }
 
-// Changes carries the account of every answer that has changed.
-func (l *Listings) Changes() <-chan event.GenericEvent { return l.changes }
-
-// Start asks until the context ends.
-func (l *Listings) Start(ctx context.Context) error {
-	var group sync.WaitGroup
-	for range workers {
-		group.Go(func() {
-			for l.next(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	l.queue.ShutDown()
-	group.Wait()
-	return nil
-}
-
-// next answers one question; false when there will be no more.
-func (l *Listings) next(ctx context.Context) bool {
-	key, ended := l.queue.Get()
-	if ended {
-		return false
-	}
-	defer l.queue.Done(key)
+// deal puts one question to a venue, and tells the account of a new answer.
+func (l *Listings) deal(ctx context.Context, key Key) reconcile.Asked {
 	if !l.wanted(key) {
-		l.queue.Forget(key)
-		return true
+		return reconcile.Asked{}
 	}
-	asking, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	product, err := l.ask(asking, key)
-	if ctx.Err() != nil {
-		return false
-	}
+	product, err := l.ask(ctx, key)
 	if errors.Is(err, ErrGone) {
 		l.drop(key)
-		return true
+		return reconcile.Asked{}
 	}
-	l.schedule(key, product, err)
+	asked := again(product, err)
 	if l.learn(key, product, err) {
-		account := &v1alpha1.TradingAccount{ObjectMeta: metav1.ObjectMeta{Namespace: key.Account.Namespace, Name: key.Account.Name}}
-		select {
-		case l.changes <- event.GenericEvent{Object: account}:
-		case <-ctx.Done():
-		}
+		asked.News = []client.Object{&v1alpha1.TradingAccount{ObjectMeta: metav1.ObjectMeta{Namespace: key.Account.Namespace, Name: key.Account.Name}}}
 	}
-	return true
+	return asked
 }
 
 func (l *Listings) wanted(key Key) bool {
@@ -201,26 +158,20 @@ func (l *Listings) drop(key Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.entries, key)
-	l.queue.Forget(key)
 }
 
-// schedule says when the question is asked again.
-func (l *Listings) schedule(key Key, product coinbase.Product, err error) {
-	limited, isLimited := errors.AsType[*coinbase.RateLimitedError](err)
+// again says when a question is put again after this answer.
+func again(product coinbase.Product, err error) reconcile.Asked {
+	if limited, ok := errors.AsType[*coinbase.RateLimitedError](err); ok {
+		return reconcile.Asked{Again: limited.After}
+	}
 	switch {
-	case isLimited:
-		l.queue.AddAfter(key, wait.Jitter(limited.After, jitter))
-		return
 	case err != nil && !errors.Is(err, coinbase.ErrNotFound):
-		l.queue.AddRateLimited(key)
-		return
+		return reconcile.Asked{Failed: true}
+	case err != nil, product.Untradable != "":
+		return reconcile.Asked{Again: poorFor}
 	}
-	l.queue.Forget(key)
-	pause := freshFor
-	if err != nil || product.Untradable != "" {
-		pause = poorFor
-	}
-	l.queue.AddAfter(key, wait.Jitter(pause, jitter))
+	return reconcile.Asked{Again: freshFor}
 }
 
 // learn stores an answer and reports whether it differs from the last. A question
