@@ -32,9 +32,11 @@ const (
 	minSpacing = time.Second
 	// jitterFraction spreads the agents of a desk over the interval.
 	jitterFraction = 0.1
-	// staleRetry is how soon a write is repeated that another writer of the
-	// object's status had overtaken.
-	staleRetry = 50 * time.Millisecond
+	// Pauses before a write is tried again: that another writer of the object's
+	// status had overtaken, and that failed otherwise. They double, so that many
+	// agents do not keep an API server down that is slow.
+	staleRetry         = 50 * time.Millisecond
+	longestReportRetry = 30 * time.Second
 	// writeTimeout bounds one write; a later one says the same or more.
 	writeTimeout = 10 * time.Second
 )
@@ -60,6 +62,11 @@ type Reporter struct {
 	identity Identity
 	interval time.Duration
 	log      logr.Logger
+
+	// overtaken is the version at which a write was refused, until the watch shows
+	// another; it is tried again all the same after longestReportRetry.
+	overtaken   string
+	overtakenAt time.Time
 }
 
 // NewReporter writes through the given client, figures at most once per interval.
@@ -74,6 +81,7 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 	var (
 		last    v1alpha1.TradingStatus
 		written time.Time
+		retry   retry
 		timer   = time.NewTimer(0)
 	)
 	defer timer.Stop()
@@ -86,24 +94,38 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		}
 		now := time.Now()
 		current := status()
-		pause := dueIn(&last, &current, now.Sub(written), r.interval)
+		pause := max(dueIn(&last, &current, now.Sub(written), r.interval), retry.at.Sub(now))
 		if pause <= 0 {
 			err := r.write(ctx, current, now)
 			switch {
 			case err == nil:
-				last, written = current, now
+				last, written, retry.pause = current, now, 0
 				pause = wait.Jitter(r.interval, jitterFraction)
 			case errors.Is(err, ErrAgentGone):
 				return err
 			case errors.Is(err, errStale):
-				pause = staleRetry
+				pause = retry.after(staleRetry)
 			case ctx.Err() == nil:
 				r.log.Error(err, "status.trading could not be written; it is tried again")
-				pause = minSpacing
+				pause = retry.after(minSpacing)
 			}
 		}
 		timer.Reset(pause)
 	}
+}
+
+// retry is when a write that failed is tried again, whatever changes before.
+type retry struct {
+	pause time.Duration
+	at    time.Time
+}
+
+// after is the next pause: at least the given one, and twice the last.
+func (r *retry) after(least time.Duration) time.Duration {
+	r.pause = min(max(least, 2*r.pause), longestReportRetry)
+	pause := wait.Jitter(r.pause, jitterFraction)
+	r.at = time.Now().Add(pause)
+	return pause
 }
 
 // dueIn says how long the current status may wait before it is written; zero or
@@ -169,6 +191,9 @@ func (r *Reporter) write(ctx context.Context, status v1alpha1.TradingStatus, now
 	if err != nil {
 		return err
 	}
+	if version == r.overtaken && now.Sub(r.overtakenAt) < longestReportRetry {
+		return errStale
+	}
 	status.ReportedTime = new(metav1.NewTime(now))
 	configuration, err := applyConfiguration(&status)
 	if err != nil {
@@ -184,6 +209,7 @@ func (r *Reporter) write(ctx context.Context, status v1alpha1.TradingStatus, now
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		// The watch tells whether the object has changed or gone.
+		r.overtaken, r.overtakenAt = version, now
 		return fmt.Errorf("%w: %w", errStale, err)
 	case err != nil:
 		return fmt.Errorf("write status.trading: %w", err)

@@ -1,8 +1,18 @@
 package link
 
 import (
+	"context"
+	"errors"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
@@ -35,4 +45,111 @@ func TestDueIn(t *testing.T) {
 			t.Errorf("%s: due in %s, want %s", name, got, c.want)
 		}
 	}
+}
+
+// TestRefusedWritesSlowDown plays an API server that cannot keep up: many agents
+// that write again at once would keep it down.
+func TestRefusedWritesSlowDown(t *testing.T) {
+	conflict := apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("tradingagents").GroupResource(), "alice", errors.New("modified"))
+	for name, test := range map[string]struct {
+		answer error
+		most   int
+	}{
+		// The watch shows no other version, so asking again could change nothing.
+		"overtaken": {conflict, 12},
+		"failing":   {apierrors.NewTooManyRequestsError("slow down"), 25},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer cancel()
+				server := &refusing{answer: test.answer}
+				changed := make(chan struct{})
+				reporter := NewReporter(server, server, Identity{Namespace: "desk", Name: "alice"}, DefaultReportInterval, logr.Discard())
+				var bars int64
+				go func() {
+					// A bar a second changes the figures and, at last, the state.
+					bar := time.NewTicker(time.Second)
+					defer bar.Stop()
+					for {
+						select {
+						case <-bar.C:
+							select {
+							case changed <- struct{}{}:
+							case <-ctx.Done():
+								return
+							}
+						case <-ctx.Done():
+							return
+						}
+					}
+				}()
+				status := func() v1alpha1.TradingStatus {
+					bars++
+					return v1alpha1.TradingStatus{PodUID: "a", State: v1alpha1.TradingEnabled, Reason: "Trading", Decisions: bars}
+				}
+				if err := reporter.Run(ctx, status, changed); err != nil {
+					t.Fatal(err)
+				}
+				if server.writes < 5 || server.writes > test.most {
+					t.Errorf("%d writes in five minutes, want 5 to %d", server.writes, test.most)
+				}
+			})
+		})
+	}
+}
+
+// TestOvertakenWriteComesWithTheNextVersion shows that backing off costs an agent
+// nothing that was only overtaken once.
+func TestOvertakenWriteComesWithTheNextVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		server := &refusing{answer: apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("tradingagents").GroupResource(), "alice", errors.New("modified"))}
+		began := time.Now()
+		time.AfterFunc(100*time.Millisecond, func() { server.become("2", nil) })
+		reporter := NewReporter(server, server, Identity{Namespace: "desk", Name: "alice"}, DefaultReportInterval, logr.Discard())
+		status := func() v1alpha1.TradingStatus { return v1alpha1.TradingStatus{PodUID: "a", Reason: "Trading"} }
+		if err := reporter.Run(ctx, status, nil); err != nil {
+			t.Fatal(err)
+		}
+		if server.writes != 2 || server.last.Sub(began) > 500*time.Millisecond {
+			t.Errorf("%d writes, the last after %s; want 2 within half a second", server.writes, server.last.Sub(began))
+		}
+	})
+}
+
+// refusing is an API server that answers every write alike, and the watch of it.
+type refusing struct {
+	client.Client
+
+	mu      sync.Mutex
+	version string
+	answer  error
+	writes  int
+	last    time.Time
+}
+
+func (r *refusing) become(version string, answer error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.version, r.answer = version, answer
+}
+
+func (r *refusing) Version(context.Context) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version, nil
+}
+
+func (r *refusing) Status() client.SubResourceWriter {
+	return interceptor.NewClient(nil, interceptor.Funcs{
+		SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.writes++
+			r.last = time.Now()
+			return r.answer
+		},
+	}).Status()
 }
