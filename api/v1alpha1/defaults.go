@@ -24,6 +24,8 @@ const (
 	DefaultRollback                       = RollbackAutomatic
 	DefaultProgressDeadline      int32    = 300
 	DefaultDrainDeadline         int32    = 600
+	DefaultStaleAfterSeconds     int32    = 60
+	DefaultOnLoss                         = LossContinue
 	DefaultPriceCollarFraction   Fraction = "0.02"
 	DefaultMaxPerSecond          int32    = 5
 	DefaultMaxDrawdownFraction   Fraction = "0.15"
@@ -69,6 +71,10 @@ type Settings struct {
 	// node's drain.
 	ProgressDeadlineSeconds int32
 	DrainDeadlineSeconds    int32
+	// StaleAfterSeconds is for how long the API server may not answer before OnLoss
+	// is done.
+	StaleAfterSeconds int32
+	OnLoss            ControlLoss
 	// TargetFraction is empty where a position has no target.
 	TargetFraction Fraction
 	Limits         EffectiveLimits
@@ -99,6 +105,8 @@ func Resolve(agent *TradingAgent, policy *RiskPolicy) (Settings, []EffectiveValu
 		Rollback:                RollbackPolicy(r.text("rollback", string(spec.Rollback), string(DefaultRollback))),
 		ProgressDeadlineSeconds: r.integer("progressDeadlineSeconds", spec.ProgressDeadlineSeconds, DefaultProgressDeadline),
 		DrainDeadlineSeconds:    r.integer("drainDeadlineSeconds", spec.DrainDeadlineSeconds, DefaultDrainDeadline),
+		StaleAfterSeconds:       r.integer("controlPlane.staleAfterSeconds", orEmpty(spec.ControlPlane).StaleAfterSeconds, DefaultStaleAfterSeconds),
+		OnLoss:                  ControlLoss(r.text("controlPlane.onLoss", string(orEmpty(spec.ControlPlane).OnLoss), string(DefaultOnLoss))),
 		TargetFraction:          Fraction(r.text("sizing.targetFraction", string(sizing.TargetFraction), "")),
 	}
 	if spec.MarketData.Replay != nil {

@@ -22,6 +22,8 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error 
 		&RiskPolicy{}, &RiskPolicyList{},
 		&AssetPair{}, &AssetPairList{},
 		&Ledger{}, &LedgerList{},
+		&TradingHalt{}, &TradingHaltList{},
+		&ClusterTradingHalt{}, &ClusterTradingHaltList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

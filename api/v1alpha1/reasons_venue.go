@@ -21,6 +21,7 @@ const (
 	ReasonTickMismatch        = "TickMismatch"
 	ReasonLotMismatch         = "LotMismatch"
 	ReasonMinNotionalTooLow   = "MinNotionalTooLow"
+	ReasonMinQuantityTooLow   = "MinQuantityTooLow"
 )
 
 func venueReasons() []Reason {
@@ -33,9 +34,9 @@ func venueReasons() []Reason {
 		{ReasonCredentialsNotFound, "The Secret with the account's credentials, or one of its keys, does not exist.", "Create it, or correct the account's credentialsRef."},
 		{ReasonCredentialsInvalid, "The account's credentials are not in the form that the venue needs; the message says which part.", "Correct the Secret."},
 		{ReasonCredentialsRefused, "The venue does not know the key, or does not accept its signature.", "Make a new key at the venue, and put it into the Secret."},
-		{ReasonKeyCannotView, "The key may not read the account.", "Make a key with the permissions view and trade, and without transfer."},
-		{ReasonKeyCannotTrade, "The key may not trade.", "Make a key with the permissions view and trade, and without transfer."},
-		{ReasonKeyCanWithdraw, "The key may move money out of the account, which no agent needs.", "Make a key without the transfer permission, put it into the Secret, and delete the old key at the venue."},
+		{ReasonKeyCannotView, "The key may not read the account.", "Make a key that may view and trade, and not withdraw."},
+		{ReasonKeyCannotTrade, "The key may not trade.", "Make a key that may view and trade, and not withdraw."},
+		{ReasonKeyCanWithdraw, "The key may move money out of the account, which no agent needs.", "Make a key that may not withdraw, put it into the Secret, and delete the old key at the venue."},
 		{ReasonAccountClaimed, "Another TradingAccount is the same account at the venue; two would not know of each other's orders.", "Delete one of the two, or use a key of another account."},
 		{ReasonVenueAccountChanged, "The key is for another account at the venue than before, while agents trade on this one.", "Put a key of the former account back, or create another TradingAccount."},
 		{ReasonPairNotListed, "The venue does not list the pair, or not for this account.", "Correct base and quote of the AssetPair, or trade another pair."},
@@ -43,5 +44,6 @@ func venueReasons() []Reason {
 		{ReasonTickMismatch, "The AssetPair's tickSize is no multiple of the venue's price increment.", "Create an AssetPair with the tickSize that the message names."},
 		{ReasonLotMismatch, "The AssetPair's lotSize is no multiple of the venue's quantity increment.", "Create an AssetPair with the lotSize that the message names."},
 		{ReasonMinNotionalTooLow, "The AssetPair's minNotional is below what the venue takes.", "Raise minNotional to what the message names."},
+		{ReasonMinQuantityTooLow, "The AssetPair's minQuantity, or its lotSize where that is not set, is below what the venue takes.", "Set minQuantity to what the message names."},
 	}
 }

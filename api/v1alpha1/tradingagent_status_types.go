@@ -273,6 +273,15 @@ type TradingStatus struct {
 	// +optional
 	Data *DataStatus `json:"data,omitempty"`
 
+	// halts that bind the agent or one of its pairs, and how far it has obeyed
+	// each; of more than 32 the newest.
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Halts []HaltAcknowledgement `json:"halts,omitempty"`
+
 	// reportedTime is when the agent wrote this.
 	// +optional
 	ReportedTime *metav1.Time `json:"reportedTime,omitempty"`

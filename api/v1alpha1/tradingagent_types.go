@@ -52,6 +52,9 @@ const (
 
 // TradingAgentSpec is what one trader does: which pairs, on which account,
 // under which policy, deciding how.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Live' || self.marketData.source != 'Replay'",fieldPath=".marketData.source",message="is a recording, and orders at prices of the past would cost money; use a live source, or mode Paper"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Live' || has(self.controlPlane) && has(self.controlPlane.onLoss)",message="controlPlane.onLoss is required when mode is Live: say whether the agent shall Continue, go ReduceOnly or Halt while no halt can reach it"
 type TradingAgentSpec struct {
 	// mode is Paper or Live. Live is refused unless the account is live, and
 	// Paper unless it is not.
@@ -135,6 +138,11 @@ type TradingAgentSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	DrainDeadlineSeconds int32 `json:"drainDeadlineSeconds,omitempty"`
+
+	// controlPlane says what the agent does while it cannot see the API server, so
+	// that no halt would reach it.
+	// +optional
+	ControlPlane *ControlPlaneSpec `json:"controlPlane,omitempty"`
 
 	// deletionPolicy says what becomes of open positions when this agent is
 	// deleted: Flatten closes them first, Keep leaves them on the account.
@@ -306,7 +314,7 @@ type ReplaySpec struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=4"
+// +kubebuilder:metadata:annotations="trading.three-rivers-tech.com/schema-revision=5"
 // +kubebuilder:resource:shortName=ta,categories=trading
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Pairs",type=string,JSONPath=`.status.pairs`

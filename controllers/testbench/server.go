@@ -87,7 +87,8 @@ func (s *Server) admitOperator() error {
 // grant installs config/rbac as it is deployed.
 func (s *Server) grant() error {
 	objects, err := Objects(path("config/manager/namespace.yaml"), path("config/rbac/service_account.yaml"),
-		path("config/rbac/role.yaml"), path("config/rbac/role_binding.yaml"), path("config/rbac/account_claims.yaml"))
+		path("config/rbac/role.yaml"), path("config/rbac/role_binding.yaml"), path("config/rbac/account_claims.yaml"),
+		path("config/rbac/agent_halts.yaml"))
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,9 @@ type TradingAgentSpecApplyConfiguration struct {
 	// drainDeadlineSeconds is how long the drain of a node waits for an agent
 	// that holds a position or has an open order. 600 when not set.
 	DrainDeadlineSeconds *int32 `json:"drainDeadlineSeconds,omitempty"`
+	// controlPlane says what the agent does while it cannot see the API server, so
+	// that no halt would reach it.
+	ControlPlane *ControlPlaneSpecApplyConfiguration `json:"controlPlane,omitempty"`
 	// deletionPolicy says what becomes of open positions when this agent is
 	// deleted: Flatten closes them first, Keep leaves them on the account.
 	// Keep when not set.
@@ -187,6 +190,14 @@ func (b *TradingAgentSpecApplyConfiguration) WithProgressDeadlineSeconds(value i
 // If called multiple times, the DrainDeadlineSeconds field is set to the value of the last call.
 func (b *TradingAgentSpecApplyConfiguration) WithDrainDeadlineSeconds(value int32) *TradingAgentSpecApplyConfiguration {
 	b.DrainDeadlineSeconds = &value
+	return b
+}
+
+// WithControlPlane sets the ControlPlane field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ControlPlane field is set to the value of the last call.
+func (b *TradingAgentSpecApplyConfiguration) WithControlPlane(value *ControlPlaneSpecApplyConfiguration) *TradingAgentSpecApplyConfiguration {
+	b.ControlPlane = value
 	return b
 }
 

@@ -51,6 +51,9 @@ type TradingStatusApplyConfiguration struct {
 	LastDecision *DecisionStatusApplyConfiguration `json:"lastDecision,omitempty"`
 	// data says which prices are in use.
 	Data *DataStatusApplyConfiguration `json:"data,omitempty"`
+	// halts that bind the agent or one of its pairs, and how far it has obeyed
+	// each; of more than 32 the newest.
+	Halts []HaltAcknowledgementApplyConfiguration `json:"halts,omitempty"`
 	// reportedTime is when the agent wrote this.
 	ReportedTime *v1.Time `json:"reportedTime,omitempty"`
 }
@@ -207,6 +210,19 @@ func (b *TradingStatusApplyConfiguration) WithLastDecision(value *DecisionStatus
 // If called multiple times, the Data field is set to the value of the last call.
 func (b *TradingStatusApplyConfiguration) WithData(value *DataStatusApplyConfiguration) *TradingStatusApplyConfiguration {
 	b.Data = value
+	return b
+}
+
+// WithHalts adds the given value to the Halts field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Halts field.
+func (b *TradingStatusApplyConfiguration) WithHalts(values ...*HaltAcknowledgementApplyConfiguration) *TradingStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithHalts")
+		}
+		b.Halts = append(b.Halts, *values[i])
+	}
 	return b
 }
 
