@@ -54,6 +54,7 @@ func (e *Exchange) control() http.Handler {
 	}))
 	mux.HandleFunc("PUT /faults", change(func(_ *http.Request, faults []Fault) error { return e.SetFaults(faults...) }))
 	mux.HandleFunc("PUT /behaviour", change(func(_ *http.Request, behaviour Behaviour) error { e.Behave(behaviour); return nil }))
+	mux.HandleFunc("PUT /withheld", change(func(_ *http.Request, trades []string) error { e.Withhold(trades...); return nil }))
 	mux.HandleFunc("POST /orders", change(func(r *http.Request, placement Placement) error {
 		_, _, err := e.Place(r.Context(), placement)
 		return err

@@ -179,6 +179,8 @@ type Exchange struct {
 	trades    []Trade
 	cancelAll map[string]time.Time
 	used      map[string]time.Time
+	withheld  map[string]bool
+	waiting   int
 }
 
 type clientKey struct{ account, client string }
@@ -191,6 +193,7 @@ func New(options Options) *Exchange {
 		keys: map[string]Key{}, products: map[string]Product{}, prices: map[string]decimal.Decimal{},
 		accounts: map[string]map[string]decimal.Decimal{}, byID: map[string]*Order{}, byClient: map[clientKey]*Order{},
 		cancelAll: map[string]time.Time{}, used: map[string]time.Time{},
+		withheld: map[string]bool{},
 	}
 }
 
@@ -337,7 +340,15 @@ func (e *Exchange) wait(span time.Duration, gone <-chan struct{}) {
 	if span <= 0 {
 		return
 	}
-	until := e.Time().Add(span)
+	e.mu.Lock()
+	until := e.time().Add(span)
+	e.waiting++
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.waiting--
+		e.mu.Unlock()
+	}()
 	for {
 		e.mu.Lock()
 		left, changed := until.Sub(e.time()), e.changed
@@ -355,6 +366,13 @@ func (e *Exchange) wait(span time.Duration, gone <-chan struct{}) {
 		}
 		timer.Stop()
 	}
+}
+
+// Waiting is how many requests are held up.
+func (e *Exchange) Waiting() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.waiting
 }
 
 func compare(a, b string) int {

@@ -65,7 +65,7 @@ func (e *Exchange) Trades(account string) []Trade {
 	defer e.mu.Unlock()
 	trades := []Trade{}
 	for i := range e.trades {
-		if e.trades[i].Account == account && e.shown(e.trades[i].At, e.behaviour.TradeLag) {
+		if e.trades[i].Account == account && !e.withheld[e.trades[i].ID] && e.shown(e.trades[i].At, e.behaviour.TradeLag) {
 			trades = append(trades, e.trades[i])
 		}
 	}
@@ -76,6 +76,17 @@ func (e *Exchange) Trades(account string) []Trade {
 		e.dice.Shuffle(len(trades), func(i, j int) { trades[i], trades[j] = trades[j], trades[i] })
 	}
 	return trades
+}
+
+// Withhold keeps trades out of answers, all others are told, until it is called
+// without them.
+func (e *Exchange) Withhold(trades ...string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.withheld = map[string]bool{}
+	for _, id := range trades {
+		e.withheld[id] = true
+	}
 }
 
 // Book is all that has happened, whoever may see it.

@@ -138,6 +138,11 @@ func (v *Venue) Behave(ctx context.Context, behaviour exchange.Behaviour) error 
 	return v.control(ctx, http.MethodPut, "/behaviour", behaviour, nil)
 }
 
+// Withhold keeps these trades out of answers, and no others.
+func (v *Venue) Withhold(ctx context.Context, trades ...string) error {
+	return v.control(ctx, http.MethodPut, "/withheld", append([]string{}, trades...), nil)
+}
+
 // Place takes an order into the book that the agent knows nothing of.
 func (v *Venue) Place(ctx context.Context, placement exchange.Placement) error {
 	return v.control(ctx, http.MethodPost, "/orders", placement, nil)
