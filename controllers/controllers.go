@@ -34,7 +34,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	marketcoinbase "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // World is what the controllers reach outside the API server.
@@ -47,8 +47,10 @@ type World struct {
 	Info    func(ctx context.Context, uri string) (ledger.ServerInfo, error)
 	Migrate func(ctx context.Context, uri string) (int64, error)
 	Release func(ctx context.Context, uri, agentUID string) error
-	// Coinbase is asked about accounts and pairs; nil asks the venue itself.
-	Coinbase *coinbase.Client
+	// Venues are asked about accounts and pairs; nil asks the venues themselves.
+	Venues *venues.Venues
+	// Gateways are what the agents reach venues by, where not directly.
+	Gateways venues.Gateways
 	// MarketData is asked what Coinbase Exchange has of a pair; nil asks the
 	// exchange itself.
 	MarketData *marketcoinbase.Checker
@@ -99,14 +101,13 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 		return err
 	}
 	tools := func(name string) reconcile.Tools { return reconcile.NewTools(mgr, name, world.Clock) }
-	if world.Coinbase == nil {
-		client, err := coinbase.New(coinbase.Options{})
-		if err != nil {
+	if world.Venues == nil {
+		var err error
+		if world.Venues, err = venues.New(venues.Options{}); err != nil {
 			return err
 		}
-		world.Coinbase = client
 	}
-	asker := &tradingaccount.Coinbase{Reader: mgr.GetClient(), Live: mgr.GetAPIReader(), Client: world.Coinbase}
+	asker := &tradingaccount.Venues{Reader: mgr.GetClient(), Live: mgr.GetAPIReader(), Real: world.Venues}
 	claims := &tradingaccount.Claims{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: cmp.Or(world.Namespace, DefaultNamespace), Clock: world.Clock}
 	listed := listings.New(asker.Product)
 	if err := mgr.Add(listed); err != nil {
@@ -123,9 +124,9 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
 		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
-		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Coinbase: asker, Claims: claims, Listings: listed},
+		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Venues: asker, Claims: claims, Listings: listed},
 		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate},
-		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Data: data, Endpoints: endpoints},
+		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Gateways: world.Gateways, Data: data, Endpoints: endpoints},
 	}
 	for kind, room := range rooms {
 		if err := room.SetupWithManager(mgr); err != nil {

@@ -34,7 +34,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // A reconciler that is called with anything that the API server could hold must
@@ -77,14 +77,14 @@ func agentComesToRest(t *rapid.T) {
 
 func accountComesToRest(t *rapid.T) {
 	w := newFuzzWorld(t, drawDesk(t))
-	asked, err := coinbase.New(coinbase.Options{Transport: &testbench.Venue{}})
+	reached, err := venues.New(venues.Options{Transport: &testbench.Venue{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	asker := &tradingaccount.Coinbase{Reader: w.tools.Client, Live: w.tools.Live, Client: asked}
+	asker := &tradingaccount.Venues{Reader: w.tools.Client, Live: w.tools.Live, Real: reached}
 	claims := &tradingaccount.Claims{Client: w.tools.Client, Live: w.tools.Live, Namespace: controllers.DefaultNamespace, Clock: w.tools.Clock}
 	w.comesToRest(t, "paper", &v1alpha1.TradingAccount{}, &tradingaccount.Reconciler{
-		Tools: w.tools, Coinbase: asker, Claims: claims, Listings: listings.New(asker.Product),
+		Tools: w.tools, Venues: asker, Claims: claims, Listings: listings.New(asker.Product),
 	})
 }
 

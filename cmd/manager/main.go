@@ -31,7 +31,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/webhookcert"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // version of the program, set when it is built.
@@ -75,7 +75,7 @@ type options struct {
 	webhookCert     string
 	concurrency     int
 	namespace       string
-	coinbaseURL     string
+	gateways        venues.Gateways
 	marketDataURL   string
 	endpoint        endpointOptions
 }
@@ -94,7 +94,7 @@ func main() {
 	flag.StringVar(&opts.webhookCert, "webhook-certificate", webhookFromFiles, "who keeps the admission webhook's certificate: files, which cert-manager or somebody else does, or self-managed, which the operator does itself in Secret "+webhookcert.SecretName)
 	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 8, "passes that each controller runs at once")
 	flag.StringVar(&opts.namespace, "operator-namespace", "", "namespace of the Leases that claim accounts at venues; the operator's own if not given")
-	flag.StringVar(&opts.coinbaseURL, "coinbase-url", "", "address of a gateway to Coinbase Advanced Trade, in place of api.coinbase.com and api-sandbox.coinbase.com; it must begin with https:// unless it is a loopback address, and pass requests on unchanged")
+	flag.Var(&opts.gateways, "venue-gateway", "address of a gateway to a venue, in place of the venue's own hosts, such as Kraken=https://gateway.example; several are parted by commas, or the flag is given more than once. It must begin with https:// unless it is a loopback address, and pass requests on unchanged. The agents go by it too")
 	flag.StringVar(&opts.marketDataURL, "coinbase-market-data-url", marketdata.DefaultURL, "address of Coinbase Exchange's public market data, or of a gateway to it, where the operator checks that agents will have prices; the agents themselves go to the exchange")
 	opts.endpoint.addFlags(flag.CommandLine)
 	logging := zap.Options{}
@@ -113,9 +113,9 @@ func run(ctx context.Context, opts options) error {
 	if opts.agentImage == "" {
 		return errors.New("no agent image is known; set --agent-image or the environment variable AGENT_IMAGE")
 	}
-	venue, err := coinbase.New(coinbase.Options{URL: opts.coinbaseURL})
+	reached, err := venues.New(venues.Options{Gateways: opts.gateways})
 	if err != nil {
-		return fmt.Errorf("--coinbase-url: %w", err)
+		return fmt.Errorf("--venue-gateway: %w", err)
 	}
 	candles, err := marketdata.NewChecker(opts.marketDataURL, nil)
 	if err != nil {
@@ -143,7 +143,8 @@ func run(ctx context.Context, opts options) error {
 		Info:       ledger.Info,
 		Migrate:    ledger.Migrate,
 		Release:    ledger.Release,
-		Coinbase:   venue,
+		Venues:     reached,
+		Gateways:   opts.gateways,
 		MarketData: candles,
 		Endpoints:  endpoints,
 		Metrics:    metrics.Registry,

@@ -27,7 +27,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/admission"
 	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // AgentImage that the operator on the bench starts agents with.
@@ -97,7 +97,7 @@ func (b *Bench) startOperator(webhooks bool) error {
 	if err != nil {
 		return err
 	}
-	asker, err := coinbase.New(coinbase.Options{Transport: b.Venue})
+	reached, err := venues.New(venues.Options{Transport: b.Venue})
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (b *Bench) startOperator(webhooks bool) error {
 	world := controllers.World{
 		AgentImage: AgentImage, Clock: b.Clock,
 		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
-		Coinbase: asker, MarketData: candles,
+		Venues: reached, MarketData: candles,
 		Try: b.Endpoints.Try, Metrics: b.Metrics,
 	}
 	err = controllers.SetupWithManager(ctx, mgr, world)

@@ -180,8 +180,8 @@ func (c *Claims) drop(ctx context.Context, lease *coordinationv1.Lease) error {
 // claimName is the same for every TradingAccount that is this account.
 func claimName(account *v1alpha1.TradingAccount, id string) string {
 	environment := ""
-	if account.Spec.Coinbase != nil {
-		environment = string(account.Spec.Coinbase.Environment)
+	if access := account.Access(); access != nil {
+		environment = string(access.Environment)
 	}
 	return "account-" + hash(string(account.Spec.Venue)+"/"+environment+"/"+id)
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // concurrency: a pass over an account at a venue waits for the venue most of its
@@ -29,8 +29,8 @@ const concurrency = 8
 // Reconciler reports on accounts and claims those at venues.
 type Reconciler struct {
 	reconcile.Tools
-	// Coinbase asks Coinbase.
-	Coinbase *Coinbase
+	// Venues asks real venues.
+	Venues *Venues
 	// Claims keep one account at a venue from being two TradingAccounts.
 	Claims *Claims
 	// Listings are told which products are still traded.
@@ -64,7 +64,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	outcome := report(account, found, r.Clock.Now())
 	result, err := r.Reporter.Finish(ctx, before, account, outcome, nil)
-	if outcome.IsDone() && account.Spec.Venue == v1alpha1.VenueCoinbase {
+	if outcome.IsDone() && account.Spec.Venue != v1alpha1.VenuePaper {
 		r.Listings.Keep(account, found.products)
 	}
 	return result, err
@@ -86,7 +86,7 @@ func (r *Reconciler) gather(ctx context.Context, account *v1alpha1.TradingAccoun
 	case !apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	if account.Spec.Venue != v1alpha1.VenueCoinbase || len(found.invalid) > 0 {
+	if account.Spec.Venue == v1alpha1.VenuePaper || len(found.invalid) > 0 {
 		return found, nil
 	}
 	if found.products, err = r.productsOf(ctx, account, agents); err != nil {
@@ -106,7 +106,7 @@ func (r *Reconciler) productsOf(ctx context.Context, account *v1alpha1.TradingAc
 	for i := range agents {
 		for _, selector := range agents[i].Spec.AssetPairs {
 			if pair := v1alpha1.FindPair(pairs.Items, selector.Name); pair != nil {
-				products = append(products, coinbase.ProductID(pair))
+				products = append(products, venues.Symbol(account.Spec.Venue, pair))
 			}
 		}
 	}

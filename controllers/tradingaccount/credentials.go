@@ -2,8 +2,9 @@ package tradingaccount
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,15 +13,16 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
-// Coinbase asks Coinbase with the credentials of accounts.
-type Coinbase struct {
+// Venues asks real venues with the credentials of accounts.
+type Venues struct {
 	// Reader may be a cache; Live reads Secrets past it, so that the operator never
 	// holds the cluster's Secrets in memory.
 	Reader, Live client.Reader
-	Client       *coinbase.Client
+	Real         *venues.Venues
 }
 
 // secretVersion tells one content of a Secret from another.
@@ -37,47 +39,55 @@ func (e *credentialsError) Error() string { return e.message }
 
 // credentials reads an account's key. It fails with a credentialsError where the
 // user must act.
-func (c *Coinbase) credentials(ctx context.Context, account *v1alpha1.TradingAccount) (*coinbase.Credentials, secretVersion, error) {
-	if account.Spec.Coinbase == nil {
-		return nil, secretVersion{}, errors.New("spec.coinbase is missing")
+func (v *Venues) credentials(ctx context.Context, account *v1alpha1.TradingAccount) (venues.Credentials, secretVersion, error) {
+	access := account.Access()
+	if access == nil {
+		return venues.Credentials{}, secretVersion{}, fmt.Errorf("the spec of TradingAccount %q says nothing of its account at %s", account.Name, account.Spec.Venue)
 	}
-	name := account.Spec.Coinbase.CredentialsRef.Name
 	secret := &corev1.Secret{}
-	err := c.Live.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: name}, secret)
+	err := v.Live.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: access.Secret}, secret)
 	if apierrors.IsNotFound(err) {
-		return nil, secretVersion{}, &credentialsError{v1alpha1.ReasonCredentialsNotFound, fmt.Sprintf(
-			"Secret %q does not exist; create it with the keys %q and %q, or correct spec.coinbase.credentialsRef.name",
-			name, v1alpha1.CoinbaseKeyName, v1alpha1.CoinbasePrivateKey)}
+		return venues.Credentials{}, secretVersion{}, &credentialsError{v1alpha1.ReasonCredentialsNotFound, fmt.Sprintf(
+			"Secret %q does not exist; create it with the keys %s, or correct spec.%s.credentialsRef.name",
+			access.Secret, quoted(access.Keys), access.Field)}
 	}
 	if err != nil {
-		return nil, secretVersion{}, fmt.Errorf("read Secret %q: %w", name, err)
+		return venues.Credentials{}, secretVersion{}, fmt.Errorf("read Secret %q: %w", access.Secret, err)
 	}
 	version := secretVersion{secret.UID, secret.ResourceVersion}
-	for _, key := range []string{v1alpha1.CoinbaseKeyName, v1alpha1.CoinbasePrivateKey} {
+	for _, key := range access.Keys {
 		if len(secret.Data[key]) == 0 {
-			return nil, version, &credentialsError{v1alpha1.ReasonCredentialsNotFound, fmt.Sprintf("Secret %q has no key %q; add it", name, key)}
+			return venues.Credentials{}, version, &credentialsError{v1alpha1.ReasonCredentialsNotFound, fmt.Sprintf("Secret %q has no key %q; add it", access.Secret, key)}
 		}
 	}
-	credentials, err := coinbase.ParseCredentials(string(secret.Data[v1alpha1.CoinbaseKeyName]), string(secret.Data[v1alpha1.CoinbasePrivateKey]))
+	credentials, err := v.Real.ParseCredentials(account.Spec.Venue, secret.Data)
 	if err != nil {
-		return nil, version, &credentialsError{v1alpha1.ReasonCredentialsInvalid, fmt.Sprintf("Secret %q: %s", name, err)}
+		return venues.Credentials{}, version, &credentialsError{v1alpha1.ReasonCredentialsInvalid, fmt.Sprintf("Secret %q: %s", access.Secret, err)}
 	}
 	return credentials, version, nil
 }
 
+func quoted(words []string) string {
+	quotes := make([]string, len(words))
+	for i, word := range words {
+		quotes[i] = strconv.Quote(word)
+	}
+	return strings.Join(quotes, " and ")
+}
+
 // Product asks how an account trades a product; it is the listings' Ask.
-func (c *Coinbase) Product(ctx context.Context, key listings.Key) (coinbase.Product, error) {
+func (v *Venues) Product(ctx context.Context, key listings.Key) (venue.Product, error) {
 	account := &v1alpha1.TradingAccount{}
-	err := c.Reader.Get(ctx, key.Account, account)
+	err := v.Reader.Get(ctx, key.Account, account)
 	if apierrors.IsNotFound(err) || err == nil && account.UID != key.UID {
-		return coinbase.Product{}, listings.ErrGone
+		return venue.Product{}, listings.ErrGone
 	}
 	if err != nil {
-		return coinbase.Product{}, fmt.Errorf("read the account: %w", err)
+		return venue.Product{}, fmt.Errorf("read the account: %w", err)
 	}
-	credentials, _, err := c.credentials(ctx, account)
+	credentials, _, err := v.credentials(ctx, account)
 	if err != nil {
-		return coinbase.Product{}, err
+		return venue.Product{}, err
 	}
-	return c.Client.Product(ctx, account.Spec.Coinbase.Environment, credentials, key.Product)
+	return v.Real.Product(ctx, account.Spec.Venue, account.Access().Environment, credentials, key.Product)
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 const (
@@ -73,7 +73,7 @@ func report(account *v1alpha1.TradingAccount, found *finding, now time.Time) rec
 	if account.Spec.Venue == v1alpha1.VenuePaper {
 		return reportPaper(account, found, now)
 	}
-	return reportCoinbase(account, found, now)
+	return reportReal(account, found, now)
 }
 
 func unknown(status reconcile.Status, reason, message string, now time.Time, conditions ...string) {
@@ -108,7 +108,7 @@ func paperUnreachable(ledger *v1alpha1.Ledger) string {
 	return ""
 }
 
-func reportCoinbase(account *v1alpha1.TradingAccount, found *finding, now time.Time) reconcile.Outcome {
+func reportReal(account *v1alpha1.TradingAccount, found *finding, now time.Time) reconcile.Outcome {
 	status := reconcile.StatusOf(account)
 	if problem := found.credentials; problem != nil && problem.reason == v1alpha1.ReasonCredentialsNotFound {
 		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, problem.reason, problem.message, now)
@@ -148,14 +148,14 @@ func reportReachable(status reconcile.Status, found *finding, now time.Time) ver
 
 // venueAway says why a venue has not given its word; an empty reason if it has.
 func venueAway(err error) verdict {
-	limited, isLimited := errors.AsType[*coinbase.RateLimitedError](err)
+	limited, isLimited := errors.AsType[*venue.RateLimitedError](err)
 	switch {
-	case err == nil, errors.Is(err, coinbase.ErrRefused), errors.Is(err, coinbase.ErrForbidden),
-		errors.Is(err, coinbase.ErrNoEndpoint), errors.Is(err, coinbase.ErrNotFound):
+	case err == nil, errors.Is(err, venue.ErrRefused), errors.Is(err, venue.ErrForbidden),
+		errors.Is(err, venue.ErrNoEndpoint), errors.Is(err, venue.ErrNoSuchThing):
 		return verdict{}
 	case isLimited:
 		return verdict{v1alpha1.ReasonVenueRateLimited, limited.Error()}
-	case errors.Is(err, coinbase.ErrMalformed):
+	case errors.Is(err, venue.ErrMalformed):
 		return verdict{v1alpha1.ReasonVenueAnswerUnknown, err.Error()}
 	}
 	return verdict{v1alpha1.ReasonVenueUnreachable, err.Error()}
@@ -163,7 +163,7 @@ func venueAway(err error) verdict {
 
 // retryPause grows with the outage and needs no memory but the status.
 func retryPause(status reconcile.Status, found *finding, now time.Time) time.Duration {
-	if limited, ok := errors.AsType[*coinbase.RateLimitedError](found.word.err); ok {
+	if limited, ok := errors.AsType[*venue.RateLimitedError](found.word.err); ok {
 		return wait.Jitter(limited.After, pauseJitter)
 	}
 	out := now.Sub(status.Since(v1alpha1.ConditionVenueReachable, metav1.ConditionFalse, now))
@@ -207,7 +207,7 @@ func recordVenueAccount(account *v1alpha1.TradingAccount, found *finding, accept
 	if found.word == nil || found.word.err != nil {
 		return
 	}
-	if said := found.word.permissions; accepted || venueID(account) == said.PortfolioID {
+	if said := found.word.said; accepted || venueID(account) == said.ID {
 		account.Status.VenueAccount = venueAccount(said)
 	}
 }
@@ -222,48 +222,52 @@ func accountFault(account *v1alpha1.TradingAccount, found *finding) (fault verdi
 		return verdict{}, false
 	case found.word.err != nil:
 		return refusalFault(account, found.word.err), true
-	case keyFault(found.word.permissions).reason != "":
-		return keyFault(found.word.permissions), true
+	case keyFault(found.word.said).reason != "":
+		return keyFault(found.word.said), true
 	case found.former != "":
 		return verdict{v1alpha1.ReasonVenueAccountChanged, fmt.Sprintf(
 			"the key is for account %s at the venue, but agents trade on this TradingAccount as account %s; put a key of that account back, or create another TradingAccount",
-			found.word.permissions.PortfolioID, found.former)}, true
+			found.word.said.ID, found.former)}, true
 	case found.rival != "":
 		return verdict{v1alpha1.ReasonAccountClaimed, fmt.Sprintf(
 			"TradingAccount %s is the same account at the venue (%s); delete one of the two, or use a key of another account",
-			found.rival, found.word.permissions.PortfolioID)}, true
+			found.rival, found.word.said.ID)}, true
 	}
 	return verdict{}, true
 }
 
 // refusalFault says what an answer other than the permissions means.
 func refusalFault(account *v1alpha1.TradingAccount, err error) verdict {
-	secret := account.Spec.Coinbase.CredentialsRef.Name
+	access := account.Access()
 	switch {
-	case errors.Is(err, coinbase.ErrRefused):
-		return verdict{v1alpha1.ReasonCredentialsRefused, fmt.Sprintf("%s that is in Secret %q; make a new one in environment %s, and put it into the Secret", err, secret, account.Spec.Coinbase.Environment)}
-	case errors.Is(err, coinbase.ErrForbidden):
-		return verdict{v1alpha1.ReasonKeyCannotView, err.Error() + "; make a key with the permissions view and trade, and without transfer"}
+	case errors.Is(err, venue.ErrRefused):
+		return verdict{v1alpha1.ReasonCredentialsRefused, fmt.Sprintf("%s that is in Secret %q; make a new one in environment %s, and put it into the Secret", err, access.Secret, access.Environment)}
+	case errors.Is(err, venue.ErrForbidden):
+		return verdict{v1alpha1.ReasonKeyCannotView, err.Error() + "; make a key that may view and trade, and not withdraw"}
 	}
-	return verdict{v1alpha1.ReasonVenueCannotVerify, fmt.Sprintf("environment %s cannot say what a key may do: %s; use environment Production", account.Spec.Coinbase.Environment, err)}
+	cure := "look at the operator's --venue-gateway"
+	if access.Environment == v1alpha1.EnvironmentSandbox {
+		cure = "use environment Production"
+	}
+	return verdict{v1alpha1.ReasonVenueCannotVerify, fmt.Sprintf("environment %s of %s cannot say what a key may do: %s; %s", access.Environment, account.Spec.Venue, err, cure)}
 }
 
 // keyFault says what is wrong with a key's permissions. What it may do too much
 // comes first.
-func keyFault(permissions coinbase.Permissions) verdict {
+func keyFault(key venue.Account) verdict {
 	switch {
-	case permissions.CanTransfer:
-		return verdict{v1alpha1.ReasonKeyCanWithdraw, "the key may move money out of the account; make a key without the transfer permission, put it into the Secret, and delete this one at the venue"}
-	case !permissions.CanTrade:
-		return verdict{v1alpha1.ReasonKeyCannotTrade, "the key may not trade; make a key with the permissions view and trade, and without transfer"}
-	case !permissions.CanView:
-		return verdict{v1alpha1.ReasonKeyCannotView, "the key may not read the account; make a key with the permissions view and trade, and without transfer"}
+	case key.CanTransfer:
+		return verdict{v1alpha1.ReasonKeyCanWithdraw, "the key may move money out of the account; make a key that may not withdraw, put it into the Secret, and delete this one at the venue"}
+	case !key.CanTrade:
+		return verdict{v1alpha1.ReasonKeyCannotTrade, "the key may not trade; make a key that may view and trade, and not withdraw"}
+	case !key.CanView:
+		return verdict{v1alpha1.ReasonKeyCannotView, "the key may not read the account; make a key that may view and trade, and not withdraw"}
 	}
 	return verdict{}
 }
 
-func venueAccount(said coinbase.Permissions) *v1alpha1.VenueAccountStatus {
-	status := &v1alpha1.VenueAccountStatus{ID: said.PortfolioID, Type: strings.Trim(said.PortfolioType, "_")}
+func venueAccount(said venue.Account) *v1alpha1.VenueAccountStatus {
+	status := &v1alpha1.VenueAccountStatus{ID: said.ID, Type: strings.Trim(said.Type, "_")}
 	for _, permission := range []struct {
 		given bool
 		name  v1alpha1.KeyPermission

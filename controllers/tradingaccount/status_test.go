@@ -11,7 +11,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
@@ -37,13 +37,13 @@ func paper() *v1alpha1.TradingAccount {
 
 func ledger() *v1alpha1.Ledger { return &v1alpha1.Ledger{ObjectMeta: metav1.ObjectMeta{Name: "main"}} }
 
-func good() coinbase.Permissions {
-	return coinbase.Permissions{CanView: true, CanTrade: true, PortfolioID: portfolio, PortfolioType: "DEFAULT"}
+func good() venue.Account {
+	return venue.Account{CanView: true, CanTrade: true, ID: portfolio, Type: "DEFAULT"}
 }
 
 // said is a finding in which the venue has answered.
 func said(edit func(*finding)) *finding {
-	found := &finding{ledger: ledger(), word: &venueWord{permissions: good()}}
+	found := &finding{ledger: ledger(), word: &venueWord{said: good()}}
 	if edit != nil {
 		edit(found)
 	}
@@ -56,8 +56,8 @@ func failed(err error) *finding {
 
 func TestReportCoinbase(t *testing.T) {
 	const yes, no, unknown = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
-	allowed := func(edit func(*coinbase.Permissions)) *finding {
-		return said(func(f *finding) { edit(&f.word.permissions) })
+	allowed := func(edit func(*venue.Account)) *finding {
+		return said(func(f *finding) { edit(&f.word.said) })
 	}
 	for _, test := range []struct {
 		name                          string
@@ -70,16 +70,16 @@ func TestReportCoinbase(t *testing.T) {
 		{"no ledger", said(func(f *finding) { f.ledger = nil }), v1alpha1.ReasonLedgerNotFound, false, false, no, unknown, yes},
 		{"no Secret", &finding{ledger: ledger(), credentials: &credentialsError{v1alpha1.ReasonCredentialsNotFound, "no Secret"}}, v1alpha1.ReasonCredentialsNotFound, false, false, no, unknown, unknown},
 		{"a key that is none", &finding{ledger: ledger(), credentials: &credentialsError{v1alpha1.ReasonCredentialsInvalid, "no PEM"}}, v1alpha1.ReasonCredentialsInvalid, false, true, yes, unknown, no},
-		{"no answer", failed(coinbase.ErrUnreachable), v1alpha1.ReasonVenueUnreachable, false, false, yes, no, unknown},
-		{"an odd answer", failed(coinbase.ErrMalformed), v1alpha1.ReasonVenueAnswerUnknown, false, false, yes, no, unknown},
-		{"too many questions", said(func(f *finding) { f.word = &venueWord{err: &coinbase.RateLimitedError{After: time.Minute}} }), v1alpha1.ReasonVenueRateLimited, false, false, yes, no, unknown},
-		{"refused", failed(coinbase.ErrRefused), v1alpha1.ReasonCredentialsRefused, false, true, yes, yes, no},
-		{"may not ask", failed(coinbase.ErrForbidden), v1alpha1.ReasonKeyCannotView, false, true, yes, yes, no},
-		{"nobody to ask", failed(coinbase.ErrNoEndpoint), v1alpha1.ReasonVenueCannotVerify, false, true, yes, yes, no},
-		{"may not trade", allowed(func(p *coinbase.Permissions) { p.CanTrade = false }), v1alpha1.ReasonKeyCannotTrade, false, true, yes, yes, no},
-		{"may not view", allowed(func(p *coinbase.Permissions) { p.CanView = false }), v1alpha1.ReasonKeyCannotView, false, true, yes, yes, no},
-		{"may withdraw", allowed(func(p *coinbase.Permissions) { p.CanTransfer = true }), v1alpha1.ReasonKeyCanWithdraw, false, true, yes, yes, no},
-		{"may withdraw and not trade", allowed(func(p *coinbase.Permissions) { p.CanTransfer, p.CanTrade = true, false }), v1alpha1.ReasonKeyCanWithdraw, false, true, yes, yes, no},
+		{"no answer", failed(venue.ErrUnreachable), v1alpha1.ReasonVenueUnreachable, false, false, yes, no, unknown},
+		{"an odd answer", failed(venue.ErrMalformed), v1alpha1.ReasonVenueAnswerUnknown, false, false, yes, no, unknown},
+		{"too many questions", said(func(f *finding) { f.word = &venueWord{err: &venue.RateLimitedError{After: time.Minute}} }), v1alpha1.ReasonVenueRateLimited, false, false, yes, no, unknown},
+		{"refused", failed(venue.ErrRefused), v1alpha1.ReasonCredentialsRefused, false, true, yes, yes, no},
+		{"may not ask", failed(venue.ErrForbidden), v1alpha1.ReasonKeyCannotView, false, true, yes, yes, no},
+		{"nobody to ask", failed(venue.ErrNoEndpoint), v1alpha1.ReasonVenueCannotVerify, false, true, yes, yes, no},
+		{"may not trade", allowed(func(p *venue.Account) { p.CanTrade = false }), v1alpha1.ReasonKeyCannotTrade, false, true, yes, yes, no},
+		{"may not view", allowed(func(p *venue.Account) { p.CanView = false }), v1alpha1.ReasonKeyCannotView, false, true, yes, yes, no},
+		{"may withdraw", allowed(func(p *venue.Account) { p.CanTransfer = true }), v1alpha1.ReasonKeyCanWithdraw, false, true, yes, yes, no},
+		{"may withdraw and not trade", allowed(func(p *venue.Account) { p.CanTransfer, p.CanTrade = true, false }), v1alpha1.ReasonKeyCanWithdraw, false, true, yes, yes, no},
 		{"claimed", said(func(f *finding) { f.rival = "other/live" }), v1alpha1.ReasonAccountClaimed, false, true, yes, yes, no},
 		{"another account", said(func(f *finding) { f.former = "former" }), v1alpha1.ReasonVenueAccountChanged, false, true, yes, yes, no},
 	} {
@@ -146,7 +146,7 @@ func TestReportPaper(t *testing.T) {
 func TestTheLastWordStands(t *testing.T) {
 	account := live()
 	report(account, said(nil), now)
-	report(account, failed(coinbase.ErrUnreachable), now.Add(time.Hour))
+	report(account, failed(venue.ErrUnreachable), now.Add(time.Hour))
 	status := reconcile.StatusOf(account)
 	if accepted := status.Get(v1alpha1.ConditionAccepted); accepted.Status != metav1.ConditionTrue {
 		t.Errorf("Accepted is %+v", accepted)
@@ -155,13 +155,13 @@ func TestTheLastWordStands(t *testing.T) {
 		t.Errorf("the account at the venue is %+v", account.Status.VenueAccount)
 	}
 	account.Generation++
-	report(account, failed(coinbase.ErrUnreachable), now.Add(time.Hour))
+	report(account, failed(venue.ErrUnreachable), now.Add(time.Hour))
 	if accepted := status.Get(v1alpha1.ConditionAccepted); accepted.Status != metav1.ConditionUnknown {
 		t.Errorf("for another spec Accepted is %+v", accepted)
 	}
 	broken := live()
 	report(broken, &finding{ledger: ledger(), credentials: &credentialsError{v1alpha1.ReasonCredentialsInvalid, "no PEM"}}, now)
-	report(broken, failed(coinbase.ErrUnreachable), now)
+	report(broken, failed(venue.ErrUnreachable), now)
 	if accepted := reconcile.StatusOf(broken).Get(v1alpha1.ConditionAccepted); accepted.Status != metav1.ConditionUnknown {
 		t.Errorf("for a key that was mended Accepted is %+v", accepted)
 	}
@@ -171,13 +171,13 @@ func TestTheLastWordStands(t *testing.T) {
 func TestPermissionsAreShown(t *testing.T) {
 	account := live()
 	report(account, said(nil), now)
-	powerful := said(func(f *finding) { f.word.permissions.CanTransfer = true })
+	powerful := said(func(f *finding) { f.word.said.CanTransfer = true })
 	report(account, powerful, now)
 	want := []v1alpha1.KeyPermission{v1alpha1.PermissionView, v1alpha1.PermissionTrade, v1alpha1.PermissionTransfer}
 	if got := account.Status.VenueAccount; !slices.Equal(got.Permissions, want) || got.Type != "DEFAULT" {
 		t.Errorf("got %+v", got)
 	}
-	report(account, said(func(f *finding) { f.former, f.word.permissions.PortfolioID = portfolio, "another" }), now)
+	report(account, said(func(f *finding) { f.former, f.word.said.ID = portfolio, "another" }), now)
 	if got := account.Status.VenueAccount.ID; got != portfolio {
 		t.Errorf("the account that agents trade on was forgotten for %s", got)
 	}
@@ -193,12 +193,12 @@ func TestPauses(t *testing.T) {
 	}
 	lost := live()
 	for _, test := range []struct{ out, least time.Duration }{{0, 2 * time.Second}, {20 * time.Second, 10 * time.Second}, {time.Hour, time.Minute}} {
-		got := report(lost, failed(coinbase.ErrUnreachable), now.Add(test.out)).After()
+		got := report(lost, failed(venue.ErrUnreachable), now.Add(test.out)).After()
 		if got < test.least || got > test.least*12/10 {
 			t.Errorf("a venue that is away for %s is asked again after %s, want about %s", test.out, got, test.least)
 		}
 	}
-	limited := said(func(f *finding) { f.word = &venueWord{err: &coinbase.RateLimitedError{After: time.Minute}} })
+	limited := said(func(f *finding) { f.word = &venueWord{err: &venue.RateLimitedError{After: time.Minute}} })
 	if got := report(live(), limited, now).After(); got < time.Minute {
 		t.Errorf("asked again after %s, though the venue wants to be left alone for a minute", got)
 	}
@@ -209,7 +209,7 @@ func TestPauses(t *testing.T) {
 func TestMemory(t *testing.T) {
 	var remembers memory
 	about := subject{2, secretVersion{"uid", "7"}}
-	remembers.store("a", about, venueWord{permissions: good()}, now, now.Add(time.Minute))
+	remembers.store("a", about, venueWord{said: good()}, now, now.Add(time.Minute))
 	for _, test := range []struct {
 		name  string
 		about subject
@@ -238,12 +238,12 @@ func TestGoneByFor(t *testing.T) {
 		word venueWord
 		want time.Duration
 	}{
-		{"good", venueWord{permissions: good()}, askPause},
-		{"may not trade", venueWord{permissions: coinbase.Permissions{CanView: true}}, poorAskPause},
-		{"refused", venueWord{err: coinbase.ErrRefused}, poorAskPause},
-		{"unreachable", venueWord{err: coinbase.ErrUnreachable}, 0},
-		{"malformed", venueWord{err: coinbase.ErrMalformed}, 0},
-		{"limited", venueWord{err: &coinbase.RateLimitedError{After: time.Hour}}, time.Hour},
+		{"good", venueWord{said: good()}, askPause},
+		{"may not trade", venueWord{said: venue.Account{CanView: true}}, poorAskPause},
+		{"refused", venueWord{err: venue.ErrRefused}, poorAskPause},
+		{"unreachable", venueWord{err: venue.ErrUnreachable}, 0},
+		{"malformed", venueWord{err: venue.ErrMalformed}, 0},
+		{"limited", venueWord{err: &venue.RateLimitedError{After: time.Hour}}, time.Hour},
 	} {
 		if got := goneByFor(test.word); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)

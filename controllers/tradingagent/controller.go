@@ -25,6 +25,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/probe"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // refusedPause is how soon a pod that the API server refused is tried again: a
@@ -41,6 +42,8 @@ type Reconciler struct {
 	Release func(ctx context.Context, uri, agentUID string) error
 	// Listings know how venues trade the agents' pairs.
 	Listings *listings.Listings
+	// Gateways are what the agents reach venues by, where not directly.
+	Gateways venues.Gateways
 	// Data knows what providers of market data have of them.
 	Data *probe.Prober
 	// Endpoints keep the agents' addresses in order, beside their trading.

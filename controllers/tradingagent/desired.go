@@ -40,6 +40,10 @@ const (
 	ledgerFile      = "uri"
 	httpPort        = 8080
 
+	// credentialsDirectory has a directory with the credentials of the agent's
+	// account, named as its Secret is.
+	credentialsDirectory = "/etc/trading/credentials"
+
 	// tlsDirectory holds the certificate of the agent's HTTPS listener, as soon as
 	// there is one.
 	tlsDirectory = "/etc/trading/tls"
@@ -146,14 +150,7 @@ func desiredContainer(s *scope) corev1.Container {
 	return corev1.Container{
 		Name:  "trading-agent",
 		Image: s.target.content.Image,
-		Args: []string{
-			"run",
-			"--namespace=$(POD_NAMESPACE)",
-			"--agent=" + s.agent.Name,
-			"--agent-uid=" + string(s.agent.UID),
-			fmt.Sprintf("--listen=:%d", httpPort),
-			"--ledger-uri-file=" + ledgerDirectory + "/" + ledgerFile,
-		},
+		Args:  desiredArguments(s),
 		Env: []corev1.EnvVar{
 			fromField("POD_NAME", "metadata.name"),
 			fromField("POD_NAMESPACE", "metadata.namespace"),
@@ -177,11 +174,7 @@ func desiredContainer(s *scope) corev1.Container {
 		},
 		LivenessProbe:  httpProbe("/healthz", 10, 6),
 		ReadinessProbe: httpProbe("/readyz", 2, 3),
-		VolumeMounts: []corev1.VolumeMount{
-			{Name: "ledger", MountPath: ledgerDirectory, ReadOnly: true},
-			{Name: "tls", MountPath: tlsDirectory, ReadOnly: true},
-			{Name: "tmp", MountPath: "/tmp"},
-		},
+		VolumeMounts:   desiredMounts(s),
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false),
 			ReadOnlyRootFilesystem:   new(true),
@@ -190,9 +183,39 @@ func desiredContainer(s *scope) corev1.Container {
 	}
 }
 
+func desiredArguments(s *scope) []string {
+	arguments := []string{
+		"run",
+		"--namespace=$(POD_NAMESPACE)",
+		"--agent=" + s.agent.Name,
+		"--agent-uid=" + string(s.agent.UID),
+		fmt.Sprintf("--listen=:%d", httpPort),
+		"--ledger-uri-file=" + ledgerDirectory + "/" + ledgerFile,
+	}
+	if s.account.Access() != nil {
+		arguments = append(arguments, "--credentials-dir="+credentialsDirectory)
+		if s.gateway != "" {
+			arguments = append(arguments, fmt.Sprintf("--venue-gateway=%s=%s", s.account.Spec.Venue, escapeReferences(s.gateway)))
+		}
+	}
+	return arguments
+}
+
+func desiredMounts(s *scope) []corev1.VolumeMount {
+	mounts := []corev1.VolumeMount{
+		{Name: "ledger", MountPath: ledgerDirectory, ReadOnly: true},
+		{Name: "tls", MountPath: tlsDirectory, ReadOnly: true},
+		{Name: "tmp", MountPath: "/tmp"},
+	}
+	if access := s.account.Access(); access != nil {
+		mounts = append(mounts, corev1.VolumeMount{Name: "credentials", MountPath: credentialsDirectory + "/" + access.Secret, ReadOnly: true})
+	}
+	return mounts
+}
+
 func desiredVolumes(s *scope) []corev1.Volume {
 	uri := s.ledger.Spec.URISecretRef
-	return []corev1.Volume{{
+	volumes := []corev1.Volume{{
 		Name: "ledger",
 		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 			SecretName:  uri.Name,
@@ -211,6 +234,25 @@ func desiredVolumes(s *scope) []corev1.Volume {
 		Name:         "tmp",
 		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(resource.MustParse("64Mi"))}},
 	}}
+	if access := s.account.Access(); access != nil {
+		volumes = append(volumes, desiredCredentials(access))
+	}
+	return volumes
+}
+
+// desiredCredentials are the keys of the account's Secret that its venue needs,
+// and no others. The kubelet brings a changed Secret to the process.
+func desiredCredentials(access *v1alpha1.VenueAccess) corev1.Volume {
+	items := make([]corev1.KeyToPath, len(access.Keys))
+	for i, key := range access.Keys {
+		items[i] = corev1.KeyToPath{Key: key, Path: key}
+	}
+	return corev1.Volume{
+		Name: "credentials",
+		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: access.Secret, DefaultMode: new(int32(0o440)), Items: items,
+		}},
+	}
 }
 
 func fromField(name, path string) corev1.EnvVar {
@@ -244,7 +286,9 @@ type template struct {
 	Paper      *v1alpha1.PaperAccountSpec  `json:"paper"`
 	LedgerUID  types.UID                   `json:"ledgerUID"`
 	LedgerURI  v1alpha1.SecretKeyReference `json:"ledgerURI"`
-	PairUIDs   []types.UID                 `json:"pairUIDs"`
+	// Credentials names the Secret of an account at a real venue.
+	Credentials string      `json:"credentials,omitempty"`
+	PairUIDs    []types.UID `json:"pairUIDs"`
 }
 
 // templateHash of the agent's pod. Every reference must be resolved.
@@ -256,6 +300,9 @@ func templateHash(s *scope) (string, error) {
 		Paper:      s.account.Spec.Paper,
 		LedgerUID:  s.ledger.UID,
 		LedgerURI:  s.ledger.Spec.URISecretRef,
+	}
+	if access := s.account.Access(); access != nil {
+		content.Credentials = access.Secret
 	}
 	for _, pair := range s.find(s.target.content.AssetPairs) {
 		content.PairUIDs = append(content.PairUIDs, pair.UID)

@@ -34,6 +34,7 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*scope, 
 		return nil, err
 	}
 	if s.account != nil {
+		s.gateway = r.Gateways[s.account.Spec.Venue]
 		if s.ledger, err = read(ctx, r.Client, key.Namespace, s.account.Spec.LedgerRef.Name, &v1alpha1.Ledger{}); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package tradingagent
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // lookUpPairs notes what is known of the agent's pairs at its account's venue. It
@@ -28,7 +29,7 @@ func (r *Reconciler) lookUpPairs(s *scope) {
 	}
 	for i, pair := range traded {
 		if pair != nil {
-			s.listings[i] = r.Listings.Look(s.account, coinbase.ProductID(pair))
+			s.listings[i] = r.Listings.Look(s.account, venues.Symbol(s.account.Spec.Venue, pair))
 		}
 	}
 }
@@ -36,8 +37,10 @@ func (r *Reconciler) lookUpPairs(s *scope) {
 // platformIsValid judges the agent against its account's venue. What the venue
 // has not said yet holds the agent's start and stalls nobody.
 func platformIsValid(s *scope) finding {
-	if found := modeFitsAccount(s); !found.ok() {
-		return found
+	for _, judge := range []policy{modeFitsAccount, directionFitsVenue} {
+		if found := judge(s); !found.ok() {
+			return found
+		}
 	}
 	if s.account == nil || s.account.Spec.Venue == v1alpha1.VenuePaper {
 		return finding{}
@@ -53,7 +56,7 @@ func platformIsValid(s *scope) finding {
 			return found
 		}
 	}
-	return finding{v1alpha1.ReasonVenueUnsupported, fmt.Sprintf("TradingAccount %q is verified, but %s", s.account.Name, s.account.TradingUnsupported())}
+	return finding{}
 }
 
 // accountIsAccepted repeats what the account's own status says.
@@ -70,7 +73,8 @@ func accountIsAccepted(s *scope) finding {
 
 // pairIsTradable holds a pair against what its venue says of it.
 func pairIsTradable(s *scope, pair *v1alpha1.AssetPair, answer listings.Answer) finding {
-	product, venue := coinbase.ProductID(pair), s.account.Spec.Venue
+	venue := s.account.Spec.Venue
+	product := venues.Symbol(venue, pair)
 	switch {
 	case !answer.Known && answer.Problem != "":
 		return stillChecking(s, fmt.Sprintf("%s cannot be asked about %s: %s", venue, product, answer.Problem))
@@ -87,7 +91,10 @@ func pairIsTradable(s *scope, pair *v1alpha1.AssetPair, answer listings.Answer) 
 	if found := fitsStep(v1alpha1.ReasonLotMismatch, pair, "lotSize", pair.Spec.LotSize, answer.Product.BaseIncrement, "quantity"); !found.ok() {
 		return found
 	}
-	return fitsMinimum(pair, answer.Product.QuoteMinSize)
+	if found := fitsMinimum(pair, answer.Product.QuoteMinSize); !found.ok() {
+		return found
+	}
+	return fitsLeastQuantity(pair, answer.Product.BaseMinSize)
 }
 
 // fitsStep checks that every price or quantity which the pair can express is one
@@ -120,10 +127,23 @@ func fitsMinimum(pair *v1alpha1.AssetPair, least decimal.Decimal) finding {
 	return finding{v1alpha1.ReasonMinNotionalTooLow, fmt.Sprintf("AssetPair %q: spec.minNotional %s is below the venue's %s; set it to %q or more", pair.Name, ours, least, least)}
 }
 
+// fitsLeastQuantity checks that the venue takes the smallest order that the pair
+// allows.
+func fitsLeastQuantity(pair *v1alpha1.AssetPair, least decimal.Decimal) finding {
+	ours, err := decimal.NewFromString(string(cmp.Or(pair.Spec.MinQuantity, pair.Spec.LotSize)))
+	if err != nil {
+		return finding{v1alpha1.ReasonInvalidSpec, fmt.Sprintf("AssetPair %q: spec.minQuantity is not a decimal number", pair.Name)}
+	}
+	if ours.GreaterThanOrEqual(least) {
+		return finding{}
+	}
+	return finding{v1alpha1.ReasonMinQuantityTooLow, fmt.Sprintf("AssetPair %q: spec.minQuantity allows %s, and the venue takes no less than %s; set it to %q or more", pair.Name, ours, least, least)}
+}
+
 // pairReasons are the words that only a venue's answer about a pair can take back.
 var pairReasons = []string{
 	v1alpha1.ReasonPairNotListed, v1alpha1.ReasonPairNotTradable, v1alpha1.ReasonTickMismatch, v1alpha1.ReasonLotMismatch,
-	v1alpha1.ReasonMinNotionalTooLow, v1alpha1.ReasonVenueUnsupported,
+	v1alpha1.ReasonMinNotionalTooLow, v1alpha1.ReasonMinQuantityTooLow,
 }
 
 // stillChecking is the finding until the venue has spoken of a pair. An agent

@@ -117,6 +117,10 @@ func modeFitsAccount(s *scope) finding {
 	return judged(v1alpha1.ReasonModeMismatch, v1alpha1.ValidateMode(s.agent, s.account))
 }
 
+func directionFitsVenue(s *scope) finding {
+	return judged(v1alpha1.ReasonShortUnsupported, v1alpha1.ValidateDirection(s.agent, s.account))
+}
+
 func currenciesAgree(s *scope) finding {
 	return judged(v1alpha1.ReasonCurrencyMismatch, v1alpha1.ValidateCurrencies(s.agent, s.account, s.policy, s.pairs))
 }

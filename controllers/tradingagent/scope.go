@@ -26,6 +26,8 @@ type scope struct {
 	policy    *v1alpha1.RiskPolicy
 	account   *v1alpha1.TradingAccount
 	ledger    *v1alpha1.Ledger
+	// gateway that the account's venue is reached by; empty for the venue itself.
+	gateway string
 	// pairs of the namespace.
 	pairs []v1alpha1.AssetPair
 	// listings are how the account's venue trades the agent's pairs, in the order

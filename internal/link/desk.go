@@ -79,6 +79,7 @@ func (d *Desk) Validate() field.ErrorList {
 	errs := v1alpha1.ValidateTradingAgent(d.Agent)
 	errs = append(errs, v1alpha1.ValidateDistinctPairs(d.Agent, d.Pairs)...)
 	errs = append(errs, v1alpha1.ValidateMode(d.Agent, d.Account)...)
+	errs = append(errs, v1alpha1.ValidateDirection(d.Agent, d.Account)...)
 	errs = append(errs, v1alpha1.ValidateCurrencies(d.Agent, d.Account, d.Policy, d.Pairs)...)
 	if d.Agent.Spec.Limits != nil {
 		errs = append(errs, v1alpha1.ValidateTighter(d.Agent.Spec.Limits, d.Policy)...)

@@ -2,6 +2,7 @@ package trader
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -25,20 +26,18 @@ func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, accoun
 	if err != nil {
 		return Config{}, err
 	}
-	if unsupported := account.TradingUnsupported(); unsupported != "" {
-		return Config{}, fmt.Errorf("TradingAccount %q: %s", account.Name, unsupported)
+	part, share := "spec."+strings.ToLower(string(account.Spec.Venue)), account.Share()
+	if share == nil {
+		return Config{}, fmt.Errorf("account %s: %s is missing", account.Name, part)
 	}
-	if account.Spec.Paper == nil {
-		return Config{}, fmt.Errorf("account %s: spec.paper is missing", account.Name)
-	}
-	balance, err := amountOf(account.Spec.Paper.Balance)
+	balance, err := amountOf(share.Balance)
 	if err != nil {
-		return Config{}, fmt.Errorf("account %s: spec.paper.balance: %w", account.Name, err)
+		return Config{}, fmt.Errorf("account %s: %s.balance: %w", account.Name, part, err)
 	}
 	config := Config{
 		Agent: ledger.Agent{
 			UID: identity(agent), Namespace: agent.Namespace, Name: agent.Name, Account: identity(account),
-			Venue: string(account.Spec.Venue), Currency: string(account.Spec.Paper.Currency), Balance: balance, Holder: holder,
+			Venue: string(account.Spec.Venue), Currency: string(share.Currency), Balance: balance, Holder: holder,
 		},
 		Interval:  time.Duration(resolved.IntervalSeconds) * time.Second,
 		LongShort: resolved.Direction == v1alpha1.DirectionLongShort,

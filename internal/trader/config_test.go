@@ -114,10 +114,30 @@ func TestTargetOfManifests(t *testing.T) {
 	}
 }
 
+// An agent's books begin with its share of the account, wherever that is.
+func TestShareOfAnAccount(t *testing.T) {
+	share := v1alpha1.AccountShare{Currency: "USD", Balance: "250.5"}
+	for _, spec := range []v1alpha1.TradingAccountSpec{
+		{Venue: v1alpha1.VenueCoinbase, Coinbase: &v1alpha1.CoinbaseAccountSpec{AccountShare: share}},
+		{Venue: v1alpha1.VenueAlpaca, Alpaca: &v1alpha1.AlpacaAccountSpec{AccountShare: share}},
+		{Venue: v1alpha1.VenueKraken, Kraken: &v1alpha1.KrakenAccountSpec{AccountShare: share}},
+		{Venue: v1alpha1.VenueGemini, Gemini: &v1alpha1.GeminiAccountSpec{AccountShare: share}},
+		{Venue: v1alpha1.VenuePaper, Paper: &v1alpha1.PaperAccountSpec{Currency: "USD", Balance: "250.5"}},
+	} {
+		m := written()
+		m.account.Spec = spec
+		config, err := m.config()
+		if err != nil || config.Agent.Balance.String() != "250.5" || config.Agent.Currency != "USD" || config.Agent.Venue != string(spec.Venue) {
+			t.Errorf("%s: %+v, %v", spec.Venue, config.Agent, err)
+		}
+	}
+}
+
 func TestManifestsThatCannotBe(t *testing.T) {
 	for says, change := range map[string]func(*manifests){
-		"sends no orders to Coinbase": func(m *manifests) {
-			m.account.Spec = v1alpha1.TradingAccountSpec{Venue: v1alpha1.VenueCoinbase, Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction}}
+		"spec.coinbase is missing": func(m *manifests) { m.account.Spec = v1alpha1.TradingAccountSpec{Venue: v1alpha1.VenueCoinbase} },
+		"spec.kraken.balance": func(m *manifests) {
+			m.account.Spec = v1alpha1.TradingAccountSpec{Venue: v1alpha1.VenueKraken, Kraken: &v1alpha1.KrakenAccountSpec{AccountShare: v1alpha1.AccountShare{Currency: "USD"}}}
 		},
 		"spec.paper is missing":    func(m *manifests) { m.account.Spec.Paper = nil },
 		"spec.paper.balance":       func(m *manifests) { m.account.Spec.Paper.Balance = "1e4" },

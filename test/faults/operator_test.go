@@ -24,7 +24,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/testbench"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	marketdata "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 // release is one release of the operator, as far as agents could notice it.
@@ -107,7 +107,7 @@ func startOperator(namespace string, world *world, options operatorOptions) (*op
 // Venues and providers of data do not exist here.
 func (o *operator) reach(world *world, release release) (controllers.World, error) {
 	database, nowhere := world.database, &testbench.Venue{}
-	venues, err := coinbase.New(coinbase.Options{Transport: nowhere})
+	reached, err := venues.New(venues.Options{Transport: nowhere})
 	if err != nil {
 		return controllers.World{}, err
 	}
@@ -116,7 +116,7 @@ func (o *operator) reach(world *world, release release) (controllers.World, erro
 		return controllers.World{}, err
 	}
 	return controllers.World{
-		AgentImage: release.agentImage, Clock: world.clock, Coinbase: venues, MarketData: data,
+		AgentImage: release.agentImage, Clock: world.clock, Venues: reached, MarketData: data,
 		Info: func(ctx context.Context, uri string) (ledger.ServerInfo, error) {
 			if o.transport.isDead() {
 				return ledger.ServerInfo{}, errCrashed

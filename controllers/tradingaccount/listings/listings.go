@@ -15,7 +15,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 const (
@@ -50,7 +50,7 @@ type Answer struct {
 	Known bool
 	// Listed reports whether the account can see the product at all.
 	Listed  bool
-	Product coinbase.Product
+	Product venue.Product
 	// Problem is why nothing is known; empty while the venue is being asked for
 	// the first time.
 	Problem string
@@ -71,7 +71,7 @@ var ErrGone = errors.New("the account does not exist any more")
 
 // Ask puts one question to a venue. Its error must hold nothing secret; with
 // ErrGone the question is dropped.
-type Ask func(context.Context, Key) (coinbase.Product, error)
+type Ask func(context.Context, Key) (venue.Product, error)
 
 // Listings are the answers. A nil one knows nothing and asks nobody.
 type Listings struct {
@@ -161,12 +161,12 @@ func (l *Listings) drop(key Key) {
 }
 
 // again says when a question is put again after this answer.
-func again(product coinbase.Product, err error) reconcile.Asked {
-	if limited, ok := errors.AsType[*coinbase.RateLimitedError](err); ok {
+func again(product venue.Product, err error) reconcile.Asked {
+	if limited, ok := errors.AsType[*venue.RateLimitedError](err); ok {
 		return reconcile.Asked{Again: limited.After}
 	}
 	switch {
-	case err != nil && !errors.Is(err, coinbase.ErrNotFound):
+	case err != nil && !errors.Is(err, venue.ErrNoSuchThing):
 		return reconcile.Asked{Failed: true}
 	case err != nil, product.Untradable != "":
 		return reconcile.Asked{Again: poorFor}
@@ -176,7 +176,7 @@ func again(product coinbase.Product, err error) reconcile.Asked {
 
 // learn stores an answer and reports whether it differs from the last. A question
 // that found no answer takes nothing away from what is known.
-func (l *Listings) learn(key Key, product coinbase.Product, err error) (changed bool) {
+func (l *Listings) learn(key Key, product venue.Product, err error) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, asked := l.entries[key]
@@ -186,7 +186,7 @@ func (l *Listings) learn(key Key, product coinbase.Product, err error) (changed 
 	}
 	answer := Answer{Known: true, Listed: true, Product: product}
 	switch {
-	case errors.Is(err, coinbase.ErrNotFound):
+	case errors.Is(err, venue.ErrNoSuchThing):
 		answer = Answer{Known: true}
 	case err != nil && before.Known:
 		return false

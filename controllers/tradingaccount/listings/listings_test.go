@@ -13,31 +13,31 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
-// venue answers as it is told and counts what it is asked.
-type venue struct {
+// teller is a venue that answers as it is told and counts what it is asked.
+type teller struct {
 	mu    sync.Mutex
 	tick  string
 	err   error
 	asked int
 }
 
-func (v *venue) ask(context.Context, Key) (coinbase.Product, error) {
+func (v *teller) ask(context.Context, Key) (venue.Product, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked++
-	return coinbase.Product{PriceIncrement: decimal.RequireFromString(v.tick), BaseIncrement: decimal.New(1, 0)}, v.err
+	return venue.Product{PriceIncrement: decimal.RequireFromString(v.tick), BaseIncrement: decimal.New(1, 0)}, v.err
 }
 
-func (v *venue) set(tick string, err error) {
+func (v *teller) set(tick string, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.tick, v.err = tick, err
 }
 
-func (v *venue) times() int {
+func (v *teller) times() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.asked
@@ -48,10 +48,10 @@ func account(uid types.UID) *v1alpha1.TradingAccount {
 }
 
 // bubble runs a test with a clock that moves on when all wait.
-func bubble(t *testing.T, test func(*venue, *Listings)) {
+func bubble(t *testing.T, test func(*teller, *Listings)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		asked := &venue{tick: "0.01"}
+		asked := &teller{tick: "0.01"}
 		known := New(asked.ask)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -83,7 +83,7 @@ func changes(known *Listings) int {
 }
 
 func TestAsksOnceForAll(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
+	bubble(t, func(asked *teller, known *Listings) {
 		for range 100 {
 			if answer := known.Look(account("1"), "BTC-USD"); answer.Known {
 				t.Fatal("it is known before the venue was asked")
@@ -110,12 +110,12 @@ func TestAsksOnceForAll(t *testing.T) {
 }
 
 func TestTriesAgainUntilAnswered(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
-		asked.set("0.01", fmt.Errorf("%w: dial", coinbase.ErrUnreachable))
+	bubble(t, func(asked *teller, known *Listings) {
+		asked.set("0.01", fmt.Errorf("%w: dial", venue.ErrUnreachable))
 		known.Look(account("1"), "BTC-USD")
 		after(10 * time.Minute)
 		answer := known.Look(account("1"), "BTC-USD")
-		if answer.Known || answer.Problem != "the exchange does not answer: dial" {
+		if answer.Known || answer.Problem != "the venue does not answer: dial" {
 			t.Errorf("got %+v", answer)
 		}
 		if n := asked.times(); n < 8 || n > 12 {
@@ -130,7 +130,7 @@ func TestTriesAgainUntilAnswered(t *testing.T) {
 			t.Errorf("got %+v", answer)
 		}
 		// What the venue has said stands while it is away.
-		asked.set("0.01", coinbase.ErrUnreachable)
+		asked.set("0.01", venue.ErrUnreachable)
 		after(time.Hour)
 		if answer = known.Look(account("1"), "BTC-USD"); !answer.Known || changes(known) != 0 {
 			t.Errorf("got %+v", answer)
@@ -139,8 +139,8 @@ func TestTriesAgainUntilAnswered(t *testing.T) {
 }
 
 func TestHonoursRetryAfter(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
-		asked.set("0.01", &coinbase.RateLimitedError{After: time.Minute})
+	bubble(t, func(asked *teller, known *Listings) {
+		asked.set("0.01", &venue.RateLimitedError{After: time.Minute})
 		known.Look(account("1"), "BTC-USD")
 		after(59 * time.Second)
 		if n := asked.times(); n != 1 {
@@ -154,8 +154,8 @@ func TestHonoursRetryAfter(t *testing.T) {
 }
 
 func TestDelistedAndListedAgain(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
-		asked.set("0.01", coinbase.ErrNotFound)
+	bubble(t, func(asked *teller, known *Listings) {
+		asked.set("0.01", venue.ErrNoSuchThing)
 		known.Look(account("1"), "BTC-USD")
 		synctest.Wait()
 		if answer := known.Look(account("1"), "BTC-USD"); !answer.Known || answer.Listed {
@@ -170,7 +170,7 @@ func TestDelistedAndListedAgain(t *testing.T) {
 }
 
 func TestKeepsWhatIsTraded(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
+	bubble(t, func(asked *teller, known *Listings) {
 		other := account("2")
 		other.Name = "other"
 		for _, product := range []string{"BTC-USD", "ETH-USD"} {
@@ -196,7 +196,7 @@ func TestKeepsWhatIsTraded(t *testing.T) {
 }
 
 func TestForgetsAnAccountThatIsGone(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
+	bubble(t, func(asked *teller, known *Listings) {
 		known.Look(account("1"), "BTC-USD")
 		synctest.Wait()
 		asked.set("0.01", ErrGone)
@@ -210,8 +210,8 @@ func TestForgetsAnAccountThatIsGone(t *testing.T) {
 // An answer that the account's credentials kept away is asked for again as soon
 // as the account says that they are right.
 func TestKeepAsksAgainWhereNoAnswerWasHad(t *testing.T) {
-	bubble(t, func(asked *venue, known *Listings) {
-		asked.set("0.01", coinbase.ErrRefused)
+	bubble(t, func(asked *teller, known *Listings) {
+		asked.set("0.01", venue.ErrRefused)
 		known.Look(account("1"), "BTC-USD")
 		after(10 * time.Minute)
 		asked.set("0.01", nil)

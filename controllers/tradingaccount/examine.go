@@ -11,7 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
 )
 
 const (
@@ -27,14 +28,14 @@ const (
 
 // venueWord is what a venue has said of an account's key.
 type venueWord struct {
-	permissions coinbase.Permissions
-	err         error
+	said venue.Account
+	err  error
 }
 
-// examine finds out all that can be known of an account at Coinbase. Its error is
-// the API server's; the venue's is in the finding.
+// examine finds out all that can be known of an account at a real venue. Its error
+// is the API server's; the venue's is in the finding.
 func (r *Reconciler) examine(ctx context.Context, account *v1alpha1.TradingAccount, found *finding) error {
-	credentials, version, err := r.Coinbase.credentials(ctx, account)
+	credentials, version, err := r.Venues.credentials(ctx, account)
 	if errors.As(err, &found.credentials) {
 		err = nil
 	}
@@ -46,20 +47,20 @@ func (r *Reconciler) examine(ctx context.Context, account *v1alpha1.TradingAccou
 		return err
 	}
 	found.word = &word
-	if word.err == nil && keyFault(word.permissions).reason == "" {
+	if word.err == nil && keyFault(word.said).reason == "" {
 		return r.claim(ctx, account, found)
 	}
 	return nil
 }
 
 // ask puts the question, unless the last answer is still to be gone by.
-func (r *Reconciler) ask(ctx context.Context, account *v1alpha1.TradingAccount, credentials *coinbase.Credentials, version secretVersion) (venueWord, error) {
+func (r *Reconciler) ask(ctx context.Context, account *v1alpha1.TradingAccount, credentials venues.Credentials, version secretVersion) (venueWord, error) {
 	about := subject{account.Generation, version}
 	if word, fresh := r.memory.recall(account.UID, about, r.Clock.Now()); fresh {
 		return word, nil
 	}
 	var word venueWord
-	word.permissions, word.err = r.Coinbase.Client.Permissions(ctx, account.Spec.Coinbase.Environment, credentials)
+	word.said, word.err = r.Venues.Real.Account(ctx, account.Spec.Venue, account.Access().Environment, credentials)
 	if errors.Is(word.err, context.Canceled) {
 		return venueWord{}, word.err
 	}
@@ -73,16 +74,16 @@ func (r *Reconciler) ask(ctx context.Context, account *v1alpha1.TradingAccount, 
 // goneByFor is how long an answer is gone by; zero has the venue asked again in
 // the next pass, which comes after a pause of its own.
 func goneByFor(word venueWord) time.Duration {
-	limited, isLimited := errors.AsType[*coinbase.RateLimitedError](word.err)
+	limited, isLimited := errors.AsType[*venue.RateLimitedError](word.err)
 	switch {
 	case isLimited:
 		return limited.After
-	case errors.Is(word.err, coinbase.ErrRefused), errors.Is(word.err, coinbase.ErrForbidden),
-		errors.Is(word.err, coinbase.ErrNoEndpoint), errors.Is(word.err, coinbase.ErrNotFound):
+	case errors.Is(word.err, venue.ErrRefused), errors.Is(word.err, venue.ErrForbidden),
+		errors.Is(word.err, venue.ErrNoEndpoint), errors.Is(word.err, venue.ErrNoSuchThing):
 		return poorAskPause
 	case word.err != nil:
 		return 0
-	case keyFault(word.permissions).reason != "":
+	case keyFault(word.said).reason != "":
 		return poorAskPause
 	}
 	return askPause
@@ -90,7 +91,7 @@ func goneByFor(word venueWord) time.Duration {
 
 // claim makes sure that no other TradingAccount is the same account.
 func (r *Reconciler) claim(ctx context.Context, account *v1alpha1.TradingAccount, found *finding) error {
-	id, former := found.word.permissions.PortfolioID, ""
+	id, former := found.word.said.ID, ""
 	if was := account.Status.VenueAccount; was != nil && was.ID != id {
 		former = was.ID
 	}
