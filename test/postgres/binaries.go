@@ -113,7 +113,8 @@ func download() (string, error) {
 // sweep removes what servers of processes that were killed have left.
 func sweep() {
 	left, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
-	for _, dir := range left {
+	inMemory, _ := filepath.Glob(filepath.Join(sharedMemory, prefix+"*"))
+	for _, dir := range append(left, inMemory...) {
 		id, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
 		pid, err := strconv.Atoi(id)
 		if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {

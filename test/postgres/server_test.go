@@ -61,7 +61,14 @@ func TestServer(t *testing.T) {
 
 func TestCloseLeavesNothing(t *testing.T) {
 	before := temporary(t)
-	server, err := postgres.Start(postgres.Options{NoSync: true})
+	for _, inMemory := range []bool{false, true} {
+		leavesNothing(t, postgres.Options{NoSync: inMemory}, before)
+	}
+}
+
+func leavesNothing(t *testing.T, options postgres.Options, before []string) {
+	t.Helper()
+	server, err := postgres.Start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,14 +83,18 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 }
 
-// temporary lists what servers of this process have in the directory for
+// temporary lists what servers of this process have in the directories for
 // temporary files. One of the test's own would not do: the unprivileged server
 // cannot reach into those of t.TempDir.
 func temporary(t *testing.T) []string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(os.TempDir(), fmt.Sprintf("trading-postgres-%d-*", os.Getpid())))
-	if err != nil {
-		t.Fatal(err)
+	var found []string
+	for _, dir := range []string{os.TempDir(), "/dev/shm"} {
+		here, err := filepath.Glob(filepath.Join(dir, fmt.Sprintf("trading-postgres-%d-*", os.Getpid())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, here...)
 	}
 	return found
 }
