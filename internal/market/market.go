@@ -35,4 +35,7 @@ type Bar struct {
 type PairBar struct {
 	Pair string
 	Bar
+	// Late says that a newer bar had ended before this one could be had, as after
+	// an outage: there is something to learn from it, and nothing to trade on.
+	Late bool
 }

@@ -155,7 +155,7 @@ func (f *Feed) Describe() string {
 }
 
 // Next implements market.Feed. While the exchange cannot be reached it blocks;
-// what was missed is delivered, in order, when it can be.
+// what was missed is delivered, in order and marked as late, when it can be.
 func (f *Feed) Next(ctx context.Context) (market.PairBar, error) {
 	for len(f.queue) == 0 {
 		if err := f.collect(ctx); err != nil {
@@ -205,6 +205,9 @@ func (f *Feed) collect(ctx context.Context) error {
 	}
 	for i, bars := range collected {
 		f.queue = appendPair(f.queue, f.instruments[i].Pair, bars)
+	}
+	for i := range f.queue {
+		f.queue[i].Late = f.queue[i].End.Before(to)
 	}
 	sortByEnd(f.queue)
 	f.done = to

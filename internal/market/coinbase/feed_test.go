@@ -89,7 +89,7 @@ func TestFollowsTheMarket(t *testing.T) {
 			if !bar.Start.Equal(last) || bar.Pair != "BTC-USD" {
 				t.Fatalf("after %s comes %s of %s", last, bar.Start, bar.Pair)
 			}
-			if after := time.Since(bar.End); after < settle || after > settle+time.Second {
+			if after := time.Since(bar.End); bar.Late || after < settle || after > settle+time.Second {
 				t.Errorf("delivered %s after its end", after)
 			}
 			last = bar.End
@@ -283,12 +283,15 @@ func TestAnOutageIsMadeUpFor(t *testing.T) {
 						t.Fatalf("%s, want %s", bar.Start, last)
 					}
 					last = bar.End
+					if bar.Late != last.Before(until) {
+						t.Fatalf("%s is late: %v", bar.Start, bar.Late)
+					}
 				}
 				if !last.Equal(until) || e.Widest() > 300 {
 					t.Errorf("made up to %s, want %s, with up to %d candles a request", last, until, e.Widest())
 				}
-				if bar := next(t, e, feed); !bar.Start.Equal(last) {
-					t.Errorf("then comes %s", bar.Start)
+				if bar := next(t, e, feed); !bar.Start.Equal(last) || bar.Late {
+					t.Errorf("then comes %s, late: %v", bar.Start, bar.Late)
 				}
 			})
 		})
