@@ -104,7 +104,7 @@ var listings = []scenario{
 		intent, _ := b.resting(t)
 		sent := b.now()
 		for i := range 260 {
-			b.foreign(t, b.Symbol, order.NewID("account", "other", int64(i), 0, 0).String(), 1_00)
+			b.foreign(t, b.Symbol, order.NewID("account", "other", int64(i), 0, 0).String(), 10_00)
 			b.Exchange.Advance(time.Millisecond)
 		}
 		found, err := b.Venue.Lookup(t.Context(), venue.Ref{ID: intent.ID, Pair: intent.Pair, SentAt: sent})

@@ -80,6 +80,9 @@ var unknowns = []scenario{
 	}},
 	{"an order that is held up within its time arrives", true, func(t *testing.T, b *bench) {
 		delay := min(b.Venue.Traits().Settle, 10*time.Minute) / 2
+		if b.Venue.Traits().RequestExpiry > 0 {
+			delay = min(delay, timeToLeave-time.Second) // the venue keeps the request's own end
+		}
 		b.heldUp(t, exchange.DelayAcceptance, delay)
 		booked := b.Exchange.Book().Orders
 		if len(booked) != 1 {

@@ -175,6 +175,9 @@ func (b *bench) now() time.Time {
 	return b.Exchange.Time()
 }
 
+// timeToLeave is how long after it was made a request may leave.
+const timeToLeave = 5 * time.Second
+
 // intent makes the next order, with its frozen body.
 func (b *bench) intent(t *testing.T, side order.Side, quantity market.Quantity, limit market.Price) order.Intent {
 	t.Helper()
@@ -182,7 +185,7 @@ func (b *bench) intent(t *testing.T, side order.Side, quantity market.Quantity, 
 	intent := order.Intent{
 		ID: order.NewID("account", "agent", b.sequence, 0, 0), Account: "account", AgentUID: "agent", Sequence: b.sequence,
 		Pair: b.Instrument.Pair, Side: side, Quantity: quantity, Limit: limit, MarketTime: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC),
-		NotAfter: b.now().Add(5 * time.Second).UTC().Truncate(time.Microsecond),
+		NotAfter: b.now().Add(timeToLeave).UTC().Truncate(time.Microsecond),
 	}
 	frozen, err := b.Venue.Freeze(intent, intent.NotAfter)
 	if err != nil {
