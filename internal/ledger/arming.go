@@ -51,25 +51,20 @@ func (a allowance) check() error {
 
 // Disarm implements Ledger.
 func (p *Postgres) Disarm(ctx context.Context, lease Lease, reason string, at time.Time) error {
-	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	return p.write(ctx, lease, "recording that the agent is disarmed", func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		disarmed, err := isDisarmed(ctx, tx, lease.Agent.UID)
 		if err != nil || disarmed {
 			return err
 		}
-		return recordArming(ctx, tx, lease.Agent.UID, "Disarmed", allowance{reason: reason}, &at)
+		batch.Queue(`SELECT trading.disarm($1, $2, $3, $4)`, lease.Agent.UID, lease.Epoch, reason, at)
+		return nil
 	})
 }
 
 // Arming implements Ledger.
 func (p *Postgres) Arming(ctx context.Context, lease Lease) (Arming, error) {
 	var snapshot Snapshot
-	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		snapshot = Snapshot{}
 		return loadArming(ctx, tx, lease, &snapshot)
 	})
@@ -85,7 +80,15 @@ func (p *Postgres) Rearm(ctx context.Context, agentUID, person, reason string) e
 		return err
 	}
 	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return recordArming(ctx, tx, agentUID, "Rearmed", allowed, nil)
+		var known bool
+		err := tx.QueryRow(ctx, `SELECT trading.record_arming($1, 'Rearmed', $2, $3, NULL)`, agentUID, allowed.person, allowed.reason).Scan(&known)
+		if err != nil {
+			return fmt.Errorf("recording that agent %s is rearmed: %w", agentUID, err)
+		}
+		if !known {
+			return fmt.Errorf("agent %s: %w", agentUID, ErrUnknownAgent)
+		}
+		return nil
 	})
 }
 
@@ -109,26 +112,6 @@ func Rearm(ctx context.Context, uri, namespace, name, person, reason string) err
 		return err
 	}
 	return p.Rearm(ctx, uid, person, reason)
-}
-
-// recordArming locks the agent's lease, so that nothing of the agent is committed
-// between what is counted and what is recorded.
-func recordArming(ctx context.Context, tx pgx.Tx, agentUID, kind string, allowed allowance, at *time.Time) error {
-	recorded, err := tx.Exec(ctx, `WITH lease AS (
-			SELECT agent_uid, epoch FROM trading.leases WHERE agent_uid = $1 FOR NO KEY UPDATE
-		)
-		INSERT INTO trading.arming (agent_uid, kind, person, reason, epoch, after_sequence, after_transaction, market_time)
-		SELECT lease.agent_uid, $2, $3, $4, lease.epoch,
-			coalesce((SELECT max(sequence) FROM trading.intents WHERE agent_uid = $1), 0),
-			coalesce((SELECT max(id) FROM trading.transactions WHERE agent_uid = $1), 0), $5 FROM lease`,
-		agentUID, kind, allowed.person, allowed.reason, at)
-	if err != nil {
-		return fmt.Errorf("recording that agent %s is %s: %w", agentUID, kind, err)
-	}
-	if recorded.RowsAffected() == 0 {
-		return fmt.Errorf("agent %s: %w", agentUID, ErrUnknownAgent)
-	}
-	return nil
 }
 
 func isDisarmed(ctx context.Context, tx pgx.Tx, agentUID string) (disarmed bool, err error) {

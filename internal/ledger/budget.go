@@ -43,23 +43,20 @@ func (p *Postgres) Fund(ctx context.Context, lease Lease, claims []Claim) (map[s
 		return nil, err
 	}
 	var shares map[string]market.Money
-	err = p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	err = p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		shares = make(map[string]market.Money, len(claims))
 		scopes := make([]string, 0, len(claims))
 		for _, claim := range claims {
 			var share market.Money
-			err := tx.QueryRow(ctx, `SELECT (trading.fund($1, $2, $3::text::numeric, $4::text::numeric) * 100000000)::bigint`,
-				lease.Agent.UID, claim.Scope, claim.Total.String(), claim.Want.String()).Scan((*int64)(&share))
+			err := tx.QueryRow(ctx, `SELECT (trading.fund($1, $2, $3, $4::text::numeric, $5::text::numeric) * 100000000)::bigint`,
+				lease.Agent.UID, lease.Epoch, claim.Scope, claim.Total.String(), claim.Want.String()).Scan((*int64)(&share))
 			if err != nil {
 				return fmt.Errorf("claiming %s of %s: %w", claim.Want, claim.Scope, err)
 			}
 			shares[claim.Scope] = share
 			scopes = append(scopes, claim.Scope)
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM trading.shares WHERE agent_uid = $1 AND scope <> ALL ($2::text[])`, lease.Agent.UID, scopes); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT trading.give_back($1, $2, $3)`, lease.Agent.UID, lease.Epoch, scopes); err != nil {
 			return fmt.Errorf("giving back shares of agent %s: %w", lease.Agent, err)
 		}
 		return nil
@@ -84,13 +81,7 @@ func loadShares(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error 
 // inherit gives the shares of an agent that is gone to the one that has taken
 // over the last of its positions: what is held never leaves the total.
 func inherit(ctx context.Context, tx pgx.Tx, lease Lease, from string) error {
-	_, err := tx.Exec(ctx, `WITH gone AS (
-			DELETE FROM trading.shares s WHERE s.agent_uid = $2
-				AND NOT EXISTS (SELECT 1 FROM trading.claims c WHERE c.agent_uid = $2) RETURNING s.scope, s.amount
-		)
-		INSERT INTO trading.shares AS s (scope, agent_uid, amount) SELECT gone.scope, $1, gone.amount FROM gone
-			ON CONFLICT (scope, agent_uid) DO UPDATE SET amount = s.amount + excluded.amount, recorded_at = clock_timestamp()`,
-		lease.Agent.UID, from)
+	_, err := tx.Exec(ctx, `SELECT trading.inherit($1, $2, $3)`, lease.Agent.UID, lease.Epoch, from)
 	if err != nil {
 		return fmt.Errorf("taking over the shares of an agent that is gone: %w", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // ServerInfo is what is worth knowing of a database before money is entrusted
@@ -49,6 +51,25 @@ func Info(ctx context.Context, uri string) (ServerInfo, error) {
 		return err
 	})
 	return info, err
+}
+
+// durable refuses a database that could forget, asked by the session that is about
+// to write.
+func durable(ctx context.Context, tx pgx.Tx) error {
+	var info ServerInfo
+	err := tx.QueryRow(ctx, `SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`).
+		Scan(&info.Fsync, &info.FullPageWrites, &info.SynchronousCommit)
+	if err != nil {
+		return fmt.Errorf("asking the database for its settings: %w", err)
+	}
+	if faults := info.NotDurable(); faults != "" {
+		return notDurable(faults)
+	}
+	return nil
+}
+
+func notDurable(faults string) error {
+	return fmt.Errorf("%w: %s; turn it on for the server, the database and the role, and start again", ErrNotDurable, faults)
 }
 
 // Durable says whether what is committed outlives a crash of the server.

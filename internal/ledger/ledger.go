@@ -39,6 +39,14 @@ var (
 	ErrPairHeld = errors.New("the pair is not flat")
 	// ErrConflict means that a key is taken by something of other content.
 	ErrConflict = errors.New("the key is taken by something else")
+	// ErrForgot means that the database has lost something that it had said to be
+	// committed, or may have: after a restore of an older copy or a fail-over. The
+	// agent loads what it has left, opens nothing until every open order is proven
+	// at the venue, and says so with Proven.
+	ErrForgot = errors.New("the database has forgotten what it was told")
+	// ErrNotDurable means that the database's settings let a crash forget what it
+	// has committed. No process works with such a one.
+	ErrNotDurable = errors.New("the database could forget what it has committed")
 	// ErrNoIntent means that an order is news to the ledger: it never committed
 	// an intent with that id for this agent.
 	ErrNoIntent = errors.New("the ledger has no intent with this id for this agent")
@@ -164,6 +172,9 @@ type Snapshot struct {
 	LastDecision *Decision
 	// LastDecided is the end of the bar last decided on, by pair.
 	LastDecided map[string]time.Time
+	// ClaimedAt is when the agent claimed each of its pairs, in real time; zero
+	// where that is not kept. Trades before it are not the agent's business.
+	ClaimedAt map[string]time.Time
 	// OpenedAt is the market time at which the current position was opened, by pair.
 	OpenedAt map[string]time.Time
 	// Arming is whether the agent may open positions by its own record.
@@ -179,6 +190,10 @@ type Snapshot struct {
 	// RecentOpenings are the opening orders of the hour before the newest of them
 	// that were not rejected, the oldest first, at most 256.
 	RecentOpenings []order.Intent
+	// Forgot says how it is known that the database has lost something that it had
+	// said to be committed, or may have; empty if nothing speaks for it. Until every
+	// open order is proven at the venue the agent opens no position.
+	Forgot string
 	// Adopted lists the positions of its pairs that the agent has ever taken
 	// over from agents that are gone, the oldest first: with its own fills they
 	// explain its positions.
@@ -196,6 +211,8 @@ type Adoption struct {
 
 // Ledger is what a trader needs of its book of record. Every method but Acquire
 // fails with ErrFenced once a newer epoch exists, and has then changed nothing.
+// After ErrForgot, too, nothing has changed, and every method but Acquire and Load
+// repeats it until Load was called.
 type Ledger interface {
 	// Acquire advances the agent's epoch, claims its pairs on its account and
 	// gives it its balance if it has none. It fails with ErrPairClaimed.
@@ -238,6 +255,9 @@ type Ledger interface {
 	// currency, positions and cash together: what the venue's balances of that
 	// account are compared with. What comes to nothing is absent.
 	Holdings(ctx context.Context, lease Lease) (map[string]decimal.Decimal, error)
+	// Proven ends what Snapshot.Forgot tells of, once the venue has answered for
+	// every open order; what says it in a few words. Repeating it changes nothing.
+	Proven(ctx context.Context, lease Lease, what string) error
 	// SaveMark records the agent's value at the end of a bar.
 	SaveMark(ctx context.Context, lease Lease, mark Mark) error
 }

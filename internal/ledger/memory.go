@@ -27,6 +27,7 @@ type Memory struct {
 	fills  map[fillKey]order.Fill
 	// budgets are what several agents may be worth together.
 	budgets memoryBudgets
+	halts   memoryHalts
 	seed    maphash.Seed
 	// keeps says that agents keep a history for readers.
 	keeps bool
@@ -120,6 +121,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 		LastMark:     map[string]Mark{},
 		Newest:       agent.newest,
 		LastDecided:  map[string]time.Time{},
+		ClaimedAt:    map[string]time.Time{},
 		OpenedAt:     map[string]time.Time{},
 	}
 	// Without its tick a price means nothing.
@@ -150,6 +152,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 	for _, instrument := range agent.Instruments {
 		pair := instrument.Pair
 		held := m.claims[claimKey{agent.Account, pair}]
+		snapshot.ClaimedAt[pair] = time.Time{}
 		if held.position.Quantity != 0 {
 			snapshot.Positions[pair] = held.position
 			snapshot.OpenedAt[pair] = held.openedAt
@@ -384,6 +387,14 @@ func (a *memoryAgent) payFee(fill order.Fill, result execution) error {
 	}
 	a.cash[fill.FeeCurrency] += change
 	return nil
+}
+
+// Proven implements Ledger. What is in memory is never forgotten.
+func (m *Memory) Proven(_ context.Context, lease Lease, _ string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.owned(lease)
+	return err
 }
 
 // Holdings implements Ledger.

@@ -35,7 +35,7 @@ var ErrSchema = errors.New("the ledger's schema does not fit this program")
 
 // Latest is the version of the schema that this program was built for: the
 // number of the last migration.
-const Latest int64 = 9
+const Latest int64 = 20
 
 // Migrate brings the schema of a database to Latest and returns the version
 // that it is at. Several may run at once; one works and the others wait. A
@@ -117,7 +117,10 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = provider.Up(ctx)
+	if _, err = provider.Up(ctx); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, "SELECT trading.admit_again()")
 	return err
 }
 

@@ -18,27 +18,36 @@ import (
 // locks the agent's lease, so that it is over before a newer epoch begins, or
 // is refused.
 type Postgres struct {
-	db *database.Pool
+	db     *database.Pool
+	memory memory
 }
 
 var _ Ledger = (*Postgres)(nil)
 
 // Open connects to a ledger. It fails with ErrUnavailable if the database does
-// not answer and with ErrSchema if its schema is not Latest. The URI looks like
+// not answer, with ErrSchema if its schema is not Latest and with ErrNotDurable if
+// its settings let a crash forget what it has committed. The URI looks like
 // postgres://user:password@host:5432/database; its password appears in no error.
 func Open(ctx context.Context, uri string) (*Postgres, error) {
-	version, err := SchemaVersion(ctx, uri)
+	info, err := Info(ctx, uri)
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(version); err != nil {
+	if err := fits(info.SchemaVersion); err != nil {
 		return nil, err
+	}
+	if faults := info.NotDurable(); faults != "" {
+		return nil, notDurable(faults)
 	}
 	db, err := database.Open(ctx, uri)
 	if err != nil {
 		return nil, err
 	}
-	return &Postgres{db: db}, nil
+	return newPostgres(db), nil
+}
+
+func newPostgres(db *database.Pool) *Postgres {
+	return &Postgres{db: db, memory: memory{agents: map[string]seen{}}}
 }
 
 // Close ends the ledger's connections.
@@ -51,25 +60,10 @@ func (p *Postgres) Ping(ctx context.Context) error { return p.db.Ping(ctx) }
 // holds.
 func (p *Postgres) Database() *database.Pool { return p.db }
 
-// own locks the agent's lease until the transaction ends, if it still holds.
-func own(ctx context.Context, tx pgx.Tx, lease Lease) error {
-	var epoch int64
-	err := tx.QueryRow(ctx, `SELECT epoch FROM trading.leases WHERE agent_uid = $1 FOR NO KEY UPDATE`, lease.Agent.UID).Scan(&epoch)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("checking the epoch of agent %s: %w", lease.Agent, err)
-	}
-	if epoch != lease.Epoch {
-		return fenced(lease, epoch)
-	}
-	return nil
-}
-
 // Decide implements Ledger.
 func (p *Postgres) Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent) error {
-	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	doing := fmt.Sprintf("committing decision %d on %s", decision.Sequence, decision.Pair)
+	return p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		decision, err := checkedDecision(lease, decision, intents)
 		if err != nil {
 			return err
@@ -88,14 +82,10 @@ func (p *Postgres) Decide(ctx context.Context, lease Lease, decision Decision, i
 		if err := follows(decision, last, lastSequence); err != nil {
 			return err
 		}
-		batch := &pgx.Batch{}
 		if err := queueIntents(ctx, tx, batch, lease, intents); err != nil {
 			return err
 		}
 		queueDecision(batch, lease, decision, intents)
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("committing decision %d on %s: %w", decision.Sequence, decision.Pair, err)
-		}
 		return nil
 	})
 }
@@ -178,18 +168,8 @@ func queueNews(batch *pgx.Batch, lease Lease, topic, key string, payload map[str
 
 // Intend implements Ledger.
 func (p *Postgres) Intend(ctx context.Context, lease Lease, intents []order.Intent) error {
-	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
-		batch := &pgx.Batch{}
-		if err := queueIntents(ctx, tx, batch, lease, intents); err != nil {
-			return err
-		}
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("committing intents of agent %s: %w", lease.Agent, err)
-		}
-		return nil
+	return p.write(ctx, lease, "committing intents", func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+		return queueIntents(ctx, tx, batch, lease, intents)
 	})
 }
 
@@ -239,17 +219,13 @@ func queueIntent(batch *pgx.Batch, lease Lease, instrument market.Instrument, in
 		side(intent.Side), instrument.QuantityDecimal(intent.Quantity).String(), instrument.PriceDecimal(intent.Limit).String(),
 		intent.ReduceOnly, intent.Reserved.String(), intent.Reason, intent.Quantity, intent.Limit, intent.MarketTime, intent.Frozen,
 		instant(intent.NotAfter))
-	batch.Queue(`INSERT INTO trading.orders (id, agent_uid, pair, state, market_time) VALUES ($1, $2, $3, 'Intended', $4)`,
-		intent.ID, intent.AgentUID, intent.Pair, intent.MarketTime)
 	queueNews(batch, lease, NewsOrder, intent.ID.String(), intentNews(intent))
 }
 
 // UpdateOrder implements Ledger.
 func (p *Postgres) UpdateOrder(ctx context.Context, lease Lease, update OrderUpdate) error {
-	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	doing := fmt.Sprintf("recording that order %s is %s", update.ID, update.State)
+	return p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		update, err := checkedUpdate(update)
 		if err != nil {
 			return err
@@ -265,17 +241,11 @@ func (p *Postgres) UpdateOrder(ctx context.Context, lease Lease, update OrderUpd
 		if !advances(state, update.State) {
 			return nil
 		}
-		batch := &pgx.Batch{}
-		batch.Queue(`UPDATE trading.orders SET state = $2, venue_order_id = CASE WHEN $3 = '' THEN venue_order_id ELSE $3 END,
-				reason = CASE WHEN $4 = '' THEN reason ELSE $4 END, market_time = $5, recorded_at = clock_timestamp(),
-				sent_at = CASE WHEN $2 = 'Sent' THEN coalesce(sent_at, $6, clock_timestamp()) ELSE sent_at END,
-				sent_epoch = CASE WHEN $2 = 'Sent' THEN coalesce(sent_epoch, $7) ELSE sent_epoch END WHERE id = $1`,
-			update.ID, string(update.State), update.VenueOrderID, update.Reason, update.MarketTime, instant(update.At), lease.Epoch)
+		batch.Queue(`INSERT INTO trading.order_updates (agent_uid, order_id, epoch, state, venue_order_id, reason, market_time, happened_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, lease.Agent.UID, update.ID, lease.Epoch, string(update.State), update.VenueOrderID,
+			update.Reason, update.MarketTime, instant(update.At))
 		if state != update.State {
 			queueNews(batch, lease, NewsOrder, update.ID.String(), updateNews(update))
-		}
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("recording that order %s is %s: %w", update.ID, update.State, err)
 		}
 		return nil
 	})
@@ -283,10 +253,7 @@ func (p *Postgres) UpdateOrder(ctx context.Context, lease Lease, update OrderUpd
 
 // SaveMark implements Ledger.
 func (p *Postgres) SaveMark(ctx context.Context, lease Lease, mark Mark) error {
-	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	return p.write(ctx, lease, "recording the mark of "+mark.Pair, func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
 		mark, err := checkedMark(lease, mark)
 		if err != nil {
 			return err
@@ -295,16 +262,14 @@ func (p *Postgres) SaveMark(ctx context.Context, lease Lease, mark Mark) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO trading.marks (agent_uid, pair, market_time, epoch, price, equity, peak_equity, day_start, day_start_equity)
-			VALUES ($1, $2, $3, $4, $5::text::numeric, $6::text::numeric, $7::text::numeric, $8, $9::text::numeric)
-			ON CONFLICT (agent_uid, pair, market_time) DO UPDATE SET ordinal = DEFAULT, epoch = excluded.epoch, price = excluded.price,
-				equity = excluded.equity, peak_equity = excluded.peak_equity, day_start = excluded.day_start,
-				day_start_equity = excluded.day_start_equity, recorded_at = clock_timestamp()`,
+		// After a lost commit the newest mark may be this one already.
+		batch.Queue(`INSERT INTO trading.marks (agent_uid, pair, market_time, epoch, price, equity, peak_equity, day_start, day_start_equity)
+			SELECT n.* FROM (SELECT $1::text, $2::text, $3::timestamptz, $4::bigint, $5::text::numeric, $6::text::numeric, $7::text::numeric,
+				$8::timestamptz, $9::text::numeric) n
+			WHERE NOT EXISTS (SELECT FROM (SELECT * FROM trading.marks WHERE agent_uid = $1 ORDER BY market_time DESC, ordinal DESC LIMIT 1) m
+				WHERE (m.agent_uid, m.pair, m.market_time, m.epoch, m.price, m.equity, m.peak_equity, m.day_start, m.day_start_equity) = n)`,
 			lease.Agent.UID, mark.Pair, mark.MarketTime, lease.Epoch, instrument.PriceDecimal(mark.Price).String(),
 			mark.Equity.String(), mark.PeakEquity.String(), mark.DayStart, mark.DayStartEquity.String())
-		if err != nil {
-			return fmt.Errorf("recording the mark of %s: %w", mark.Pair, err)
-		}
 		return nil
 	})
 }

@@ -20,17 +20,15 @@ func (p *Postgres) Acquire(ctx context.Context, agent Agent) (Lease, error) {
 		return Lease{}, err
 	}
 	lease := Lease{Agent: agent}
+	var links int64
 	err = p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := register(ctx, tx, agent); err != nil {
+		if err := durable(ctx, tx); err != nil {
 			return err
 		}
 		// From here on no older process of this agent writes: those that had
 		// begun are over, the others will find the new epoch.
-		err := tx.QueryRow(ctx, `INSERT INTO trading.leases AS l (agent_uid, epoch, holder) VALUES ($1, 1, $2)
-			ON CONFLICT (agent_uid) DO UPDATE SET epoch = l.epoch + 1, holder = excluded.holder, acquired_at = clock_timestamp()
-			RETURNING epoch`, agent.UID, agent.Holder).Scan(&lease.Epoch)
-		if err != nil {
-			return fmt.Errorf("advancing the epoch of agent %s: %w", agent, err)
+		if err := register(ctx, tx, &lease, p.memory.of(agent.UID)); err != nil {
+			return err
 		}
 		if err := open(ctx, tx, lease); err != nil {
 			return err
@@ -40,26 +38,57 @@ func (p *Postgres) Acquire(ctx context.Context, agent Agent) (Lease, error) {
 				return err
 			}
 		}
-		return giveUpOthers(ctx, tx, agent)
+		if err := giveUpOthers(ctx, tx, lease); err != nil {
+			return err
+		}
+		return p.compare(ctx, tx, lease, &links)
 	})
 	if err != nil {
 		return Lease{}, err
 	}
+	p.memory.begin(agent.UID, lease.Epoch, links)
 	return lease, nil
 }
 
-// register makes the agent known, or checks that it is whom it was.
-func register(ctx context.Context, tx pgx.Tx, agent Agent) error {
+// register makes the agent known, or checks that it is whom it was, and gives it
+// a new epoch.
+func register(ctx context.Context, tx pgx.Tx, lease *Lease, before seen) error {
+	agent := lease.Agent
 	var known Agent
-	err := tx.QueryRow(ctx, `INSERT INTO trading.agents AS a (uid, namespace, name, account, venue, currency) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (uid) DO UPDATE SET namespace = excluded.namespace, name = excluded.name, released_at = NULL
-		RETURNING a.account, a.venue, a.currency`,
-		agent.UID, agent.Namespace, agent.Name, agent.Account, agent.Venue, agent.Currency).
-		Scan(&known.Account, &known.Venue, &known.Currency)
+	err := tx.QueryRow(ctx, `SELECT epoch, known_account, known_venue, known_currency FROM trading.acquire($1, $2, $3, $4, $5, $6, $7, $8)`,
+		agent.UID, agent.Namespace, agent.Name, agent.Account, agent.Venue, agent.Currency, agent.Holder, before.epoch).
+		Scan(&lease.Epoch, &known.Account, &known.Venue, &known.Currency)
 	if err != nil {
 		return fmt.Errorf("registering agent %s: %w", agent, err)
 	}
 	return sameBook(known, agent)
+}
+
+// compare finds out whether the database has forgotten what this process or the
+// one before had written, and records it.
+func (p *Postgres) compare(ctx context.Context, tx pgx.Tx, lease Lease, links *int64) error {
+	var moved string
+	err := tx.QueryRow(ctx, `SELECT c.length, coalesce((SELECT CASE
+				WHEN now.system_identifier <> before.system_identifier THEN
+					format('the database cluster is another one: %s, not %s', now.system_identifier, before.system_identifier)
+				WHEN now.timeline <> before.timeline THEN
+					format('the server has gone from timeline %s to %s, by a fail-over or a restore', before.timeline, now.timeline)
+				END FROM trading.epochs now, trading.epochs before WHERE now.agent_uid = $1 AND now.epoch = $2
+				AND before.agent_uid = $1 AND before.epoch = (SELECT max(epoch) FROM trading.epochs WHERE agent_uid = $1 AND epoch < $2)), '')
+		FROM trading.chains c WHERE c.agent_uid = $1`, lease.Agent.UID, lease.Epoch).Scan(links, &moved)
+	if err != nil {
+		return fmt.Errorf("comparing the ledger with what was known of it: %w", err)
+	}
+	if before := p.memory.of(lease.Agent.UID); *links < before.links {
+		moved = fmt.Sprintf("the database had %d links of the agent's chain and came back with fewer", before.links)
+	}
+	if moved == "" {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `SELECT trading.record_recovery($1, $2, 'Forgot', $3)`, lease.Agent.UID, lease.Epoch, moved); err != nil {
+		return fmt.Errorf("recording that %s: %w", moved, err)
+	}
+	return nil
 }
 
 // open gives an agent its balance, once.
@@ -93,13 +122,13 @@ func post(ctx context.Context, tx pgx.Tx, transaction int64, agentUID string, p 
 // claimPair gives the agent a pair, if no living agent has it.
 func claimPair(ctx context.Context, tx pgx.Tx, lease Lease, instrument market.Instrument) error {
 	agent := lease.Agent
-	inserted, err := tx.Exec(ctx, `INSERT INTO trading.claims (account, pair, agent_uid, base, quote, tick, lot)
-		VALUES ($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric) ON CONFLICT DO NOTHING`,
-		agent.Account, instrument.Pair, agent.UID, instrument.Base, instrument.Quote, instrument.Tick.String(), instrument.Lot.String())
+	steps := []any{agent.UID, lease.Epoch, instrument.Pair, instrument.Base, instrument.Quote, instrument.Tick.String(), instrument.Lot.String()}
+	var claimed bool
+	err := tx.QueryRow(ctx, `SELECT trading.claim($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric)`, steps...).Scan(&claimed)
 	if err != nil {
 		return fmt.Errorf("claiming %s: %w", instrument.Pair, err)
 	}
-	if inserted.RowsAffected() == 1 {
+	if claimed {
 		return nil
 	}
 	owner, released, held, working, err := claimOf(ctx, tx, agent.Account, instrument.Pair)
@@ -114,10 +143,7 @@ func claimPair(ctx context.Context, tx pgx.Tx, lease Lease, instrument market.In
 			return fmt.Errorf("adopting the position of agent %s in %s: %w", owner, instrument.Pair, err)
 		}
 	}
-	_, err = tx.Exec(ctx, `UPDATE trading.claims SET agent_uid = $3, base = $4, quote = $5, tick = $6::text::numeric, lot = $7::text::numeric,
-			claimed_at = CASE WHEN agent_uid = $3 THEN claimed_at ELSE clock_timestamp() END
-		WHERE account = $1 AND pair = $2`,
-		agent.Account, instrument.Pair, agent.UID, instrument.Base, instrument.Quote, instrument.Tick.String(), instrument.Lot.String())
+	_, err = tx.Exec(ctx, `SELECT trading.take_claim($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric)`, steps...)
 	if err != nil {
 		return fmt.Errorf("claiming %s: %w", instrument.Pair, err)
 	}
@@ -127,21 +153,12 @@ func claimPair(ctx context.Context, tx pgx.Tx, lease Lease, instrument market.In
 	return nil
 }
 
-// heldColumns are the position and the count of open orders behind a claim c.
-const heldColumns = `
-	coalesce((SELECT (b.amount / c.lot)::bigint FROM trading.balances b
-		WHERE b.agent_uid = c.agent_uid AND b.ledger_account = 'assets:position' AND b.pair = c.pair AND b.currency = c.base), 0),
-	coalesce((SELECT (b.amount * 100000000)::bigint FROM trading.balances b
-		WHERE b.agent_uid = c.agent_uid AND b.ledger_account = 'assets:cost' AND b.pair = c.pair AND b.currency = c.quote), 0),
-	(SELECT count(*) FROM trading.orders o
-		WHERE o.agent_uid = c.agent_uid AND o.pair = c.pair AND o.state NOT IN ('Filled', 'Cancelled', 'Rejected'))`
-
 // claimOf locks a claim and tells whose it is.
 func claimOf(ctx context.Context, tx pgx.Tx, account, pair string) (owner Agent, released bool, held claim, working int, err error) {
 	var tick, lot decimal.Decimal
-	err = tx.QueryRow(ctx, `SELECT a.uid, a.namespace, a.name, a.released_at IS NOT NULL, c.base, c.quote, c.tick::text, c.lot::text, `+heldColumns+`
-		FROM trading.claims c JOIN trading.agents a ON a.uid = c.agent_uid
-		WHERE c.account = $1 AND c.pair = $2 FOR UPDATE OF c`, account, pair).
+	err = tx.QueryRow(ctx, `SELECT owner_uid, owner_namespace, owner_name, released, base, quote, tick::text, lot::text,
+			position_lots, (position_cost * 100000000)::bigint, working
+		FROM trading.claim_of($1, $2)`, account, pair).
 		Scan(&owner.UID, &owner.Namespace, &owner.Name, &released, &held.instrument.Base, &held.instrument.Quote, &tick, &lot,
 			(*int64)(&held.position.Quantity), (*int64)(&held.position.Cost), &working)
 	if err != nil {
@@ -185,31 +202,36 @@ func adopt(ctx context.Context, tx pgx.Tx, lease Lease, from Agent, instrument m
 }
 
 // giveUpOthers drops the agent's claims of pairs that it no longer names.
-func giveUpOthers(ctx context.Context, tx pgx.Tx, agent Agent) error {
+func giveUpOthers(ctx context.Context, tx pgx.Tx, lease Lease) error {
+	agent := lease.Agent
 	named := make([]string, len(agent.Instruments))
 	for i, instrument := range agent.Instruments {
 		named[i] = instrument.Pair
 	}
-	rows, err := tx.Query(ctx, `SELECT c.pair, `+heldColumns+` FROM trading.claims c
-		WHERE c.agent_uid = $1 AND c.pair <> ALL ($2::text[]) ORDER BY c.pair`, agent.UID, named)
+	rows, err := tx.Query(ctx, `SELECT pair, position_lots, working FROM trading.claims_but($1, $2, $3)`, agent.UID, lease.Epoch, named)
 	if err != nil {
-		return fmt.Errorf("reading what agent %s no longer trades: %w", agent, err)
+		return fmt.Errorf("giving up what agent %s no longer trades: %w", agent, err)
 	}
 	var pair string
 	var position Position
 	var working int
-	_, err = pgx.ForEachRow(rows, []any{&pair, (*int64)(&position.Quantity), (*int64)(&position.Cost), &working}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&pair, (*int64)(&position.Quantity), &working}, func() error {
 		return mayGiveUp(agent, pair, position, working)
 	})
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `DELETE FROM trading.claims WHERE agent_uid = $1 AND pair <> ALL ($2::text[])`, agent.UID, named)
 	if err != nil {
 		return fmt.Errorf("giving up what agent %s no longer trades: %w", agent, err)
 	}
 	return nil
 }
+
+// heldColumns are the position and the count of open orders behind a claim c.
+const heldColumns = `
+	coalesce((SELECT (b.amount / c.lot)::bigint FROM trading.balances b
+		WHERE b.agent_uid = c.agent_uid AND b.ledger_account = 'assets:position' AND b.pair = c.pair AND b.currency = c.base), 0),
+	coalesce((SELECT (b.amount * 100000000)::bigint FROM trading.balances b
+		WHERE b.agent_uid = c.agent_uid AND b.ledger_account = 'assets:cost' AND b.pair = c.pair AND b.currency = c.quote), 0),
+	(SELECT count(*) FROM trading.orders o
+		WHERE o.agent_uid = c.agent_uid AND o.pair = c.pair AND o.state NOT IN ('Filled', 'Cancelled', 'Rejected'))`
 
 // Release gives up the claims of an agent that is gone and fences what may be
 // left of it. Claims of pairs in which it holds a position or has open orders
@@ -249,5 +271,5 @@ func Release(ctx context.Context, uri, agentUID string) error {
 		return err
 	}
 	defer db.Close()
-	return (&Postgres{db: db}).Release(ctx, agentUID)
+	return newPostgres(db).Release(ctx, agentUID)
 }

@@ -18,10 +18,8 @@ func (p *Postgres) BookFill(ctx context.Context, lease Lease, fill order.Fill) (
 	// A repetition after a lost commit finds the fill that the first attempt
 	// booked: it was new all the same.
 	booked := false
-	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	doing := fmt.Sprintf("booking fill %s of order %s", fill.TradeID, fill.OrderID)
+	err := p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		fill, instrument, err := checkedFill(lease, fill)
 		if err != nil {
 			return err
@@ -38,22 +36,9 @@ func (p *Postgres) BookFill(ctx context.Context, lease Lease, fill order.Fill) (
 		if err != nil {
 			return err
 		}
-		batch := &pgx.Batch{}
-		queueFill(batch, lease, instrument, fill, result)
+		queueFill(batch, lease, instrument, fill, result, openedAt(before.openedAt, result, fill.MarketTime))
 		state := stateAfterFill(before.State, before.Filled+fill.Quantity, before.Quantity)
-		late := before.State.Final()
-		batch.Queue(`UPDATE trading.orders SET state = $2, filled = filled + $3::text::numeric, filled_lots = filled_lots + $4,
-				late_lots = late_lots + CASE WHEN $6 THEN $4 ELSE 0 END, market_time = $5, recorded_at = clock_timestamp() WHERE id = $1`,
-			fill.OrderID, string(state), instrument.QuantityDecimal(fill.Quantity).String(), fill.Quantity, fill.MarketTime, late)
-		var opened *time.Time
-		if at := openedAt(before.openedAt, result, fill.MarketTime); result.position.Quantity != 0 {
-			opened = &at
-		}
-		batch.Queue(`UPDATE trading.claims SET opened_at = $3 WHERE account = $1 AND pair = $2`, lease.Agent.Account, fill.Pair, opened)
-		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state, late))
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("booking fill %s of order %s: %w", fill.TradeID, fill.OrderID, err)
-		}
+		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state, before.State.Final()))
 		booked = true
 		return nil
 	})
@@ -109,7 +94,7 @@ func orderAndPosition(ctx context.Context, tx pgx.Tx, lease Lease, fill order.Fi
 }
 
 // queueFill queues the postings and the fill that they book.
-func queueFill(batch *pgx.Batch, lease Lease, instrument market.Instrument, fill order.Fill, result execution) {
+func queueFill(batch *pgx.Batch, lease Lease, instrument market.Instrument, fill order.Fill, result execution, opened time.Time) {
 	var postings postings
 	postings.add("assets:position", fill.Pair, instrument.Base, instrument.QuantityDecimal(result.quantity-result.fee).String())
 	postings.add("equity:exchange", fill.Pair, instrument.Base, instrument.QuantityDecimal(-result.quantity).String())
@@ -134,14 +119,14 @@ func queueFill(batch *pgx.Batch, lease Lease, instrument market.Instrument, fill
 			FROM t, unnest($4::text[], $5::text[], $6::text[], $7::text[]) AS u (ledger_account, pair, currency, amount)
 		)
 		INSERT INTO trading.fills (venue, account, trade_id, order_id, agent_uid, epoch, pair, side, quantity, price, value, fee,
-			fee_currency, realised, quantity_lots, price_ticks, fee_quantity, transaction_id, market_time)
+			fee_currency, realised, quantity_lots, price_ticks, fee_quantity, opened_at, transaction_id, market_time)
 		SELECT $8, $9, $10, $11, $1, $2, $12, $13, $14::text::numeric, $15::text::numeric, $16::text::numeric, $17::text::numeric,
-			$18, $19::text::numeric, $20, $21, $22::text::numeric, t.id, $3 FROM t`,
+			$18, $19::text::numeric, $20, $21, $22::text::numeric, $23, t.id, $3 FROM t`,
 		lease.Agent.UID, lease.Epoch, fill.MarketTime, postings.accounts, postings.pairs, postings.currencies, postings.amounts,
 		fill.Venue, fill.Account, fill.TradeID, fill.OrderID, fill.Pair, side(fill.Side),
 		instrument.QuantityDecimal(fill.Quantity).String(), instrument.PriceDecimal(fill.Price).String(),
 		(result.value * market.Money(fill.Side)).String(), fill.Fee.String(), feeCurrency, result.realised.String(),
-		fill.Quantity, fill.Price, instrument.QuantityDecimal(result.fee).String())
+		fill.Quantity, fill.Price, instrument.QuantityDecimal(result.fee).String(), instant(opened))
 }
 
 // postings are the columns of one transaction's postings.
@@ -171,10 +156,7 @@ func negated(amount string) string {
 // Holdings implements Ledger.
 func (p *Postgres) Holdings(ctx context.Context, lease Lease) (map[string]decimal.Decimal, error) {
 	var held map[string]decimal.Decimal
-	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		held = map[string]decimal.Decimal{}
 		rows, err := tx.Query(ctx, `SELECT b.currency, sum(b.amount)::text FROM trading.balances b JOIN trading.agents a ON a.uid = b.agent_uid
 			WHERE a.account = $1 AND b.ledger_account IN ('assets:position', 'assets:cash')

@@ -20,13 +20,16 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 	// With the lease locked nothing of the agent changes meanwhile, and a commit
 	// of its own that is still under way is waited for.
 	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
+		now, err := p.own(ctx, tx, lease)
+		if err != nil {
 			return err
 		}
 		snapshot = Snapshot{
+			Forgot:      now.forgot,
 			Positions:   map[string]Position{},
 			LastMark:    map[string]Mark{},
 			LastDecided: map[string]time.Time{},
+			ClaimedAt:   map[string]time.Time{},
 			OpenedAt:    map[string]time.Time{},
 			LastStop:    map[string]time.Time{},
 			Realised:    map[string]market.Money{},
@@ -42,8 +45,9 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 		return nil
 	})
 	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, p.noted(ctx, lease, err)
 	}
+	p.memory.tell(lease.Agent.UID, snapshot.Forgot)
 	return snapshot, nil
 }
 
@@ -76,7 +80,7 @@ func loadLastDecision(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) 
 
 // loadPairs reads position, newest mark and newest decision of each pair.
 func loadPairs(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
-	rows, err := tx.Query(ctx, `SELECT c.pair, c.opened_at,
+	rows, err := tx.Query(ctx, `SELECT c.pair, c.claimed_at, c.opened_at,
 			coalesce((SELECT (b.amount / c.lot)::bigint FROM trading.balances b
 				WHERE b.agent_uid = $1 AND b.ledger_account = 'assets:position' AND b.pair = c.pair AND b.currency = c.base), 0),
 			coalesce((SELECT (b.amount * 100000000)::bigint FROM trading.balances b
@@ -87,9 +91,11 @@ func loadPairs(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
 		return err
 	}
 	var pair string
+	var claimed time.Time
 	var opened, decided *time.Time
 	var position Position
-	_, err = pgx.ForEachRow(rows, []any{&pair, &opened, &position.Quantity, &position.Cost, &decided}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&pair, &claimed, &opened, &position.Quantity, &position.Cost, &decided}, func() error {
+		s.ClaimedAt[pair] = claimed.UTC()
 		if position.Quantity != 0 {
 			s.Positions[pair] = position
 			if opened != nil {
@@ -105,7 +111,7 @@ func loadPairs(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
 		return err
 	}
 	for _, instrument := range lease.Agent.Instruments {
-		mark, err := markOf(ctx, tx, lease, `AND pair = $2 ORDER BY market_time DESC LIMIT 1`, instrument.Pair)
+		mark, err := markOf(ctx, tx, lease, `AND pair = $2 ORDER BY market_time DESC, ordinal DESC LIMIT 1`, instrument.Pair)
 		if err != nil {
 			return err
 		}

@@ -79,10 +79,7 @@ func recalled(request Request, knownPair string, known []uuid.UUID) ([]uuid.UUID
 // Recall implements Ledger.
 func (p *Postgres) Recall(ctx context.Context, lease Lease, request Request) ([]uuid.UUID, error) {
 	var known []uuid.UUID
-	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		pair, ids, err := requestAt(ctx, tx, lease, request)
 		if err != nil || ids == nil {
 			known = nil
@@ -110,10 +107,7 @@ func requestAt(ctx context.Context, tx pgx.Tx, lease Lease, request Request) (st
 
 // Request implements Ledger.
 func (p *Postgres) Request(ctx context.Context, lease Lease, request Request, intents []order.Intent) error {
-	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := own(ctx, tx, lease); err != nil {
-			return err
-		}
+	return p.write(ctx, lease, "committing "+request.String(), func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		if err := checkedRequest(lease, request, intents); err != nil {
 			return err
 		}
@@ -124,15 +118,11 @@ func (p *Postgres) Request(ctx context.Context, lease Lease, request Request, in
 		if known != nil {
 			return sameRequest(request, pair, known, intents)
 		}
-		batch := &pgx.Batch{}
 		if err := queueIntents(ctx, tx, batch, lease, intents); err != nil {
 			return err
 		}
 		batch.Queue(`INSERT INTO trading.requests (agent_uid, key, pair, epoch, intents) VALUES ($1, $2, $3, $4, $5)`,
 			lease.Agent.UID, request.Key, request.Pair, lease.Epoch, idsOf(intents))
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("committing %s: %w", request, err)
-		}
 		return nil
 	})
 }
