@@ -54,10 +54,24 @@ test: ## Run every test that needs no root, against a real API server and a real
 	$(GO) -C test/charts test -count=1 ./...
 	$(GO) -C test/prometheus test -count=1 ./...
 	@$(MAKE) --no-print-directory faults
+	@$(MAKE) --no-print-directory crash KILLS=100
+	@$(MAKE) --no-print-directory fence RUNS=50
 
 .PHONY: faults
 faults: ## Kill the operator at each of its writes, and spoil its view of the cluster (FAULTS=long, FAULTS_SEED=…).
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(GO) -C test/faults test -tags faults -count 1 -timeout 60m
+
+.PHONY: crash
+crash: ## Kill agents, databases and lines at every durable step, KILLS=1200 times, and compare exchange and ledger (ARGS=--help).
+	$(GO) run ./test/crash kill --kills=$${KILLS:-1200} $(ARGS)
+
+.PHONY: crash-long
+crash-long: ## The same with 10,000 kills; it takes most of a day.
+	@$(MAKE) --no-print-directory crash KILLS=10000
+
+.PHONY: fence
+fence: ## Stop owners at every step, let others take over, and let the owners go on, RUNS=500 times (ARGS=--help).
+	$(GO) run ./test/crash fence --runs=$${RUNS:-500} $(ARGS)
 
 .PHONY: e2e
 e2e: ## Run the desk on the local cluster and break each part once (needs root).

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/three-rivers-tech/trading-operator/test/crash/judge"
+	"github.com/three-rivers-tech/trading-operator/test/crash/rig"
+)
+
+// settling is how long ledger and exchange may take to agree once nothing new
+// happens: an order whose outcome is open is asked for until its absence is proven.
+const settling = rig.Patience
+
+// verdict is what the two agree on in the end, or still do not.
+func (r *run) verdict(ctx context.Context) (judge.Verdict, error) {
+	return settled(ctx, r.world)
+}
+
+func settled(ctx context.Context, world *rig.World) (judge.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, settling)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last judge.Verdict
+	judged := false
+	for {
+		verdict, err := world.Judge(ctx)
+		if err == nil {
+			last, judged = verdict, true
+		}
+		if err == nil && verdict.Clean() {
+			return verdict, nil
+		}
+		select {
+		case <-ctx.Done():
+			if judged {
+				// Whatever is left now is left for good.
+				return last, nil
+			}
+			return judge.Verdict{}, err
+		case <-tick.C:
+		}
+	}
+}
