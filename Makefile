@@ -92,9 +92,9 @@ mutate: ## Change the risk gate in one place at a time and count how many change
 # Go minimizes every new input for a minute where nothing else is said, and fuzzes nothing meanwhile.
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and validator for a short while each (FUZZTIME=30s).
-	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | awk '{print $$2}' | sort -u); do \
-		package=$$(grep -rlE --include='*_test.go' "^func $$target\(" . | head -1 | xargs dirname); \
-		echo "$$package $$target"; $(GO) test $$package -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 10x; \
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sort | while IFS=: read -r file target; do \
+		echo "$$(dirname $$file) $${target#func }"; \
+		$(GO) test "$$(dirname $$file)" -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 10x </dev/null; \
 	done
 
 .PHONY: bench
