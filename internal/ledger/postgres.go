@@ -82,6 +82,7 @@ func (p *Postgres) Decide(ctx context.Context, lease Lease, decision Decision, i
 		if err := follows(decision, last, lastSequence); err != nil {
 			return err
 		}
+		// gofail: var decisionChecked struct{}
 		if err := queueIntents(ctx, tx, batch, lease, intents); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ func (p *Postgres) Acquire(ctx context.Context, agent Agent) (Lease, error) {
 		if err := register(ctx, tx, &lease, p.memory.of(agent.UID)); err != nil {
 			return err
 		}
+		// gofail: var epochAdvanced struct{}
 		if err := open(ctx, tx, lease); err != nil {
 			return err
 		}
@@ -38,6 +39,7 @@ func (p *Postgres) Acquire(ctx context.Context, agent Agent) (Lease, error) {
 				return err
 			}
 		}
+		// gofail: var pairsClaimed struct{}
 		if err := giveUpOthers(ctx, tx, lease); err != nil {
 			return err
 		}

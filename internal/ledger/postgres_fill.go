@@ -39,6 +39,7 @@ func (p *Postgres) BookFill(ctx context.Context, lease Lease, fill order.Fill) (
 		queueFill(batch, lease, instrument, fill, result, openedAt(before.openedAt, result, fill.MarketTime))
 		state := stateAfterFill(before.State, before.Filled+fill.Quantity, before.Quantity)
 		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state, before.State.Final()))
+		// gofail: var fillPosted struct{}
 		booked = true
 		return nil
 	})

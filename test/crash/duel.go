@@ -87,9 +87,10 @@ const (
 	// detectedWithin is how soon an order of an old epoch must be known for what it
 	// is, at a venue that lets requests live for ever.
 	detectedWithin = 2 * time.Second
-	// hour is by how much clocks jump, in seconds.
-	hour = 3600
 )
+
+// jumps are by how much the owner's clock jumps, in seconds.
+var jumps = map[scene]int{ahead: 3600, behind: -3600}
 
 // duel is one run: an owner and who comes after it.
 type duel struct {
@@ -175,24 +176,20 @@ func (d *duel) stop(ctx context.Context, step string) (bool, error) {
 	if errors.Is(err, rig.ErrEnded) || ctx.Err() != nil {
 		return false, err
 	}
-	switch d.scene {
-	case parted:
+	reached := err == nil
+	if d.scene == parted {
 		d.world.DatabaseLine(1).Cut(wire.Silent)
 		if line := d.world.Line(1); line != nil {
 			line.Cut(wire.Silent)
 		}
-		return err == nil, nil
-	case ahead, behind:
-		jump := hour
-		if d.scene == behind {
-			jump = -hour
-		}
-		// The clock of a machine that sleeps is set while it sleeps.
+		return reached, nil
+	}
+	if jump, ok := jumps[d.scene]; ok {
 		if err := d.owner.Arm(ctx, "clockAhead", fmt.Sprintf("return(%d)", jump)); err != nil {
 			return false, err
 		}
 	}
-	return err == nil, d.owner.Freeze()
+	return reached, d.owner.Freeze()
 }
 
 // letGo lets the owner go on.

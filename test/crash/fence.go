@@ -67,7 +67,7 @@ func (o *fenceOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	server, err := rig.StartServer()
+	server, err := rig.StartServer() //nolint:contextcheck // it ends when it is closed
 	if err != nil {
 		return err
 	}

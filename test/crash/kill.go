@@ -97,7 +97,7 @@ func (o *killOptions) run(ctx context.Context) error {
 
 // lane plays one run after another on a PostgreSQL of its own.
 func (c *campaign) lane(ctx context.Context, lane int) (err error) {
-	server, err := rig.StartServer()
+	server, err := rig.StartServer() //nolint:contextcheck // it ends when it is closed
 	if err != nil {
 		return err
 	}

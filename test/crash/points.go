@@ -9,11 +9,10 @@ import (
 // moment says when an agent comes to a point.
 type moment int
 
+// Agents come to a point while they trade, unless it says otherwise.
 const (
-	// running agents come to it while they trade.
-	running moment = iota
 	// starting agents come to it before they are ready.
-	starting
+	starting moment = iota + 1
 	// recovering agents come to it before they are ready, if the process before
 	// them has left an order whose outcome is open.
 	recovering

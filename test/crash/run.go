@@ -35,7 +35,7 @@ type run struct {
 // play lets the agent trade, strikes, and at the end holds its ledger against the
 // exchange.
 func (r *run) play(ctx context.Context, all []strike) error {
-	if err := r.start(ctx, ""); err != nil {
+	if err := r.start(ctx); err != nil {
 		return err
 	}
 	if err := r.tradesOn(ctx); err != nil {
@@ -50,8 +50,8 @@ func (r *run) play(ctx context.Context, all []strike) error {
 }
 
 // start starts the agent and waits until it is ready.
-func (r *run) start(ctx context.Context, failpoints string) error {
-	if err := r.launch(failpoints); err != nil {
+func (r *run) start(ctx context.Context) error {
+	if err := r.launch(""); err != nil {
 		return err
 	}
 	if err := r.agent.Ready(ctx, rig.Patience); err != nil {
@@ -213,7 +213,7 @@ func (r *run) hit(ctx context.Context, s strike, hold *wire.Hold) error {
 		}
 		r.tally.killed()
 		r.letLate(hold)
-		return r.start(ctx, "")
+		return r.start(ctx)
 	case stopDatabase:
 		if err := r.world.Server.Stop(true); err != nil {
 			return err
@@ -267,7 +267,7 @@ func (r *run) endAndStart(ctx context.Context) error {
 	if err := r.agent.AwaitEnd(rig.Patience); err != nil {
 		return err
 	}
-	return r.start(ctx, "")
+	return r.start(ctx)
 }
 
 // line leads from the agent to the exchange.
@@ -295,7 +295,7 @@ func (r *run) settle(ctx context.Context) error {
 		return fmt.Errorf("asking the agent to end: %w", err)
 	}
 	r.world.Desk.Halted = true
-	if err := r.start(ctx, ""); err != nil {
+	if err := r.start(ctx); err != nil {
 		return err
 	}
 	verdict, err := r.verdict(ctx)

@@ -133,9 +133,11 @@ func (p *Pool) attempt(ctx context.Context, options pgx.TxOptions, run func(cont
 		_ = tx.Rollback(ctx)
 		return err
 	}
+	// gofail: var transactionReady struct{}
 	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	err = tx.Commit(commit)
+	// gofail: var transactionAnswered struct{}
 	if err != nil && answered(err) {
 		return err
 	}

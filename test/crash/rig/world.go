@@ -157,15 +157,15 @@ func (w *World) prepare(ctx context.Context, options Options) (err error) {
 		return err
 	}
 	if w.Exchange.Address() != "" {
-		w.follow()
+		w.follow(context.WithoutCancel(ctx))
 	}
 	return nil
 }
 
 // follow moves the exchange's market as the agents' data moves, a little later, as
 // it is between a market and those who look at it.
-func (w *World) follow() {
-	ctx, stop := context.WithCancel(context.Background())
+func (w *World) follow(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	w.stopMarket = func() {
 		stop()
