@@ -24,6 +24,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/coinbase"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/exchange"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/kraken"
 )
 
 // venues that can be played, by name.
@@ -31,6 +32,10 @@ var venues = map[string]func() http.Handler{
 	"coinbase": func() http.Handler {
 		behind := exchange.New(coinbase.Options())
 		return behind.Handler(coinbase.New(behind))
+	},
+	"kraken": func() http.Handler {
+		behind := exchange.New(kraken.Options())
+		return behind.Handler(kraken.New(behind))
 	},
 }
 

@@ -35,7 +35,7 @@ type nonces struct {
 func (n *nonces) next() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.last = max(n.last+1, uint64(n.now().Add(n.ahead).UnixNano())) //nolint:gosec // no clock stands before 1970
+	n.last = max(n.last+1, uint64(n.now().Add(n.ahead).UnixNano()))
 	return strconv.FormatUint(n.last, 10)
 }
 

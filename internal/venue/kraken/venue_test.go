@@ -65,6 +65,7 @@ func (w *world) adapter(t *testing.T, guard venue.Guard, instruments ...market.I
 
 func TestConformance(t *testing.T) {
 	venuetest.Run(t, func(t *testing.T, guard venue.Guard) *venuetest.Harness {
+		t.Helper()
 		instrument := venuetest.Instrument(t)
 		w := newWorld(t, guard, instrument)
 		return &venuetest.Harness{

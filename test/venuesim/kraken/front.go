@@ -108,31 +108,31 @@ func (r refusal) Error() string { return string(r) }
 
 // What Kraken says of requests rather than of orders.
 const (
-	invalidKey       refusal = "EAPI:Invalid key"
-	invalidSignature refusal = "EAPI:Invalid signature"
-	invalidNonce     refusal = "EAPI:Invalid nonce"
-	denied           refusal = "EGeneral:Permission denied"
-	invalidArguments refusal = "EGeneral:Invalid arguments"
-	unknownMethod    refusal = "EGeneral:Unknown method"
-	unknownPair      refusal = "EQuery:Unknown asset pair"
-	unknownOrder     refusal = "EOrder:Unknown order"
-	invalidOrder     refusal = "EOrder:Invalid order"
-	deadlineElapsed  refusal = "EService:Deadline elapsed"
+	errInvalidKey       refusal = "EAPI:Invalid key"
+	errInvalidSignature refusal = "EAPI:Invalid signature"
+	errInvalidNonce     refusal = "EAPI:Invalid nonce"
+	errDenied           refusal = "EGeneral:Permission errDenied"
+	errInvalidArguments refusal = "EGeneral:Invalid arguments"
+	errUnknownMethod    refusal = "EGeneral:Unknown method"
+	errUnknownPair      refusal = "EQuery:Unknown asset pair"
+	errUnknownOrder     refusal = "EOrder:Unknown order"
+	errInvalidOrder     refusal = "EOrder:Invalid order"
+	errDeadlineElapsed  refusal = "EService:Deadline elapsed"
 )
 
 // words of Kraken for the exchange's refusals.
 var words = map[exchange.Reason]refusal{
-	exchange.ReasonUnknownProduct: unknownPair,
+	exchange.ReasonUnknownProduct: errUnknownPair,
 	exchange.ReasonNotTraded:      "EService:Market in cancel_only mode",
 	exchange.ReasonPrice:          "EOrder:Tick size check failed",
-	exchange.ReasonQuantity:       invalidArguments + ":volume",
+	exchange.ReasonQuantity:       errInvalidArguments + ":volume",
 	exchange.ReasonTooSmall:       "EOrder:Order minimum not met",
 	exchange.ReasonFunds:          "EOrder:Insufficient funds",
-	exchange.ReasonRepeat:         invalidArguments + ":cl_ord_id is not unique",
-	exchange.ReasonExpired:        deadlineElapsed,
+	exchange.ReasonRepeat:         errInvalidArguments + ":cl_ord_id is not unique",
+	exchange.ReasonExpired:        errDeadlineElapsed,
 	exchange.ReasonMaintenance:    "EService:Market in cancel_only mode",
-	exchange.ReasonUnknownOrder:   unknownOrder,
-	exchange.ReasonFinal:          unknownOrder,
+	exchange.ReasonUnknownOrder:   errUnknownOrder,
+	exchange.ReasonFinal:          errUnknownOrder,
 }
 
 // ServeHTTP answers as Kraken does.
@@ -158,11 +158,11 @@ func (f *Front) answer(r *http.Request) (any, error) {
 	method, private := strings.CutPrefix(r.URL.Path, privatePath)
 	route, known := f.private[method]
 	if !private || !known || r.Method != http.MethodPost {
-		return nil, unknownMethod
+		return nil, errUnknownMethod
 	}
 	form, err := url.ParseQuery(string(exchange.Body(r.Context())))
 	if err != nil {
-		return nil, invalidArguments
+		return nil, errInvalidArguments
 	}
 	key, err := f.authenticate(r, form.Get("nonce"))
 	if err != nil {
@@ -170,7 +170,7 @@ func (f *Front) answer(r *http.Request) (any, error) {
 	}
 	exchange.Signed(r.Context(), key.Name)
 	if route.right != nil && !route.right(key) {
-		return nil, denied
+		return nil, errDenied
 	}
 	return route.handle(r, key, form)
 }
@@ -181,23 +181,23 @@ func (f *Front) authenticate(r *http.Request, nonce string) (exchange.Key, error
 	key, known := f.exchange.Key(r.Header.Get("API-Key"))
 	secret, err := base64.StdEncoding.DecodeString(key.Secret)
 	if !known || err != nil {
-		return exchange.Key{}, invalidKey
+		return exchange.Key{}, errInvalidKey
 	}
 	content := sha256.Sum256(append([]byte(nonce), exchange.Body(r.Context())...))
 	mac := hmac.New(sha512.New, secret)
 	mac.Write(append([]byte(r.URL.Path), content[:]...))
 	given, err := base64.StdEncoding.DecodeString(r.Header.Get("API-Sign"))
 	if err != nil || !hmac.Equal(given, mac.Sum(nil)) {
-		return exchange.Key{}, invalidSignature
+		return exchange.Key{}, errInvalidSignature
 	}
 	number, err := strconv.ParseUint(nonce, 10, 64)
 	if err != nil {
-		return exchange.Key{}, invalidNonce
+		return exchange.Key{}, errInvalidNonce
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if number <= f.nonces[key.Name] {
-		return exchange.Key{}, invalidNonce
+		return exchange.Key{}, errInvalidNonce
 	}
 	f.nonces[key.Name] = number
 	return key, nil
@@ -207,12 +207,12 @@ func (f *Front) place(r *http.Request, key exchange.Key, form url.Values) (any, 
 	side := exchange.Side(form.Get("type"))
 	tif := form.Get("timeinforce")
 	if side != exchange.Buy && side != exchange.Sell || form.Get("ordertype") != "limit" || tif != "" && tif != "GTC" && tif != "IOC" {
-		return nil, invalidArguments
+		return nil, errInvalidArguments
 	}
 	quantity, quantityErr := decimal.NewFromString(form.Get("volume"))
 	limit, limitErr := decimal.NewFromString(form.Get("price"))
 	if quantityErr != nil || limitErr != nil {
-		return nil, invalidArguments
+		return nil, errInvalidArguments
 	}
 	deadline, err := f.deadline(form.Get("deadline"))
 	if err != nil {
@@ -220,7 +220,7 @@ func (f *Front) place(r *http.Request, key exchange.Key, form url.Values) (any, 
 	}
 	product, listed := f.spelled(form.Get("pair"))
 	if !listed {
-		return nil, unknownPair
+		return nil, errUnknownPair
 	}
 	placed, _, err := f.exchange.Place(r.Context(), exchange.Placement{
 		Account: key.Account, ClientID: form.Get("cl_ord_id"), Symbol: product.Symbol, Side: side,
@@ -239,13 +239,13 @@ func (f *Front) deadline(text string) (time.Time, error) {
 	}
 	deadline, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, invalidArguments + ":deadline"
+		return time.Time{}, errInvalidArguments + ":deadline"
 	}
 	switch left := deadline.Sub(f.exchange.Clock()); {
 	case left <= 0:
-		return time.Time{}, deadlineElapsed
+		return time.Time{}, errDeadlineElapsed
 	case left < nearestDeadline, left > farthestDeadline:
-		return time.Time{}, invalidArguments + ":deadline"
+		return time.Time{}, errInvalidArguments + ":deadline"
 	}
 	return deadline, nil
 }
@@ -258,7 +258,7 @@ func (f *Front) cancel(r *http.Request, key exchange.Key, form url.Values) (any,
 		}
 	}
 	if id == "" {
-		return nil, unknownOrder
+		return nil, errUnknownOrder
 	}
 	if _, err := f.exchange.Cancel(r.Context(), key.Account, id); err != nil {
 		return nil, err
@@ -269,7 +269,7 @@ func (f *Front) cancel(r *http.Request, key exchange.Key, form url.Values) (any,
 func (f *Front) cancelAllAfter(_ *http.Request, key exchange.Key, form url.Values) (any, error) {
 	seconds, err := strconv.ParseUint(form.Get("timeout"), 10, 17)
 	if err != nil {
-		return nil, invalidArguments
+		return nil, errInvalidArguments
 	}
 	trigger := "0"
 	if at := f.exchange.CancelAllAfter(key.Account, time.Duration(seconds)*time.Second); !at.IsZero() {

@@ -62,7 +62,7 @@ func (f *Front) assetPairs(query url.Values) (any, error) {
 	for name := range strings.SplitSeq(query.Get("pair"), ",") {
 		product, listed := f.spelled(name)
 		if !listed {
-			return nil, unknownPair
+			return nil, errUnknownPair
 		}
 		status := product.State
 		if status == "" {
@@ -80,7 +80,7 @@ func (f *Front) assetPairs(query url.Values) (any, error) {
 
 // decimals of a step that is a power of ten.
 func decimals(step decimal.Decimal) int32 {
-	for count := int32(0); count < 18; count++ {
+	for count := range int32(18) {
 		if step.Equal(decimal.New(1, -count)) {
 			return count
 		}
@@ -137,7 +137,7 @@ func tell(o *exchange.Order) map[string]any {
 func (f *Front) queryOrders(_ *http.Request, key exchange.Key, form url.Values) (any, error) {
 	wanted := strings.Split(form.Get("txid"), ",")
 	if len(wanted) > pageSize {
-		return nil, invalidArguments
+		return nil, errInvalidArguments
 	}
 	found := map[string]any{}
 	for _, o := range f.exchange.Orders(key.Account) {
@@ -146,7 +146,7 @@ func (f *Front) queryOrders(_ *http.Request, key exchange.Key, form url.Values) 
 		}
 	}
 	if len(found) == 0 {
-		return nil, invalidOrder
+		return nil, errInvalidOrder
 	}
 	return found, nil
 }
@@ -214,7 +214,7 @@ func pageOf[T any](list []T, form url.Values, at func(*T) time.Time) (page[T], e
 		if text := form.Get(name); text != "" {
 			number, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {
-				return page[T]{}, invalidArguments
+				return page[T]{}, errInvalidArguments
 			}
 			*into = time.Unix(number, 0)
 		}
@@ -222,7 +222,7 @@ func pageOf[T any](list []T, form url.Values, at func(*T) time.Time) (page[T], e
 	if text := form.Get("ofs"); text != "" {
 		number, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
-			return page[T]{}, invalidArguments
+			return page[T]{}, errInvalidArguments
 		}
 		offset = int(number)
 	}
