@@ -253,6 +253,37 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		change(d, d.liveAccount(), func(account *v1alpha1.TradingAccount) { account.Spec.Coinbase.CredentialsRef.Name = "rotated" })
 	})
 
+	It("hands its credentials to the pods of its own agents, as files and by no right to read Secrets", func(ctx SpecContext) {
+		credentials, _ := newKey(ctx, venue, func(key *exchange.Key) { key.Environment = "Sandbox" })
+		sandbox := d.liveAccount()
+		sandbox.Spec.Coinbase.Environment = v1alpha1.EnvironmentSandbox
+		agent := d.agent("btc", "BTC/USD")
+		agent.Spec.AccountRef.Name = "live"
+		agent.Spec.MarketData.Replay.Dataset = "sample/btcusd-1d"
+		d.create(d.keySecret(credentials), sandbox, d.policy(), d.bitcoinPair("0.01", "0.00000001"), agent)
+		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+		pod := d.pod("btc")
+		Expect(pod.Spec.Containers[0].Args).To(ContainElement("--credentials-dir=/etc/trading/credentials"))
+		Expect(pod.Spec.Containers[0].VolumeMounts).To(ContainElement(corev1.VolumeMount{
+			Name: "credentials", MountPath: "/etc/trading/credentials/coinbase", ReadOnly: true,
+		}))
+		mounted := pod.Spec.Volumes[slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "credentials" })]
+		Expect(mounted.Secret.SecretName).To(Equal("coinbase"))
+		Expect(mounted.Secret.Items).To(ConsistOf(corev1.KeyToPath{Key: "key-name", Path: "key-name"}, corev1.KeyToPath{Key: "private-key", Path: "private-key"}))
+		d.nothingTells(credentials)
+
+		By("another Secret needs another process")
+		change(d, sandbox, func(account *v1alpha1.TradingAccount) { account.Spec.Coinbase.CredentialsRef.Name = "rotated" })
+		rotated := d.keySecret(credentials)
+		rotated.Name = "rotated"
+		d.create(rotated)
+		Eventually(func(g Gomega) {
+			live := &corev1.Pod{}
+			err := bench.Client.Get(d.ctx, client.ObjectKeyFromObject(pod), live)
+			g.Expect(err != nil || live.UID != pod.UID || live.DeletionTimestamp != nil).To(BeTrue())
+		}).WithTimeout(patience).WithPolling(interval).Should(Succeed())
+	})
+
 	Describe("and its agents", func() {
 		var key exchange.Key
 		BeforeEach(func(ctx SpecContext) {
@@ -262,12 +293,22 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 			d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
 		})
 
-		It("are told that this release sends no orders there, when all else is right", func() {
+		It("are let onto the venue when all is right", func() {
 			d.create(d.bitcoinPair("0.01", "0.00000001"), d.liveAgent("btc"))
-			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueUnsupported, "sends no orders to Coinbase")
-			Consistently(func() error {
-				return bench.Client.Get(d.ctx, client.ObjectKey{Namespace: d.namespace, Name: "btc-trader"}, &corev1.Pod{})
-			}).WithTimeout(calm).Should(MatchError(ContainSubstring("not found")))
+			d.eventuallyPhase("btc", v1alpha1.ConditionPlatformValid, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		})
+
+		It("are told that only what is held can be sold, where admission did not know the account yet", func() {
+			short := d.liveAgent("short")
+			short.Spec.Decision = &v1alpha1.DecisionSpec{Direction: v1alpha1.DirectionLongShort}
+			Eventually(func() error { return bench.Client.Create(d.ctx, short.DeepCopy()) }).WithTimeout(patience).Should(
+				MatchError(ContainSubstring(`TradingAccount "live" is at Coinbase, which sells only what is held; use LongOnly`)))
+			short.Spec.AccountRef.Name = "later"
+			d.create(short, d.bitcoinPair("0.01", "0.00000001"))
+			later := d.liveAccount()
+			later.Name = "later"
+			d.create(later)
+			d.eventuallyPlatform("short", v1alpha1.ReasonShortUnsupported, "use LongOnly")
 		})
 
 		It("are told that the venue does not list a pair", func() {
@@ -297,7 +338,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueChecking, "cannot be asked about BTC-USD")
 			Expect(reconcile.StatusOf(d.readAgent("btc")).Get(v1alpha1.ConditionStalled)).To(BeNil(), "nobody needs to act")
 			Expect(venue.Fail(ctx)).To(Succeed())
-			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueUnsupported, "")
+			d.eventuallyPhase("btc", v1alpha1.ConditionPlatformValid, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 		})
 
 		It("ask the venue once for a pair, however many they are", func(ctx SpecContext) {
@@ -305,7 +346,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 			for i := range 5 {
 				d.create(d.liveAgent(fmt.Sprintf("btc-%d", i)))
 			}
-			d.eventuallyPlatform("btc-0", v1alpha1.ReasonVenueUnsupported, "")
+			d.eventuallyPhase("btc-0", v1alpha1.ConditionPlatformValid, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 			seen, err := venue.Requests(ctx)
 			Expect(err).NotTo(HaveOccurred())
 			asked := 0
@@ -365,7 +406,7 @@ func (d *desk) keySecret(credentials process.Credentials) *corev1.Secret {
 func (d *desk) liveAccount() *v1alpha1.TradingAccount {
 	return &v1alpha1.TradingAccount{ObjectMeta: d.meta("live"), Spec: v1alpha1.TradingAccountSpec{
 		Venue: v1alpha1.VenueCoinbase, LedgerRef: v1alpha1.ObjectReference{Name: "main"},
-		Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction, CredentialsRef: v1alpha1.ObjectReference{Name: "coinbase"}},
+		Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction, CredentialsRef: v1alpha1.ObjectReference{Name: "coinbase"}, AccountShare: v1alpha1.AccountShare{Currency: "USD", Balance: "1000"}},
 	}}
 }
 
@@ -376,7 +417,8 @@ func (d *desk) liveAgent(name string, pairs ...string) *v1alpha1.TradingAgent {
 	}
 	agent := d.agent(name, pairs...)
 	agent.Spec.Mode, agent.Spec.AccountRef.Name = v1alpha1.ModeLive, "live"
-	agent.Spec.MarketData.Replay.Dataset = "sample/btcusd-1d"
+	agent.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
+	agent.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
 	return agent
 }
 

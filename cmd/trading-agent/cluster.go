@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/server"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
@@ -63,6 +65,9 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 	}
 	log = log.WithValues("agent", identity.Namespace+"/"+identity.Name)
 	running := newProcess(holder, library(options.data), log)
+	if running.route, err = options.venue.read(); err != nil {
+		return err
+	}
 	if running.front, err = newFront(&options.front, identity.Namespace, identity.Name, running, log); err != nil {
 		return err
 	}
@@ -124,23 +129,30 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) 
 	if err := p.awaitTurn(ctx, watcher); err != nil {
 		return err
 	}
-	book, err := p.openLedger(ctx, uri, desk.Agent.Generation)
+	book, err := p.openLedger(ctx, uri, desk.Agent.Generation, watcher)
 	if err != nil {
 		return err
 	}
 	defer book.Close()
+	if err := p.recall(ctx, book, string(desk.Agent.UID), watcher); err != nil {
+		return err
+	}
 	// Waiting for the ledger may have taken long; what counts is what is true now.
 	if desk, err = p.awaitDesk(ctx, watcher); err != nil {
 		return err
 	}
-	shell, err := p.start(ctx, &desk, postgresBooks(book, uri))
+	shell, err := p.awaitStart(ctx, &desk, postgresBooks(book, uri))
 	if err != nil {
 		return err
 	}
-	obey(shell, &desk)
+	p.obey(shell, &desk)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return shell.Run(ctx) })
-	group.Go(func() error { return p.follow(ctx, watcher, shell) })
+	group.Go(func() error { return p.follow(ctx, watcher, shell, desk) })
+	group.Go(func() error {
+		p.halts.record(ctx, book, string(desk.Agent.UID), p.log)
+		return nil
+	})
 	return group.Wait()
 }
 
@@ -148,11 +160,40 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) 
 // at once, whatever the trader waits for.
 func (p *process) read(ctx context.Context, watcher *link.Watcher) (link.Desk, error) {
 	desk, err := watcher.Desk(ctx)
-	if err == nil && p.front != nil {
+	if err != nil {
+		return desk, err
+	}
+	p.halts.see(&desk)
+	if p.front != nil {
 		p.front.server.SetRules(server.RulesOf(desk.Agent))
 		p.learn(&desk)
 	}
-	return desk, err
+	return desk, nil
+}
+
+// recall takes up the halts that the ledger remembers. The agent does not begin to
+// trade before that.
+func (p *process) recall(ctx context.Context, book ledger.Halts, agentUID string, watcher *link.Watcher) error {
+	pause := firstPause
+	for {
+		latched, err := book.Latched(ctx, agentUID)
+		if err == nil {
+			p.halts.restore(latched)
+			return nil
+		}
+		p.wait(v1alpha1.ReasonLedgerUnavailable, err.Error(), p.waiting.Load().ObservedGeneration)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-watcher.Changes():
+			if _, err := p.read(ctx, watcher); err != nil {
+				return err
+			}
+			p.signal()
+		case <-time.After(pause):
+			pause = min(2*pause, longestPause)
+		}
+	}
 }
 
 // awaitDesk waits until everything that the agent refers to exists. The operator
@@ -206,27 +247,33 @@ func (p *process) awaitTurn(ctx context.Context, watcher *link.Watcher) error {
 }
 
 // follow hands every change of the manifests to the trader and every change of
-// the trader to the reporter.
-func (p *process) follow(ctx context.Context, watcher *link.Watcher, shell *trader.Shell) error {
+// the trader to the reporter, and sees to it that the API server answers.
+func (p *process) follow(ctx context.Context, watcher *link.Watcher, shell *trader.Shell, desk link.Desk) error {
+	look := time.NewTicker(controlPace)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-shell.Changed():
 			p.signal()
+		case <-look.C:
+			if p.control(watcher, &desk) {
+				p.obey(shell, &desk)
+			}
 		case <-watcher.Changes():
-			desk, err := p.read(ctx, watcher)
-			if err != nil {
+			var err error
+			if desk, err = p.read(ctx, watcher); err != nil {
 				return err
 			}
-			obey(shell, &desk)
+			p.obey(shell, &desk)
 		}
 	}
 }
 
 // obey puts what the manifests say in force.
-func obey(shell *trader.Shell, desk *link.Desk) {
-	shell.Update(settingsOf(desk))
+func (p *process) obey(shell *trader.Shell, desk *link.Desk) {
+	shell.Update(p.settings(desk))
 	if !desk.Agent.DeletionTimestamp.IsZero() {
 		settings, _ := v1alpha1.Resolve(desk.Agent, desk.Policy)
 		shell.Delete(settings.DeletionPolicy == v1alpha1.DeletionFlatten)

@@ -34,12 +34,15 @@ type process struct {
 	waiting atomic.Pointer[v1alpha1.TradingStatus]
 	changed chan struct{}
 	voice   voice
+	halts   *halts
+	// route is the way to real venues.
+	route route
 	// front is nil for an agent that nobody can reach.
 	front *front
 }
 
 func newProcess(holder string, data market.Library, log logr.Logger) *process {
-	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1), voice: voice{pulse: indicator.NewBoard()}}
+	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1), voice: voice{pulse: indicator.NewBoard()}, halts: newHalts()}
 	p.wait(v1alpha1.ReasonRecovering, "the agent has started and reads its manifests", 0)
 	return p
 }
@@ -70,7 +73,9 @@ func (p *process) Status() v1alpha1.TradingStatus {
 	if shell := p.shell.Load(); shell != nil {
 		return shell.Status().API(p.holder)
 	}
-	return *p.waiting.Load()
+	status := *p.waiting.Load()
+	p.halts.waiting(&status)
+	return status
 }
 
 // trading is the trader's own status; nil before there is one.
@@ -99,8 +104,9 @@ func (p *process) Ready() error {
 }
 
 // openLedger tries until the database answers with the schema that this binary
-// knows, because a restart of the process would help nobody.
-func (p *process) openLedger(ctx context.Context, uri string, generation int64) (*ledger.Postgres, error) {
+// knows, because a restart of the process would help nobody. Meanwhile it takes up
+// what changes.
+func (p *process) openLedger(ctx context.Context, uri string, generation int64, watcher *link.Watcher) (*ledger.Postgres, error) {
 	pause := firstPause
 	for {
 		book, err := ledger.Open(ctx, uri)
@@ -115,6 +121,11 @@ func (p *process) openLedger(ctx context.Context, uri string, generation int64) 
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		case <-watcher.Changes():
+			if _, err := p.read(ctx, watcher); err != nil {
+				return nil, err
+			}
+			p.signal()
 		case <-time.After(pause):
 			pause = min(2*pause, longestPause)
 		}
@@ -170,12 +181,8 @@ func (p *process) start(ctx context.Context, desk *link.Desk, kept books) (*trad
 	if err != nil {
 		return nil, err
 	}
-	config.Settings = settingsOf(desk)
-	account, err := trader.NewPaperAccount(config, desk.Account)
-	if err != nil {
-		return nil, err
-	}
-	venue, err := paper.New(kept.paper(config.Agent.Account, config.Agent.UID), account)
+	config.Settings = p.settings(desk)
+	venue, sentry, err := p.venueOf(ctx, desk, config, kept)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +193,7 @@ func (p *process) start(ctx context.Context, desk *link.Desk, kept books) (*trad
 	shell, err := trader.NewShell(config, trader.Options{
 		Ledger: kept.ledger,
 		Venue:  venue,
+		Sentry: sentry,
 		Feed: func(resumeAfter map[string]time.Time) (market.Feed, error) {
 			feed, err := openFeed(ctx, desk, config, p.data, true, resumeAfter, p.log)
 			if err != nil {
@@ -193,7 +201,6 @@ func (p *process) start(ctx context.Context, desk *link.Desk, kept books) (*trad
 			}
 			return p.voice.pulse.Follow(feed), nil
 		},
-		Settle: trader.DefaultSettle,
 		Log:    p.log,
 		OnFill: func(fill order.Fill) { p.logFill(instruments[fill.Pair], fill) },
 		OnBar: func(bar market.PairBar) {

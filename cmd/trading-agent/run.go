@@ -30,6 +30,7 @@ type runOptions struct {
 	data           string
 	reportInterval time.Duration
 	front          frontOptions
+	venue          venueOptions
 }
 
 func newRunCommand() *cobra.Command {
@@ -65,6 +66,7 @@ PostgreSQL database:
 	flags.StringVar(&options.data, "data", "", "directory with recordings, beside the samples inside the binary")
 	flags.DurationVar(&options.reportInterval, "report-interval", link.DefaultReportInterval, "how often figures are written into status.trading at most")
 	options.front.addFlags(flags)
+	options.venue.addFlags(flags)
 	return command
 }
 
@@ -81,6 +83,10 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 	if options.front.listen != "" && len(chosen) > 1 {
 		return fmt.Errorf("--listen serves one agent and the files hold %d; choose one with --agent", len(chosen))
 	}
+	reached, err := options.venue.read()
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	kept, err := booksForFiles(ctx, options, log)
 	if err != nil {
@@ -92,6 +98,7 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 			return err
 		}
 		running := newProcess(fmt.Sprintf("process-%d", os.Getpid()), library(options.data), log.WithValues("agent", desk.Agent.Name))
+		running.route = reached
 		if options.front.listen != "" {
 			if running.front, err = newFront(&options.front, desk.Agent.Namespace, desk.Agent.Name, running, log); err != nil {
 				return err

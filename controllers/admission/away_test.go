@@ -176,6 +176,8 @@ func away(c, forger client.Client) []step {
 		{"tighten and go live", "is a paper account", change(func(a *v1alpha1.TradingAgent) {
 			a.Spec.Limits.Order.MaxNotional = "1"
 			a.Spec.Mode = v1alpha1.ModeLive
+			a.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
+			a.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
 		})},
 		{"change what needs another process", passes, change(func(a *v1alpha1.TradingAgent) {
 			a.Spec.Image = "registry.example/trading-agent:next"

@@ -1,6 +1,7 @@
 package admission_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,17 @@ var immutable = []struct{ kind, field, manifest, changed string }{
 	{"TradingAccount", "paper.currency", paperSpec, strings.Replace(paperSpec, "USD", "EUR", 1)},
 	{"TradingAccount", "paper.balance", paperSpec, strings.Replace(paperSpec, "10000", "20000", 1)},
 	{"TradingAccount", "coinbase.environment", coinbaseSpec, strings.Replace(coinbaseSpec, "Sandbox", "Production", 1)},
+	{"TradingAccount", "coinbase.currency", coinbaseSpec, strings.Replace(coinbaseSpec, "USD", "EUR", 1)},
+	{"TradingAccount", "coinbase.balance", coinbaseSpec, strings.Replace(coinbaseSpec, "1000", "2000", 1)},
+	{"TradingAccount", "alpaca.environment", accountAt("Alpaca"), strings.Replace(accountAt("Alpaca"), "Production", "Sandbox", 1)},
+	{"TradingAccount", "alpaca.currency", accountAt("Alpaca"), strings.Replace(accountAt("Alpaca"), "USD", "EUR", 1)},
+	{"TradingAccount", "alpaca.balance", accountAt("Alpaca"), strings.Replace(accountAt("Alpaca"), "1000", "2000", 1)},
+	{"TradingAccount", "kraken.environment", accountAt("Kraken"), strings.Replace(accountAt("Kraken"), "Production", "Sandbox", 1)},
+	{"TradingAccount", "kraken.currency", accountAt("Kraken"), strings.Replace(accountAt("Kraken"), "USD", "EUR", 1)},
+	{"TradingAccount", "kraken.balance", accountAt("Kraken"), strings.Replace(accountAt("Kraken"), "1000", "2000", 1)},
+	{"TradingAccount", "gemini.environment", accountAt("Gemini"), strings.Replace(accountAt("Gemini"), "Production", "Sandbox", 1)},
+	{"TradingAccount", "gemini.currency", accountAt("Gemini"), strings.Replace(accountAt("Gemini"), "USD", "EUR", 1)},
+	{"TradingAccount", "gemini.balance", accountAt("Gemini"), strings.Replace(accountAt("Gemini"), "1000", "2000", 1)},
 	{"AssetPair", "base", pairSpec, strings.Replace(pairSpec, "EUR", "GBP", 1)},
 	{"AssetPair", "quote", pairSpec, strings.Replace(pairSpec, "USD", "GBP", 1)},
 	{"AssetPair", "tickSize", pairSpec, strings.Replace(pairSpec, "0.01", "0.02", 1)},
@@ -37,9 +49,16 @@ const (
 	agentSpec = `{mode: Paper, trading: Enabled, accountRef: {name: paper}, riskPolicyRef: {name: careful},
 		assetPairs: [{name: eur-usd}], marketData: {source: Replay, replay: {dataset: sample/eurusd-1h}}}`
 	paperSpec    = `{venue: Paper, ledgerRef: {name: main}, paper: {currency: USD, balance: "10000"}}`
-	coinbaseSpec = `{venue: Coinbase, ledgerRef: {name: main}, coinbase: {environment: Sandbox, credentialsRef: {name: key}}}`
-	pairSpec     = `{base: EUR, quote: USD, tickSize: "0.01", lotSize: "1"}`
+	coinbaseSpec = `{venue: Coinbase, ledgerRef: {name: main},
+		coinbase: {environment: Sandbox, credentialsRef: {name: key}, currency: USD, balance: "1000"}}`
+	pairSpec = `{base: EUR, quote: USD, tickSize: "0.01", lotSize: "1"}`
 )
+
+// accountAt is an account at a real venue.
+func accountAt(venue string) string {
+	return fmt.Sprintf(`{venue: %s, ledgerRef: {name: main}, %s: {environment: Production, credentialsRef: {name: key}, currency: USD, balance: "1000"}}`,
+		venue, strings.ToLower(venue))
+}
 
 // What cannot change cannot be taken away either, by itself or with all that it
 // is part of, so that nobody changes it in two steps.

@@ -60,7 +60,7 @@ func (v *Venues) credentials(ctx context.Context, account *v1alpha1.TradingAccou
 			return venues.Credentials{}, version, &credentialsError{v1alpha1.ReasonCredentialsNotFound, fmt.Sprintf("Secret %q has no key %q; add it", access.Secret, key)}
 		}
 	}
-	credentials, err := v.Real.ParseCredentials(account.Spec.Venue, secret.Data)
+	credentials, err := venues.ParseCredentials(account.Spec.Venue, secret.Data)
 	if err != nil {
 		return venues.Credentials{}, version, &credentialsError{v1alpha1.ReasonCredentialsInvalid, fmt.Sprintf("Secret %q: %s", access.Secret, err)}
 	}

@@ -23,7 +23,7 @@ func live() *v1alpha1.TradingAccount {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "desk", Name: "live", UID: "live-uid", Generation: 2},
 		Spec: v1alpha1.TradingAccountSpec{
 			Venue: v1alpha1.VenueCoinbase, LedgerRef: v1alpha1.ObjectReference{Name: "main"},
-			Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction, CredentialsRef: v1alpha1.ObjectReference{Name: "coinbase"}},
+			Coinbase: &v1alpha1.CoinbaseAccountSpec{Environment: v1alpha1.EnvironmentProduction, CredentialsRef: v1alpha1.ObjectReference{Name: "coinbase"}, AccountShare: v1alpha1.AccountShare{Currency: "USD", Balance: "1000"}},
 		},
 	}
 }
@@ -54,7 +54,7 @@ func failed(err error) *finding {
 	return said(func(f *finding) { f.word = &venueWord{err: fmt.Errorf("%w (for a reason)", err)} })
 }
 
-func TestReportCoinbase(t *testing.T) {
+func TestReportRealVenue(t *testing.T) {
 	const yes, no, unknown = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	allowed := func(edit func(*venue.Account)) *finding {
 		return said(func(f *finding) { edit(&f.word.said) })

@@ -23,7 +23,8 @@ func listed() listings.Answer {
 // atVenue is a scope whose account is one at Coinbase, verified and Ready.
 func atVenue() *scope {
 	s := whole()
-	s.agent.Spec.Mode, s.agent.Spec.AccountRef.Name = v1alpha1.ModeLive, "live"
+	goLive(s.agent)
+	s.agent.Spec.AccountRef.Name = "live"
 	s.before = s.agent.DeepCopy()
 	s.account = &v1alpha1.TradingAccount{ObjectMeta: meta("live"), Spec: v1alpha1.TradingAccountSpec{
 		Venue: v1alpha1.VenueCoinbase, LedgerRef: v1alpha1.ObjectReference{Name: "main"},
@@ -94,7 +95,7 @@ func TestPlatformOfPaper(t *testing.T) {
 	if got := platformIsValid(s); !got.ok() {
 		t.Errorf("got %+v", got)
 	}
-	s.agent.Spec.Mode = v1alpha1.ModeLive
+	goLive(s.agent)
 	if got := platformIsValid(s); got.reason != v1alpha1.ReasonModeMismatch {
 		t.Errorf("got %+v", got)
 	}

@@ -54,6 +54,14 @@ func whole() *scope {
 	return s
 }
 
+// goLive has an agent ask for orders that cost money, with all that this needs of
+// its own manifest.
+func goLive(agent *v1alpha1.TradingAgent) {
+	agent.Spec.Mode = v1alpha1.ModeLive
+	agent.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
+	agent.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
+}
+
 // defaultImage is what the operator of these tests runs agents with.
 const defaultImage = "registry.example/trading-agent:1"
 

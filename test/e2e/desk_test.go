@@ -50,6 +50,8 @@ var _ = Describe("the sample desk", Ordered, func() {
 		wrong := agent.DeepCopy()
 		wrong.ObjectMeta = metav1.ObjectMeta{Name: "wrong", Namespace: namespace}
 		wrong.Spec.Mode = v1alpha1.ModeLive
+		wrong.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
+		wrong.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
 		err := cluster.Create(ctx, wrong, client.DryRunAll)
 		Expect(err).To(MatchError(And(ContainSubstring("spec.mode"), ContainSubstring("paper account"))))
 	})

@@ -37,6 +37,8 @@ var settledStates = map[string]func(*desk){
 	"refused": func(d *desk) {
 		agent := d.eur()
 		agent.Spec.Mode = v1alpha1.ModeLive
+		agent.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
+		agent.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
 		d.create(agent)
 		d.create(d.furniture()...)
 		d.awaitReason("eur", v1alpha1.ReasonModeMismatch)

@@ -1,69 +1,85 @@
 package venues
 
 import (
-	"context"
-	"net/http"
-
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/alpaca"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/gemini"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/kraken"
 )
 
 // adapter is one venue.
 type adapter struct {
-	parse   func(secret map[string][]byte) (any, error)
-	account func(context.Context, v1alpha1.VenueEnvironment, any) (venue.Account, error)
-	product func(context.Context, v1alpha1.VenueEnvironment, any, string) (venue.Product, error)
+	// parse reads credentials from the content of a Secret.
+	parse func(secret map[string][]byte) (any, error)
+	// open prepares an account; it asks nothing.
+	open func(Account, any) (Venue, error)
+	// symbol is how the venue usually spells a pair.
+	symbol func(base, quote string) string
 }
 
-// table of the venues: how each is prepared, with a gateway if there is one.
-var table = map[v1alpha1.Venue]func(gateway string, transport http.RoundTripper) (adapter, error){
-	v1alpha1.VenueCoinbase: func(gateway string, transport http.RoundTripper) (adapter, error) {
-		client, err := coinbase.New(coinbase.Options{URL: gateway, Transport: transport})
-		return adapt(client, v1alpha1.CoinbaseKeyName, v1alpha1.CoinbasePrivateKey, coinbase.ParseCredentials), err
+// table of the venues.
+var table = map[v1alpha1.Venue]adapter{
+	v1alpha1.VenueCoinbase: {
+		parse: twoParts(v1alpha1.CoinbaseKeyName, v1alpha1.CoinbasePrivateKey, coinbase.ParseCredentials),
+		open: opened(func(a Account, key *coinbase.Credentials) (*coinbase.Venue, error) {
+			return coinbase.New(coinbase.Options{
+				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
+				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
+			})
+		}),
+		symbol: coinbase.Symbol,
+	},
+	v1alpha1.VenueAlpaca: {
+		parse: twoParts(v1alpha1.AlpacaKeyID, v1alpha1.AlpacaSecretKey, alpaca.ParseCredentials),
+		open: opened(func(a Account, key *alpaca.Credentials) (*alpaca.Venue, error) {
+			return alpaca.New(alpaca.Options{
+				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
+				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
+			})
+		}),
+		symbol: alpaca.Symbol,
+	},
+	v1alpha1.VenueKraken: {
+		parse: twoParts(v1alpha1.KrakenAPIKey, v1alpha1.KrakenPrivateKey, kraken.ParseCredentials),
+		open: opened(func(a Account, key *kraken.Credentials) (*kraken.Venue, error) {
+			return kraken.New(kraken.Options{
+				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
+				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
+			})
+		}),
+		symbol: kraken.Symbol,
+	},
+	v1alpha1.VenueGemini: {
+		parse: twoParts(v1alpha1.GeminiAPIKey, v1alpha1.GeminiAPISecret, gemini.ParseCredentials),
+		open: opened(func(a Account, key *gemini.Credentials) (*gemini.Venue, error) {
+			return gemini.New(gemini.Options{
+				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
+				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
+			})
+		}),
+		symbol: gemini.Symbol,
 	},
 }
 
-// symbols are how the venues spell a pair.
-var symbols = map[v1alpha1.Venue]func(base, quote string) string{
-	v1alpha1.VenueCoinbase: coinbase.ProductID,
-}
-
-// Symbol is how a venue spells a pair.
-func Symbol(name v1alpha1.Venue, pair *v1alpha1.AssetPair) string {
-	spell, ok := symbols[name]
-	if !ok {
-		return pair.Canonical()
+// twoParts reads credentials that have two parts, under these keys of the Secret.
+func twoParts[C any](first, second string, parse func(first, second string) (C, error)) func(map[string][]byte) (any, error) {
+	return func(secret map[string][]byte) (any, error) {
+		return parse(string(secret[first]), string(secret[second]))
 	}
-	return spell(string(pair.Spec.Base), string(pair.Spec.Quote))
 }
 
-// client asks a venue with credentials of its kind.
-type client[C any] interface {
-	Account(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials C) (venue.Account, error)
-	Product(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials C, symbol string) (venue.Product, error)
-}
-
-// adapt makes an adapter of a venue whose credentials have two parts, under these
-// keys of the Secret.
-func adapt[C any](asked client[C], first, second string, parse func(first, second string) (C, error)) adapter {
-	return adapter{
-		parse: func(secret map[string][]byte) (any, error) {
-			return parse(string(secret[first]), string(secret[second]))
-		},
-		account: func(ctx context.Context, environment v1alpha1.VenueEnvironment, key any) (venue.Account, error) {
-			credentials, ok := key.(C)
-			if !ok {
-				return venue.Account{}, errForeignCredentials
-			}
-			return asked.Account(ctx, environment, credentials)
-		},
-		product: func(ctx context.Context, environment v1alpha1.VenueEnvironment, key any, symbol string) (venue.Product, error) {
-			credentials, ok := key.(C)
-			if !ok {
-				return venue.Product{}, errForeignCredentials
-			}
-			return asked.Product(ctx, environment, credentials, symbol)
-		},
+// opened hands an adapter credentials of its own kind.
+func opened[C any, V Venue](open func(Account, C) (V, error)) func(Account, any) (Venue, error) {
+	return func(account Account, key any) (Venue, error) {
+		credentials, own := key.(C)
+		if !own {
+			return nil, errForeignCredentials
+		}
+		v, err := open(account, credentials)
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
 	}
 }

@@ -7,16 +7,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
+
+	"golang.org/x/time/rate"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
 )
 
-// Options say how venues are reached. The zero value asks the venues themselves.
+// All accounts of one process together ask a venue no more often about accounts and
+// products than this, since they may be one customer's.
+const (
+	questionsPerSecond = 5
+	questionsBurst     = 10
+)
+
+// Venue is an account at a real venue.
+type Venue interface {
+	venue.Venue
+	venue.Balancer
+	venue.Stopper
+	venue.Checker
+	// Close lets go of connections that are kept for further requests.
+	Close()
+}
+
+// Account says which account is opened, and what for.
+type Account struct {
+	Venue       v1alpha1.Venue
+	Environment v1alpha1.VenueEnvironment
+	// ID of the account at its venue, where it is known.
+	ID string
+	// Instruments that are traded; none for one who only asks about the account.
+	Instruments []market.Instrument
+	// Symbols are the venue's spellings by pair, where they are not the usual ones.
+	Symbols map[string]string
+	// Guard is asked before an order leaves. Without one none does.
+	Guard venue.Guard
+
+	gateway   string
+	transport http.RoundTripper
+}
+
+// Options say how venues are reached. The zero value reaches the venues themselves.
 type Options struct {
 	Gateways Gateways
 	// Transport that requests are sent by; nil for one that checks certificates and
@@ -24,41 +60,27 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
-// Gateways are addresses that requests are sent to in place of a venue's own, by
-// venue. Requests are signed for the venue itself even so, and a gateway must pass
-// them on unchanged. It must be https, or http to a loopback address. Gateways are
-// a flag's value: Kraken=https://gateway.example, several parted by commas.
-type Gateways map[v1alpha1.Venue]string
-
-// String is the flag's text.
-func (g *Gateways) String() string {
-	if g == nil {
-		return ""
-	}
-	var words []string
-	for _, name := range slices.Sorted(maps.Keys(*g)) {
-		words = append(words, string(name)+"="+(*g)[name])
-	}
-	return strings.Join(words, ",")
+// Venues reaches every real venue. It is safe for use by many at once.
+type Venues struct {
+	options Options
+	limits  map[v1alpha1.Venue]*rate.Limiter
 }
 
-// Set adds to the gateways what a flag says.
-func (g *Gateways) Set(text string) error {
-	for word := range strings.SplitSeq(text, ",") {
-		name, address, ok := strings.Cut(word, "=")
-		if !ok || !slices.Contains(v1alpha1.RealVenues(), v1alpha1.Venue(name)) || address == "" {
-			return fmt.Errorf("%q is not a venue and its gateway, such as %s=https://gateway.example; the venues are %v", word, v1alpha1.VenueKraken, v1alpha1.RealVenues())
+// New prepares the way to every venue. It fails on a gateway that must not be used.
+func New(options Options) (*Venues, error) {
+	v := &Venues{options: options, limits: map[v1alpha1.Venue]*rate.Limiter{}}
+	for name := range table {
+		v.limits[name] = rate.NewLimiter(questionsPerSecond, questionsBurst)
+		gateway := options.Gateways[name]
+		if gateway == "" {
+			continue
 		}
-		if *g == nil {
-			*g = Gateways{}
+		if _, err := rest.ParseGateway(gateway); err != nil {
+			return nil, fmt.Errorf("the gateway of %s: %w", name, err)
 		}
-		(*g)[v1alpha1.Venue(name)] = address
 	}
-	return nil
+	return v, nil
 }
-
-// Type names the flag's value in help texts.
-func (*Gateways) Type() string { return "VENUE=URL" }
 
 // Credentials of an account that were read and are fit to sign with. They print
 // as nothing.
@@ -73,24 +95,12 @@ func (Credentials) GoString() string { return "(credentials)" }
 // MarshalJSON keeps the credentials out of structured logs.
 func (Credentials) MarshalJSON() ([]byte, error) { return []byte(`"(credentials)"`), nil }
 
-// Venues reaches every real venue. It is safe for use by many at once.
-type Venues struct{ adapters map[v1alpha1.Venue]adapter }
+// errForeignCredentials cannot happen to a caller that parses credentials for the
+// venue that it opens.
+var errForeignCredentials = errors.New("the credentials are another venue's")
 
-// New prepares every venue. It fails on a gateway that must not be used.
-func New(options Options) (*Venues, error) {
-	v := &Venues{adapters: map[v1alpha1.Venue]adapter{}}
-	for name, prepare := range table {
-		adapter, err := prepare(options.Gateways[name], options.Transport)
-		if err != nil {
-			return nil, fmt.Errorf("the gateway of %s: %w", name, err)
-		}
-		v.adapters[name] = adapter
-	}
-	return v, nil
-}
-
-func (v *Venues) adapter(name v1alpha1.Venue) (adapter, error) {
-	known, ok := v.adapters[name]
+func adapterOf(name v1alpha1.Venue) (adapter, error) {
+	known, ok := table[name]
 	if !ok {
 		return adapter{}, fmt.Errorf("venue %q is not known to this binary; use an image of the release that the manifests were written for", name)
 	}
@@ -100,8 +110,8 @@ func (v *Venues) adapter(name v1alpha1.Venue) (adapter, error) {
 // ParseCredentials reads an account's credentials from the content of its Secret,
 // which has every key that the account's access names. Its errors say what is
 // wrong, and hold no part of the content.
-func (v *Venues) ParseCredentials(name v1alpha1.Venue, secret map[string][]byte) (Credentials, error) {
-	known, err := v.adapter(name)
+func ParseCredentials(name v1alpha1.Venue, secret map[string][]byte) (Credentials, error) {
+	known, err := adapterOf(name)
 	if err != nil {
 		return Credentials{}, err
 	}
@@ -109,25 +119,59 @@ func (v *Venues) ParseCredentials(name v1alpha1.Venue, secret map[string][]byte)
 	return Credentials{key}, err
 }
 
+// Symbol is how a venue usually spells a pair.
+func Symbol(name v1alpha1.Venue, pair *v1alpha1.AssetPair) string {
+	known, err := adapterOf(name)
+	if err != nil {
+		return pair.Canonical()
+	}
+	return known.symbol(string(pair.Spec.Base), string(pair.Spec.Quote))
+}
+
+// Open prepares an account; it asks nothing yet. The caller closes it.
+func (v *Venues) Open(account Account, credentials Credentials) (Venue, error) {
+	known, err := adapterOf(account.Venue)
+	if err != nil {
+		return nil, err
+	}
+	account.gateway, account.transport = v.options.Gateways[account.Venue], v.options.Transport
+	return known.open(account, credentials.key)
+}
+
 // Account asks a venue what a key may do, and whose it is. Its errors are those of
 // venue.Checker.
 func (v *Venues) Account(ctx context.Context, name v1alpha1.Venue, environment v1alpha1.VenueEnvironment, credentials Credentials) (venue.Account, error) {
-	known, err := v.adapter(name)
-	if err != nil {
-		return venue.Account{}, err
-	}
-	return known.account(ctx, environment, credentials.key)
+	return ask(ctx, v, Account{Venue: name, Environment: environment}, credentials, venue.Checker.Account)
 }
 
 // Product asks a venue how the account with these credentials trades a symbol.
 func (v *Venues) Product(ctx context.Context, name v1alpha1.Venue, environment v1alpha1.VenueEnvironment, credentials Credentials, symbol string) (venue.Product, error) {
-	known, err := v.adapter(name)
-	if err != nil {
-		return venue.Product{}, err
-	}
-	return known.product(ctx, environment, credentials.key, symbol)
+	return ask(ctx, v, Account{Venue: name, Environment: environment}, credentials, func(asked venue.Checker, ctx context.Context) (venue.Product, error) {
+		return asked.Product(ctx, symbol)
+	})
 }
 
-// errForeignCredentials cannot happen to a caller that parses credentials for the
-// venue that it asks.
-var errForeignCredentials = errors.New("the credentials are another venue's")
+// ask puts one question, by a connection of its own.
+func ask[T any](ctx context.Context, v *Venues, account Account, credentials Credentials, question func(venue.Checker, context.Context) (T, error)) (T, error) {
+	var none T
+	opened, err := v.Open(account, credentials)
+	if err != nil {
+		return none, fmt.Errorf("%w: %w", venue.ErrNoEndpoint, err)
+	}
+	defer opened.Close()
+	if err := v.limits[account.Venue].Wait(ctx); err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return none, ctx.Err()
+		}
+		return none, fmt.Errorf("%w: too many questions wait to be asked", venue.ErrUnreachable)
+	}
+	return question(opened, ctx)
+}
+
+// Names are the venues of the table, in the order of the API.
+func Names() []v1alpha1.Venue {
+	return slices.DeleteFunc(v1alpha1.RealVenues(), func(name v1alpha1.Venue) bool {
+		_, known := table[name]
+		return !known
+	})
+}
