@@ -1,40 +1,17 @@
-// Package coinbase asks Coinbase Advanced Trade what an API key may do and how a
-// product is traded. It sends no orders.
 package coinbase
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
-	"strings"
-	"time"
 
 	"github.com/shopspring/decimal"
-	"golang.org/x/time/rate"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
-)
-
-const (
-	// requestTimeout bounds one question; the exchange answers within a second.
-	requestTimeout = 10 * time.Second
-	// maxBody bounds an answer; a product is some 2 KiB.
-	maxBody = 64 << 10
-	// Coinbase takes 30 private requests a second from one user. All accounts of
-	// the operator together stay below, since they may be one user's.
-	requestsPerSecond = 10
-	requestsBurst     = 20
-
-	apiPath = "/api/v3/brokerage"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
 )
 
 // hosts of the environments. A token is for a request to one host, so this is
@@ -44,61 +21,43 @@ var hosts = map[v1alpha1.VenueEnvironment]string{
 	v1alpha1.EnvironmentSandbox:    "api-sandbox.coinbase.com",
 }
 
-// Options of a Client. The zero value asks Coinbase itself.
-type Options struct {
-	// URL of a gateway that requests of both environments are sent to; empty for
-	// Coinbase itself. Tokens are signed for Coinbase's own host even so. It must
-	// be https, or http to a loopback address.
-	URL string
-	// Transport that requests are sent by; nil for one that checks certificates
-	// and goes by the proxy of the process's environment.
-	Transport http.RoundTripper
+// limits keep an account below the 30 private requests a second that Coinbase
+// allows to one user, who may have several
+// (https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/rest-api).
+var limits = rest.Limits{
+	Questions:     rest.Limit{PerSecond: 5, Burst: 20},
+	Placements:    rest.Limit{PerSecond: 4, Burst: 10},
+	Cancellations: rest.Limit{PerSecond: 6, Burst: 20},
 }
 
-// Client asks Coinbase. It is safe for use by many at once.
-type Client struct {
-	gateway *url.URL
-	http    *http.Client
-	limiter *rate.Limiter
-	now     func() time.Time
+const apiPath = "/api/v3/brokerage"
+
+// Symbol is how Coinbase spells a pair.
+func Symbol(base, quote string) string { return base + "-" + quote }
+
+// session is one key at one address.
+type session struct {
+	client      *rest.Client
+	credentials *Credentials
 }
 
-// New makes a client. It fails on a URL that must not be used.
-func New(options Options) (*Client, error) {
-	client := &Client{
-		http: &http.Client{
-			Transport: options.Transport,
-			Timeout:   requestTimeout,
-			// A token is for one address; it is never carried to another.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		limiter: rate.NewLimiter(requestsPerSecond, requestsBurst),
-		now:     time.Now,
-	}
-	if options.URL != "" {
-		gateway, err := parseGateway(options.URL)
-		if err != nil {
-			return nil, err
-		}
-		client.gateway = gateway
-	}
-	return client, nil
+// request is a request that the key signs.
+func (s session) request(method, path string, query url.Values) rest.Request {
+	return rest.Request{Method: method, Path: path, Query: query, Sign: func(leaving *rest.Leaving) error {
+		return s.credentials.sign(leaving, leaving.Now.Add(tokenLife))
+	}}
 }
 
-func parseGateway(address string) (*url.URL, error) {
-	gateway, err := url.Parse(address)
-	if err != nil || gateway.Host == "" || gateway.RawQuery != "" || gateway.Fragment != "" || gateway.User != nil {
-		return nil, errors.New("the URL of Coinbase must be like https://gateway.example, without user, query and fragment")
+// ask puts a question that must be answered with 200.
+func (s session) ask(ctx context.Context, path string, query url.Values, into any) error {
+	answer, err := s.client.Ask(ctx, s.request(http.MethodGet, apiPath+path, query))
+	if err != nil {
+		return err
 	}
-	if gateway.Scheme != "https" && (gateway.Scheme != "http" || !isLoopback(gateway.Hostname())) {
-		return nil, fmt.Errorf("the URL of Coinbase, %s, must begin with https://, because requests carry tokens; plain http is for loopback addresses only", gateway)
+	if answer.Status != http.StatusOK {
+		return questionError(answer)
 	}
-	return gateway, nil
-}
-
-func isLoopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
+	return answer.Decode(into)
 }
 
 var (
@@ -106,39 +65,32 @@ var (
 	portfolioType = regexp.MustCompile(`^[A-Z_]{0,64}$`)
 )
 
-// Account asks what a key may do, and whose it is: the portfolio that it was made
-// for is the account.
-func (c *Client) Account(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials) (venue.Account, error) {
-	var answer struct {
+func (s session) account(ctx context.Context) (venue.Account, error) {
+	var told struct {
 		CanView       *bool  `json:"can_view"`
 		CanTrade      *bool  `json:"can_trade"`
 		CanTransfer   *bool  `json:"can_transfer"`
 		PortfolioID   string `json:"portfolio_uuid"`
 		PortfolioType string `json:"portfolio_type"`
 	}
-	if err := c.get(ctx, environment, credentials, apiPath+"/key_permissions", &answer); err != nil {
+	if err := s.ask(ctx, "/key_permissions", nil, &told); err != nil {
 		return venue.Account{}, err
 	}
 	// What is not said must not count as "no": that would let a key pass.
-	if answer.CanView == nil || answer.CanTrade == nil || answer.CanTransfer == nil {
-		return venue.Account{}, fmt.Errorf("%w: it does not say whether the key can view, trade and transfer", ErrMalformed)
+	if told.CanView == nil || told.CanTrade == nil || told.CanTransfer == nil {
+		return venue.Account{}, fmt.Errorf("%w: it does not say whether the key can view, trade and transfer", venue.ErrMalformed)
 	}
-	if !portfolioID.MatchString(answer.PortfolioID) || !portfolioType.MatchString(answer.PortfolioType) {
-		return venue.Account{}, fmt.Errorf("%w: it does not say which portfolio the key is for", ErrMalformed)
+	if !portfolioID.MatchString(told.PortfolioID) || !portfolioType.MatchString(told.PortfolioType) {
+		return venue.Account{}, fmt.Errorf("%w: it does not say which portfolio the key is for", venue.ErrMalformed)
 	}
 	return venue.Account{
-		ID: answer.PortfolioID, Type: answer.PortfolioType,
-		CanView: *answer.CanView, CanTrade: *answer.CanTrade, CanTransfer: *answer.CanTransfer,
+		ID: told.PortfolioID, Type: told.PortfolioType,
+		CanView: *told.CanView, CanTrade: *told.CanTrade, CanTransfer: *told.CanTransfer,
 	}, nil
 }
 
-// ProductID is how Coinbase spells a pair.
-func ProductID(base, quote string) string { return base + "-" + quote }
-
-// Product asks how a product, such as BTC-USD, is traded. It fails with
-// ErrNotFound where the account cannot trade such a product at all.
-func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials, id string) (venue.Product, error) {
-	var answer struct {
+func (s session) product(ctx context.Context, id string) (venue.Product, error) {
+	var told struct {
 		ID              string `json:"product_id"`
 		BaseIncrement   string `json:"base_increment"`
 		QuoteIncrement  string `json:"quote_increment"`
@@ -149,14 +101,14 @@ func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironm
 		CancelOnly      bool   `json:"cancel_only"`
 		ViewOnly        bool   `json:"view_only"`
 	}
-	if err := c.get(ctx, environment, credentials, apiPath+"/products/"+url.PathEscape(id), &answer); err != nil {
+	if err := s.ask(ctx, "/products/"+url.PathEscape(id), nil, &told); err != nil {
 		return venue.Product{}, err
 	}
-	if answer.ID != id {
-		return venue.Product{}, fmt.Errorf("%w: it speaks of another product than %s", ErrMalformed, id)
+	if told.ID != id {
+		return venue.Product{}, fmt.Errorf("%w: it speaks of another product than %s", venue.ErrMalformed, id)
 	}
-	if answer.PriceIncrement == "" {
-		answer.PriceIncrement = answer.QuoteIncrement
+	if told.PriceIncrement == "" {
+		told.PriceIncrement = told.QuoteIncrement
 	}
 	var product venue.Product
 	for _, number := range []struct {
@@ -164,123 +116,28 @@ func (c *Client) Product(ctx context.Context, environment v1alpha1.VenueEnvironm
 		positive   bool
 		into       *decimal.Decimal
 	}{
-		{"price_increment", answer.PriceIncrement, true, &product.PriceIncrement},
-		{"base_increment", answer.BaseIncrement, true, &product.BaseIncrement},
-		{"quote_min_size", answer.QuoteMinSize, false, &product.QuoteMinSize},
+		{"price_increment", told.PriceIncrement, true, &product.PriceIncrement},
+		{"base_increment", told.BaseIncrement, true, &product.BaseIncrement},
+		{"quote_min_size", told.QuoteMinSize, false, &product.QuoteMinSize},
 	} {
-		value, ok := parseNumber(number.text)
-		if !ok || number.positive && !value.IsPositive() {
-			return venue.Product{}, fmt.Errorf("%w: %s of %s is not a number to go by", ErrMalformed, number.name, id)
+		value, err := rest.Number(number.name+" of "+id, number.text)
+		if err != nil {
+			return venue.Product{}, err
+		}
+		if number.positive && !value.IsPositive() {
+			return venue.Product{}, fmt.Errorf("%w: %s of %s is zero", venue.ErrMalformed, number.name, id)
 		}
 		*number.into = value
 	}
 	switch {
-	case answer.IsDisabled:
+	case told.IsDisabled:
 		product.Untradable = "is disabled"
-	case answer.TradingDisabled:
+	case told.TradingDisabled:
 		product.Untradable = "has trading disabled"
-	case answer.ViewOnly:
+	case told.ViewOnly:
 		product.Untradable = "can only be viewed by this account"
-	case answer.CancelOnly:
+	case told.CancelOnly:
 		product.Untradable = "takes cancellations only"
 	}
 	return product, nil
-}
-
-// plainNumber keeps out exponents, whose expansion could be of any length.
-var plainNumber = regexp.MustCompile(`^[0-9]{1,18}([.][0-9]{1,18})?$`)
-
-func parseNumber(text string) (decimal.Decimal, bool) {
-	if !plainNumber.MatchString(text) {
-		return decimal.Zero, false
-	}
-	value, err := decimal.NewFromString(text)
-	return value, err == nil
-}
-
-// get asks one question. Whatever goes wrong, the error is one of this package's.
-func (c *Client) get(ctx context.Context, environment v1alpha1.VenueEnvironment, credentials *Credentials, path string, into any) error {
-	host, known := hosts[environment]
-	if !known {
-		return fmt.Errorf("%w: there is no environment %q", ErrNoEndpoint, environment)
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := c.limiter.Wait(ctx); errors.Is(err, context.Canceled) {
-		return ctx.Err()
-	} else if err != nil {
-		return fmt.Errorf("%w: too many questions wait to be asked", ErrUnreachable)
-	}
-	token, err := credentials.token(http.MethodGet, host, path, c.now())
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address(host)+path, nil)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoEndpoint, err)
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", "trading-operator")
-	response, err := c.http.Do(request)
-	if errors.Is(err, context.Canceled) {
-		return ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %s", ErrUnreachable, cause(ctx, err))
-	}
-	defer func() { _ = response.Body.Close() }() // what is left of it is of no use
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
-	if err != nil {
-		return fmt.Errorf("%w: the answer breaks off", ErrUnreachable)
-	}
-	if response.StatusCode != http.StatusOK {
-		return refusal(response, body, c.now())
-	}
-	if len(body) > maxBody {
-		return fmt.Errorf("%w: it is longer than %d bytes", ErrMalformed, maxBody)
-	}
-	if json.Unmarshal(body, into) != nil {
-		return fmt.Errorf("%w: it is not the JSON that was asked for", ErrMalformed)
-	}
-	return nil
-}
-
-func (c *Client) address(host string) string {
-	if c.gateway == nil {
-		return "https://" + host
-	}
-	return strings.TrimSuffix(c.gateway.String(), "/")
-}
-
-// cause is why no answer came, in words that stay the same from one try to the
-// next: a port or a request's number would make every status differ.
-func cause(ctx context.Context, err error) string {
-	var network *net.OpError
-	var name *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded), isTimeout(err):
-		return fmt.Sprintf("no answer within %s", requestTimeout)
-	case errors.As(err, &name):
-		return "its name " + name.Name + " cannot be resolved"
-	case errors.As(err, &network):
-		return network.Op + ": " + rootOf(network.Err)
-	case errors.As(err, &certificate):
-		return certificate.Error()
-	}
-	// Other errors may repeat what the other side has written.
-	return "the connection broke"
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-func rootOf(err error) string {
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
-	}
-	return err.Error()
 }

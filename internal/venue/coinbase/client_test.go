@@ -18,116 +18,131 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
-	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/exchange"
-	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/process"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/venuetest"
+	simulated "github.com/three-rivers-tech/trading-operator/test/venuesim/coinbase"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/exchange"
 )
 
 const production = v1alpha1.EnvironmentProduction
 
-var bitcoin = exchange.Product{
-	ID: "BTC-USD", BaseIncrement: "0.00000001", QuoteIncrement: "0.01", PriceIncrement: "0.01",
-	BaseMinSize: "0.00000001", QuoteMinSize: "1", Status: "online",
-}
+// listing is BTC-USD as Coinbase lists it.
+const listing = `{"product_id":"BTC-USD","base_increment":"0.00000001","quote_increment":"0.01","price_increment":"0.01","quote_min_size":"1"}`
 
-func start(t *testing.T) (*process.Exchange, *coinbase.Client) {
+// start serves a simulated Coinbase.
+func start(t *testing.T) (running *exchange.Exchange, url string) {
 	t.Helper()
-	running, err := process.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	running = exchange.New(simulated.Options())
+	server := httptest.NewServer(running.Handler(simulated.New(running)))
 	t.Cleanup(func() {
-		if err := running.Stop(); err != nil {
-			t.Error(err)
-		}
+		running.Advance(time.Hour) // whatever is held up
+		server.CloseClientConnections()
+		server.Close()
 	})
-	if err := running.PutProduct(t.Context(), bitcoin); err != nil {
-		t.Fatal(err)
-	}
-	return running, newClient(t, running.API)
+	running.PutProduct(bitcoin())
+	return running, server.URL
 }
 
-func newClient(t *testing.T, url string) *coinbase.Client {
+// ask is an account that only asks.
+func ask(t *testing.T, url string, environment v1alpha1.VenueEnvironment, credentials *coinbase.Credentials) *coinbase.Venue {
 	t.Helper()
-	client, err := coinbase.New(coinbase.Options{URL: url})
+	account, err := coinbase.New(coinbase.Options{Environment: environment, Credentials: credentials, Gateway: url})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return client
+	t.Cleanup(account.Close)
+	return account
 }
 
-func newKey(t *testing.T, running *process.Exchange, edit func(*exchange.Key)) (*coinbase.Credentials, exchange.Key) {
+func bitcoin() exchange.Product {
+	return exchange.Product{
+		Symbol: "BTC-USD", Base: "BTC", Quote: "USD", Tick: decimal.New(1, -2), Lot: decimal.New(1, -8),
+		MinQuantity: decimal.New(1, -8), MinNotional: decimal.NewFromInt(1),
+	}
+}
+
+func newKey(t *testing.T, running *exchange.Exchange, edit func(*exchange.Key)) (*coinbase.Credentials, exchange.Key) {
 	t.Helper()
-	given, key, err := running.NewKey(t.Context(), edit)
+	name, privateKey, key, err := simulated.NewKey(edit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	credentials, err := coinbase.ParseCredentials(given.Name, given.PrivateKey)
+	running.PutKey(key)
+	credentials, err := coinbase.ParseCredentials(name, privateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return credentials, key
 }
 
+func fail(t *testing.T, running *exchange.Exchange, fault exchange.Fault) {
+	t.Helper()
+	if err := running.SetFaults(fault); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAsksTheExchange(t *testing.T) {
-	running, client := start(t)
+	running, url := start(t)
 	credentials, key := newKey(t, running, func(key *exchange.Key) { key.CanTransfer = true })
-	got, err := client.Account(t.Context(), production, credentials)
-	want := venue.Account{CanView: true, CanTrade: true, CanTransfer: true, ID: key.PortfolioID, Type: "DEFAULT"}
+	got, err := ask(t, url, production, credentials).Account(t.Context())
+	want := venue.Account{CanView: true, CanTrade: true, CanTransfer: true, ID: key.Account, Type: "DEFAULT"}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	product, err := client.Product(t.Context(), production, credentials, "BTC-USD")
+	product, err := ask(t, url, production, credentials).Product(t.Context(), "BTC-USD")
 	if err != nil || product.PriceIncrement.String() != "0.01" || product.BaseIncrement.String() != "0.00000001" || product.QuoteMinSize.String() != "1" || product.Untradable != "" {
 		t.Errorf("got %+v, %v", product, err)
 	}
-	if _, err := client.Product(t.Context(), production, credentials, "BTC-XYZ"); !errors.Is(err, coinbase.ErrNotFound) {
+	if _, err := ask(t, url, production, credentials).Product(t.Context(), "BTC-XYZ"); !errors.Is(err, venue.ErrNoSuchThing) {
 		t.Errorf("a product that is not listed: got %v", err)
 	}
 	sandbox, _ := newKey(t, running, func(key *exchange.Key) { key.Environment = "Sandbox" })
-	if _, err := client.Account(t.Context(), v1alpha1.EnvironmentSandbox, sandbox); err != nil {
+	if _, err := ask(t, url, v1alpha1.EnvironmentSandbox, sandbox).Account(t.Context()); err != nil {
 		t.Errorf("a key of the sandbox: %v", err)
 	}
-	if _, err := client.Account(t.Context(), production, sandbox); !errors.Is(err, coinbase.ErrRefused) {
+	if _, err := ask(t, url, production, sandbox).Account(t.Context()); !errors.Is(err, venue.ErrRefused) {
 		t.Errorf("a key of the sandbox in production: got %v", err)
 	}
 	stranger, err := stranger()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Account(t.Context(), production, stranger); !errors.Is(err, coinbase.ErrRefused) {
+	if _, err := ask(t, url, production, stranger).Account(t.Context()); !errors.Is(err, venue.ErrRefused) {
 		t.Errorf("a key that the exchange does not know: got %v", err)
 	}
 	blind, _ := newKey(t, running, func(key *exchange.Key) { key.CanView = false })
-	if _, err := client.Product(t.Context(), production, blind, "BTC-USD"); !errors.Is(err, coinbase.ErrForbidden) {
+	if _, err := ask(t, url, production, blind).Product(t.Context(), "BTC-USD"); !errors.Is(err, venue.ErrForbidden) {
 		t.Errorf("a key that may not view: got %v", err)
 	}
 }
 
 func TestProductsThatTakeNoOrders(t *testing.T) {
-	running, client := start(t)
+	running, url := start(t)
 	credentials, _ := newKey(t, running, nil)
-	for _, test := range []struct {
-		edit func(*exchange.Product)
-		want string
-	}{
-		{func(p *exchange.Product) { p.IsDisabled = true }, "is disabled"},
-		{func(p *exchange.Product) { p.TradingDisabled = true }, "has trading disabled"},
-		{func(p *exchange.Product) { p.ViewOnly = true }, "can only be viewed by this account"},
-		{func(p *exchange.Product) { p.CancelOnly = true }, "takes cancellations only"},
-		{func(p *exchange.Product) { p.PriceIncrement = "" }, ""},
+	for state, want := range map[string]string{
+		simulated.Disabled:        "is disabled",
+		simulated.TradingDisabled: "has trading disabled",
+		simulated.ViewOnly:        "can only be viewed by this account",
+		simulated.CancelOnly:      "takes cancellations only",
+		"":                        "",
 	} {
-		product := bitcoin
-		test.edit(&product)
-		if err := running.PutProduct(t.Context(), product); err != nil {
-			t.Fatal(err)
+		product := bitcoin()
+		product.State = state
+		running.PutProduct(product)
+		got, err := ask(t, url, production, credentials).Product(t.Context(), "BTC-USD")
+		if err != nil || got.Untradable != want || got.PriceIncrement.String() != "0.01" {
+			t.Errorf("got %+v, %v, want %q", got, err, want)
 		}
-		got, err := client.Product(t.Context(), production, credentials, "BTC-USD")
-		if err != nil || got.Untradable != test.want || got.PriceIncrement.String() != "0.01" {
-			t.Errorf("got %+v, %v, want %q", got, err, test.want)
-		}
+	}
+	fail(t, running, exchange.Fault{Kind: exchange.BodyBefore, Body: strings.Replace(listing, `"price_increment":"0.01",`, "", 1)})
+	if got, err := ask(t, url, production, credentials).Product(t.Context(), "BTC-USD"); err != nil || got.PriceIncrement.String() != "0.01" {
+		t.Errorf("without a price increment: got %+v, %v", got, err)
 	}
 }
 
@@ -147,38 +162,36 @@ func stranger() (*coinbase.Credentials, error) {
 // Whatever the exchange or the way to it does, the error has a kind to act on
 // and holds nothing of the token.
 func TestFailures(t *testing.T) {
-	running, client := start(t)
+	running, url := start(t)
 	credentials, _ := newKey(t, running, nil)
 	status := func(code int, body string) exchange.Fault {
-		return exchange.Fault{Kind: exchange.FaultStatus, Status: code, Body: body}
+		return exchange.Fault{Kind: exchange.StatusBefore, Status: code, Body: body}
 	}
-	body := func(text string) exchange.Fault { return exchange.Fault{Kind: exchange.FaultBody, Body: text} }
+	body := func(text string) exchange.Fault { return exchange.Fault{Kind: exchange.BodyBefore, Body: text} }
 	for _, test := range []struct {
 		name  string
 		fault exchange.Fault
 		want  error
 	}{
-		{"refused", status(401, "token {token} is not valid"), coinbase.ErrRefused},
-		{"forbidden", status(403, ""), coinbase.ErrForbidden},
-		{"the exchange's shield", status(403, "<html>blocked {token}</html>"), coinbase.ErrUnreachable},
-		{"an error that repeats the token", status(500, `{"error":"{token}"}`), coinbase.ErrUnreachable},
-		{"overloaded", status(503, ""), coinbase.ErrUnreachable},
-		{"a page of another server", status(404, "<html>nothing here</html>"), coinbase.ErrNoEndpoint},
-		{"a redirect", status(302, "elsewhere"), coinbase.ErrMalformed},
-		{"cut off", exchange.Fault{Kind: exchange.FaultReset}, coinbase.ErrUnreachable},
-		{"broken off", exchange.Fault{Kind: exchange.FaultTruncate}, coinbase.ErrUnreachable},
-		{"a page", body("<html>{token}</html>"), coinbase.ErrMalformed},
-		{"an empty object", body("{}"), coinbase.ErrMalformed},
-		{"a permission that is not said", body(`{"can_view":true,"can_trade":true,"portfolio_uuid":"12345678"}`), coinbase.ErrMalformed},
-		{"no portfolio", body(`{"can_view":true,"can_trade":true,"can_transfer":false}`), coinbase.ErrMalformed},
-		{"a portfolio that is not one", body(`{"can_view":true,"can_trade":true,"can_transfer":false,"portfolio_uuid":"{token}"}`), coinbase.ErrMalformed},
-		{"endless", body(strings.Repeat(" ", 1<<17)), coinbase.ErrMalformed},
+		{"refused", status(401, "token {authorization} is not valid"), venue.ErrRefused},
+		{"forbidden", status(403, ""), venue.ErrForbidden},
+		{"the exchange's shield", status(403, "<html>blocked {authorization}</html>"), venue.ErrUnreachable},
+		{"an error that repeats the token", status(500, `{"error":"{authorization}"}`), venue.ErrUnreachable},
+		{"overloaded", status(503, ""), venue.ErrUnreachable},
+		{"a page of another server", status(404, "<html>nothing here</html>"), venue.ErrNoEndpoint},
+		{"a redirect", status(302, "elsewhere"), venue.ErrMalformed},
+		{"cut off", exchange.Fault{Kind: exchange.ResetBefore}, venue.ErrUnreachable},
+		{"broken off", exchange.Fault{Kind: exchange.Truncate}, venue.ErrUnreachable},
+		{"a page", body("<html>{authorization}</html>"), venue.ErrMalformed},
+		{"an empty object", body("{}"), venue.ErrMalformed},
+		{"a permission that is not said", body(`{"can_view":true,"can_trade":true,"portfolio_uuid":"12345678"}`), venue.ErrMalformed},
+		{"no portfolio", body(`{"can_view":true,"can_trade":true,"can_transfer":false}`), venue.ErrMalformed},
+		{"a portfolio that is not one", body(`{"can_view":true,"can_trade":true,"can_transfer":false,"portfolio_uuid":"{authorization}"}`), venue.ErrMalformed},
+		{"endless", body(strings.Repeat(" ", 1<<17)), venue.ErrMalformed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if err := running.Fail(t.Context(), test.fault); err != nil {
-				t.Fatal(err)
-			}
-			_, err := client.Account(t.Context(), production, credentials)
+			fail(t, running, test.fault)
+			_, err := ask(t, url, production, credentials).Account(t.Context())
 			if !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
@@ -191,48 +204,37 @@ func TestFailures(t *testing.T) {
 }
 
 func TestProductsThatCannotBeTrue(t *testing.T) {
-	running, client := start(t)
+	running, url := start(t)
 	credentials, _ := newKey(t, running, nil)
-	for name, edit := range map[string]func(*exchange.Product){
-		"no increment":        func(p *exchange.Product) { p.BaseIncrement = "" },
-		"an increment of nil": func(p *exchange.Product) { p.PriceIncrement = "0.00" },
-		"a negative one":      func(p *exchange.Product) { p.BaseIncrement = "-1" },
-		"an exponent":         func(p *exchange.Product) { p.PriceIncrement = "1e-999999999" },
-		"not a number":        func(p *exchange.Product) { p.QuoteMinSize = "NaN" },
+	for name, edit := range map[string][2]string{
+		"no increment":        {`"base_increment":"0.00000001",`, ""},
+		"an increment of nil": {`"price_increment":"0.01"`, `"price_increment":"0.00"`},
+		"a negative one":      {`"base_increment":"0.00000001"`, `"base_increment":"-1"`},
+		"an exponent":         {`"price_increment":"0.01"`, `"price_increment":"1e-999999999"`},
+		"not a number":        {`"quote_min_size":"1"`, `"quote_min_size":"NaN"`},
+		"another product":     {`BTC-USD`, `ETH-USD`},
 	} {
-		product := bitcoin
-		edit(&product)
-		if err := running.PutProduct(t.Context(), product); err != nil {
-			t.Fatal(err)
+		told := strings.Replace(listing, edit[0], edit[1], 1)
+		if told == listing {
+			t.Fatalf("%s: nothing is edited", name)
 		}
-		if got, err := client.Product(t.Context(), production, credentials, "BTC-USD"); !errors.Is(err, coinbase.ErrMalformed) {
+		fail(t, running, exchange.Fault{Path: "/products", Kind: exchange.BodyBefore, Body: told})
+		if got, err := ask(t, url, production, credentials).Product(t.Context(), "BTC-USD"); !errors.Is(err, venue.ErrMalformed) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
-	}
-	another, err := json.Marshal(bitcoin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := running.Fail(t.Context(), exchange.Fault{Path: "/products", Kind: exchange.FaultBody, Body: string(another)}); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := client.Product(t.Context(), production, credentials, "ETH-USD"); !errors.Is(err, coinbase.ErrMalformed) {
-		t.Errorf("another product: got %+v, %v", got, err)
 	}
 }
 
 func TestRateLimit(t *testing.T) {
-	running, client := start(t)
+	running, url := start(t)
 	credentials, _ := newKey(t, running, nil)
 	for _, test := range []struct {
 		seconds int
 		want    time.Duration
 	}{{0, 10 * time.Second}, {7, 7 * time.Second}, {86400, 5 * time.Minute}} {
-		if err := running.Fail(t.Context(), exchange.Fault{Kind: exchange.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: test.seconds}); err != nil {
-			t.Fatal(err)
-		}
-		_, err := client.Account(t.Context(), production, credentials)
-		limited, ok := errors.AsType[*coinbase.RateLimitedError](err)
+		fail(t, running, exchange.Fault{Kind: exchange.StatusBefore, Status: http.StatusTooManyRequests, RetryAfter: test.seconds})
+		_, err := ask(t, url, production, credentials).Account(t.Context())
+		limited, ok := errors.AsType[*venue.RateLimitedError](err)
 		if !ok || limited.After != test.want {
 			t.Errorf("Retry-After %d: got %v, want to wait %s", test.seconds, err, test.want)
 		}
@@ -242,19 +244,17 @@ func TestRateLimit(t *testing.T) {
 // A slow exchange costs the time-out, and a pass that is cut short says nothing
 // of the exchange.
 func TestDeadline(t *testing.T) {
-	running, client := start(t)
+	running, url := start(t)
 	credentials, _ := newKey(t, running, nil)
-	if err := running.Fail(t.Context(), exchange.Fault{Kind: exchange.FaultSlow, DelayMilliseconds: 60_000}); err != nil {
-		t.Fatal(err)
-	}
+	fail(t, running, exchange.Fault{Kind: exchange.DelayAnswer, Delay: exchange.Duration(time.Minute)})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := client.Account(ctx, production, credentials); !errors.Is(err, coinbase.ErrUnreachable) {
+	if _, err := ask(t, url, production, credentials).Account(ctx); !errors.Is(err, venue.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
-	if _, err := client.Account(ctx, production, credentials); !errors.Is(err, context.Canceled) || errors.Is(err, coinbase.ErrUnreachable) {
+	if _, err := ask(t, url, production, credentials).Account(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, venue.ErrUnreachable) {
 		t.Errorf("cancelled: got %v", err)
 	}
 }
@@ -270,8 +270,8 @@ func TestClock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newClient(t, server.URL).Account(t.Context(), production, credentials)
-	if !errors.Is(err, coinbase.ErrRefused) || !strings.Contains(err.Error(), "clock is") {
+	_, err = ask(t, server.URL, production, credentials).Account(t.Context())
+	if !errors.Is(err, venue.ErrRefused) || !strings.Contains(err.Error(), "clock is") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -288,7 +288,7 @@ func TestFollowsNoRedirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newClient(t, server.URL).Account(t.Context(), production, credentials); !errors.Is(err, coinbase.ErrMalformed) {
+	if _, err := ask(t, server.URL, production, credentials).Account(t.Context()); !errors.Is(err, venue.ErrMalformed) {
 		t.Errorf("got %v", err)
 	}
 	if len(asked) > 0 {
@@ -303,31 +303,29 @@ func TestNobodyThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newClient(t, server.URL).Account(t.Context(), production, credentials)
+	_, err = ask(t, server.URL, production, credentials).Account(t.Context())
 	// The words must not change from one try to the next.
-	if !errors.Is(err, coinbase.ErrUnreachable) || !strings.HasSuffix(err.Error(), "dial: connection refused") {
+	if !errors.Is(err, venue.ErrUnreachable) || !strings.HasSuffix(err.Error(), "dial: connection refused") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestURL(t *testing.T) {
-	for url, good := range map[string]bool{
-		"":                              true,
-		"https://gateway.example":       true,
-		"https://gateway.example/proxy": true,
-		"http://127.0.0.1:8080":         true,
-		"http://localhost:8080":         true,
-		"http://[::1]:8080":             true,
-		"http://gateway.example":        false,
-		"https://user:pw@gateway":       false,
-		"https://gateway?x=1":           false,
-		"gateway.example":               false,
-		"ftp://127.0.0.1":               false,
+func TestOptions(t *testing.T) {
+	credentials, err := stranger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	instrument := venuetest.Instrument(t)
+	for name, options := range map[string]coinbase.Options{
+		"an unknown environment":       {Environment: "Staging", Credentials: credentials},
+		"no credentials":               {Environment: production},
+		"a gateway without encryption": {Environment: production, Credentials: credentials, Gateway: "http://gateway.example"},
+		"one symbol for two pairs": {Environment: production, Credentials: credentials, Instruments: []market.Instrument{
+			instrument, {Pair: "XBT-USD", Base: "XBT", Quote: "USD", Tick: instrument.Tick, Lot: instrument.Lot},
+		}, Symbols: map[string]string{"XBT-USD": "BTC-USD"}},
 	} {
-		if _, err := coinbase.New(coinbase.Options{URL: url}); (err == nil) != good {
-			t.Errorf("%q: got %v", url, err)
-		} else if err != nil && strings.Contains(err.Error(), "pw") {
-			t.Errorf("the error tells the password: %v", err)
+		if _, err := coinbase.New(options); err == nil {
+			t.Errorf("%s is taken", name)
 		}
 	}
 }

@@ -14,11 +14,19 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
 )
 
-// tokenLife is how long Coinbase takes a token for, which is the longest that it
-// allows. Each token is for one request.
-const tokenLife = 2 * time.Minute
+const (
+	// tokenLife is how long Coinbase takes a token for; it allows two minutes at
+	// most. Each token is for one request, so that nothing is lost by less, and
+	// an order that is held up on its way is not accepted any more.
+	tokenLife = 10 * time.Second
+	// clockTolerance is how far this machine's clock may be ahead of Coinbase's.
+	// One that is further ahead has every token refused.
+	clockTolerance = 5 * time.Second
+)
 
 // ed25519Size is the length of the other kind of key that Coinbase makes.
 const ed25519Size = 64
@@ -75,26 +83,28 @@ type claims struct {
 	URI string `json:"uri"`
 }
 
-// token signs one request.
-func (c *Credentials) token(method, host, path string, now time.Time) (string, error) {
+// sign has a request carry a token for it alone, good until it expires. Coinbase
+// reads whole seconds, which are cut off.
+func (c *Credentials) sign(leaving *rest.Leaving, expires time.Time) error {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
-		return "", fmt.Errorf("make a nonce: %w", err)
+		return fmt.Errorf("make a nonce: %w", err)
 	}
 	unsigned := jwt.NewWithClaims(jwt.SigningMethodES256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    "cdp",
 			Subject:   c.name,
-			NotBefore: jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
+			NotBefore: jwt.NewNumericDate(leaving.Now.Add(-clockTolerance)),
+			ExpiresAt: jwt.NewNumericDate(expires),
 		},
-		URI: method + " " + host + path,
+		URI: leaving.Method + " " + leaving.Host + leaving.Path,
 	})
 	unsigned.Header["kid"] = c.name
 	unsigned.Header["nonce"] = hex.EncodeToString(nonce)
 	signed, err := unsigned.SignedString(c.key)
 	if err != nil {
-		return "", errors.New("the private key cannot sign")
+		return errors.New("the private key cannot sign")
 	}
-	return signed, nil
+	leaving.Header.Set("Authorization", "Bearer "+signed)
+	return nil
 }

@@ -4,96 +4,96 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
-	"strconv"
-	"time"
+	"strings"
 
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
 )
 
-// How Coinbase, or the way to it, can fail. Every error of the client is one of
-// these; none holds a part of the credentials or of what the venue has written.
-var (
-	// ErrUnreachable means that no answer came, or one that says to try again.
-	ErrUnreachable = venue.ErrUnreachable
-	// ErrRefused means that Coinbase does not take the key or its signature.
-	ErrRefused = venue.ErrRefused
-	// ErrForbidden means that the key is good but not for this question.
-	ErrForbidden = venue.ErrForbidden
-	// ErrNotFound means that Coinbase has no such thing.
-	ErrNotFound = venue.ErrNoSuchThing
-	// ErrNoEndpoint means that the address does not know the question.
-	ErrNoEndpoint = venue.ErrNoEndpoint
-	// ErrMalformed means an answer that cannot be understood.
-	ErrMalformed = venue.ErrMalformed
-)
-
-// RateLimitedError is an answer that asks to come back later.
-type RateLimitedError = venue.RateLimitedError
-
-const (
-	// defaultRetryAfter is for an answer that does not say how long.
-	defaultRetryAfter = 10 * time.Second
-	// maxRetryAfter bounds how long a header can silence the checks.
-	maxRetryAfter = 5 * time.Minute
-	// clockTolerance is how far this machine's clock may be off before a refusal
-	// is blamed on it: a token is good for two minutes.
-	clockTolerance = 30 * time.Second
-)
-
-// venueCode is the shape of a code in an error's body. Nothing else of the body
-// is repeated: a gateway may write into it whatever it was sent.
-var venueCode = regexp.MustCompile(`^[A-Z][A-Z_]{1,39}$`)
-
-// refusal says what an answer other than 200 means.
-func refusal(response *http.Response, body []byte, now time.Time) error {
+// codeOf is the code of an answer that is not 200, which Coinbase calls error.
+func codeOf(answer *rest.Answer) string {
 	var said struct {
 		Code string `json:"error"`
 	}
-	spoken := json.Unmarshal(body, &said) == nil && venueCode.MatchString(said.Code)
-	status := strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode)
-	if spoken {
-		status += " " + said.Code
-	}
-	switch code := response.StatusCode; {
-	case code == http.StatusUnauthorized:
-		return fmt.Errorf("%w (%s)%s", ErrRefused, status, clockHint(response, now))
-	case code == http.StatusTooManyRequests:
-		return &RateLimitedError{After: retryAfter(response.Header.Get("Retry-After"), now)}
-	case code == http.StatusForbidden && spoken:
-		return fmt.Errorf("%w (%s)", ErrForbidden, status)
-	case code == http.StatusForbidden, code == http.StatusRequestTimeout, code >= http.StatusInternalServerError:
-		// A 403 in another form comes from the shield in front of the exchange.
-		return fmt.Errorf("%w (%s)", ErrUnreachable, status)
-	case code == http.StatusNotFound && said.Code == "NOT_FOUND":
-		return fmt.Errorf("%w (%s)", ErrNotFound, status)
-	case code == http.StatusBadRequest && said.Code == "INVALID_ARGUMENT":
-		return fmt.Errorf("%w (%s)", ErrNotFound, status)
-	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
-		return fmt.Errorf("%w (%s)", ErrNoEndpoint, status)
-	}
-	return fmt.Errorf("%w (%s)", ErrMalformed, status)
-}
-
-// clockHint names the most common cause of a refusal that is not the key's.
-func clockHint(response *http.Response, now time.Time) string {
-	theirs, err := http.ParseTime(response.Header.Get("Date"))
-	if err != nil {
+	if json.Unmarshal(answer.Body, &said) != nil {
 		return ""
 	}
-	if off := now.Sub(theirs).Round(time.Second); off.Abs() > clockTolerance {
-		return fmt.Sprintf("; this machine's clock is %s off the exchange's, which makes every signature invalid", off.Abs())
-	}
-	return ""
+	return said.Code
 }
 
-// retryAfter reads seconds or a date.
-func retryAfter(header string, now time.Time) time.Duration {
-	wait := defaultRetryAfter
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(header); err == nil {
-		wait = at.Sub(now)
+// questionError says what an answer other than 200 means for a question.
+func questionError(answer *rest.Answer) error {
+	code := codeOf(answer)
+	switch {
+	case answer.Status == http.StatusBadRequest && code == "INVALID_ARGUMENT":
+		return fmt.Errorf("%w (400 INVALID_ARGUMENT)", venue.ErrNoSuchThing)
+	case answer.Status == http.StatusNotFound && code != "NOT_FOUND":
+		return fmt.Errorf("%w (404)", venue.ErrNoEndpoint)
 	}
-	return min(max(wait, time.Second), maxRetryAfter)
+	return answer.Question(code)
+}
+
+// definitive are the codes by which Coinbase says that there is no order and will
+// be none: errors of the API, and failure reasons of a new order
+// (https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/orders/create-order).
+// UNKNOWN_FAILURE_REASON is not among them.
+var definitive = map[string]string{
+	"INVALID_ARGUMENT":                           "Coinbase finds the request malformed",
+	"PERMISSION_DENIED":                          "the key is not allowed to trade",
+	"RESOURCE_EXHAUSTED":                         "Coinbase takes no more requests for now",
+	"Unauthorized":                               "Coinbase does not take the key, its signature or this machine's time",
+	"UNSUPPORTED_ORDER_CONFIGURATION":            "the product does not take such orders",
+	"INVALID_SIDE":                               "the side is not known",
+	"INVALID_PRODUCT_ID":                         "the product is not known",
+	"INVALID_SIZE_PRECISION":                     "the quantity is not a whole lot",
+	"INVALID_PRICE_PRECISION":                    "the limit price is not a whole tick",
+	"INSUFFICIENT_FUND":                          "the account does not hold enough",
+	"INSUFFICIENT_FUNDS":                         "the account does not hold enough",
+	"INVALID_LEDGER_BALANCE":                     "the account does not hold enough",
+	"INVALID_LIMIT_PRICE":                        "the limit price is out of bounds",
+	"INVALID_LIMIT_PRICE_POST_ONLY":              "the limit price would take liquidity",
+	"INVALID_NO_LIQUIDITY":                       "nobody is on the other side",
+	"INVALID_REQUEST":                            "Coinbase finds the request malformed",
+	"INVALID_ORDER_CONFIG":                       "Coinbase finds the order's terms malformed",
+	"ORDER_ENTRY_DISABLED":                       "the product takes no new orders",
+	"INELIGIBLE_PAIR":                            "the account may not trade the product",
+	"COMMANDER_REJECTED_NEW_ORDER":               "Coinbase's matching has refused the order",
+	"PREVIEW_INSUFFICIENT_FUND":                  "the account does not hold enough",
+	"PREVIEW_INVALID_LIMIT_PRICE":                "the limit price is out of bounds",
+	"PREVIEW_INVALID_PRICE_PRECISION":            "the limit price is not a whole tick",
+	"PREVIEW_INVALID_SIZE_PRECISION":             "the quantity is not a whole lot",
+	"PREVIEW_INVALID_BASE_SIZE_TOO_SMALL":        "the quantity is below the product's least",
+	"PREVIEW_INVALID_BASE_SIZE_TOO_LARGE":        "the quantity is above the product's most",
+	"PREVIEW_INVALID_QUOTE_SIZE_TOO_SMALL":       "the value is below the product's least",
+	"PREVIEW_INVALID_QUOTE_SIZE_TOO_LARGE":       "the value is above the product's most",
+	"PREVIEW_BREACHED_PRICE_LIMIT":               "the limit price is too far from the market",
+	"PREVIEW_BREACHED_ACCOUNT_POSITION_LIMIT":    "the account's position would be too large",
+	"PREVIEW_LIMIT_PRICE_TOO_FAR_FROM_MARKET":    "the limit price is too far from the market",
+	"PREVIEW_ORDER_SIZE_EXCEEDS_BRACKETED_LIMIT": "the quantity is above the account's most",
+}
+
+// placementError says what an answer means that does not accept an order.
+func placementError(answer *rest.Answer, codes ...string) error {
+	switch answer.Status {
+	case http.StatusOK:
+	case http.StatusUnauthorized:
+		codes = nil
+		if strings.TrimSpace(string(answer.Body)) == "Unauthorized" {
+			codes = []string{"Unauthorized"}
+		}
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusTooManyRequests:
+		codes = []string{codeOf(answer)}
+	default:
+		codes = nil
+	}
+	said := ""
+	for _, code := range codes {
+		if _, known := definitive[code]; known {
+			return answer.Outcome(code, definitive)
+		}
+		if said == "" {
+			said = code
+		}
+	}
+	return answer.Outcome(said, nil)
 }

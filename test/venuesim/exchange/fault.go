@@ -96,8 +96,8 @@ func (f *Fault) Check() error {
 		return fmt.Errorf("the probability is %g; it must be between 0 and 1", f.Probability)
 	case f.Delay < 0 || f.Next < 0 || f.Skip < 0:
 		return fmt.Errorf("delay %s, next %d and skip %d must not be negative", time.Duration(f.Delay), f.Next, f.Skip)
-	case f.Status != 0 && (f.Status < http.StatusBadRequest || f.Status > 599):
-		return fmt.Errorf("the status is %d; it must be between 400 and 599", f.Status)
+	case f.Status != 0 && (f.Status < http.StatusMultipleChoices || f.Status > 599):
+		return fmt.Errorf("the status is %d; it must be between 300 and 599", f.Status)
 	}
 	return nil
 }
@@ -184,6 +184,10 @@ func ticketOf(ctx context.Context) *ticket {
 
 // Body of the request that a context belongs to, as it has arrived.
 func Body(ctx context.Context) []byte { return ticketOf(ctx).body }
+
+// Carries notes what a request asks for where its venue wants that elsewhere than in
+// the body.
+func Carries(ctx context.Context, content []byte) { ticketOf(ctx).body = content }
 
 // Signed notes which key has signed the request that a context belongs to.
 func Signed(ctx context.Context, key string) { ticketOf(ctx).key = key }

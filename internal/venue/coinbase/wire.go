@@ -1,0 +1,232 @@
+package coinbase
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
+)
+
+const (
+	// pageSize of lists, and how many pages are read before one that does not end
+	// counts as broken.
+	pageSize = 100
+	maxPages = 2_000
+	// idsPerQuestion bounds how many orders are asked for by id at once.
+	idsPerQuestion = 50
+	// mostRemembered bounds how many orders are known by Coinbase's id.
+	mostRemembered = 20_000
+)
+
+// Ids are put into paths and lists, and must stay what they are there.
+var (
+	orderID = regexp.MustCompile(`^[-0-9A-Za-z_]{1,64}$`)
+	tradeID = regexp.MustCompile(`^[-0-9A-Za-z_]{1,128}$`)
+)
+
+func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
+
+// orderTold is an order as Coinbase tells of it.
+type orderTold struct {
+	OrderID       string `json:"order_id"`
+	ClientOrderID string `json:"client_order_id"`
+	ProductID     string `json:"product_id"`
+	Status        string `json:"status"`
+	FilledSize    string `json:"filled_size"`
+}
+
+// read tells of an order in its pair's lots.
+func (v *Venue) read(told *orderTold) (*venue.Order, error) {
+	pair, ours := v.pairs[told.ProductID]
+	if !ours || !orderID.MatchString(told.OrderID) {
+		return nil, fmt.Errorf("%w: an order has no id, or is in a pair that was not asked for", venue.ErrMalformed)
+	}
+	filled, err := rest.Quantity(v.instruments[pair], "filled_size of order "+told.OrderID, told.FilledSize)
+	if err != nil {
+		return nil, err
+	}
+	state, err := stateOf(told.Status)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: %w", told.OrderID, err)
+	}
+	client := rest.OwnID(told.ClientOrderID)
+	v.learn(told.OrderID, client)
+	return &venue.Order{ID: client, VenueOrderID: told.OrderID, Pair: pair, State: state, Filled: filled}, nil
+}
+
+// stateOf reads a status. An order that was taken back after it was accepted has
+// failed: no more of it will be filled, as if it had been cancelled.
+func stateOf(status string) (order.State, error) {
+	switch status {
+	case "PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED":
+		return order.Acked, nil
+	case "FILLED":
+		return order.Filled, nil
+	case "CANCELLED", "EXPIRED", "FAILED":
+		return order.Cancelled, nil
+	}
+	return "", fmt.Errorf("%w: its status is none that Coinbase has", venue.ErrMalformed)
+}
+
+// eachOrder goes through a list of orders, newest first, until it ends or do says
+// so.
+func (v *Venue) eachOrder(ctx context.Context, query url.Values, do func(*venue.Order) bool) error {
+	return v.pages(ctx, "/orders/historical/batch", query, func(told *pageTold) (more, goOn bool, err error) {
+		if told.Orders == nil || told.HasNext == nil {
+			return false, false, fmt.Errorf("%w: it is no page of orders", venue.ErrMalformed)
+		}
+		for i := range *told.Orders {
+			o, err := v.read(&(*told.Orders)[i])
+			if err != nil {
+				return false, false, err
+			}
+			if !do(o) {
+				return false, false, nil
+			}
+		}
+		return *told.HasNext, true, nil
+	})
+}
+
+// pageTold is a page of any of Coinbase's lists.
+type pageTold struct {
+	Orders   *[]orderTold   `json:"orders"`
+	Fills    *[]fillTold    `json:"fills"`
+	Accounts *[]accountTold `json:"accounts"`
+	HasNext  *bool          `json:"has_next"`
+	Cursor   string         `json:"cursor"`
+}
+
+// pages reads a list page by page. Each says whether there are more, and whether
+// they are wanted.
+func (v *Venue) pages(ctx context.Context, path string, query url.Values, each func(*pageTold) (more, goOn bool, err error)) error {
+	query = maps.Clone(query)
+	query.Set("limit", strconv.Itoa(pageSize))
+	seen := map[string]bool{}
+	for range maxPages {
+		var told pageTold
+		if err := v.session.ask(ctx, path, query, &told); err != nil {
+			return err
+		}
+		more, goOn, err := each(&told)
+		if err != nil || !more || !goOn {
+			return err
+		}
+		if told.Cursor == "" || seen[told.Cursor] {
+			return fmt.Errorf("%w: it has more pages and does not say where", venue.ErrMalformed)
+		}
+		seen[told.Cursor] = true
+		query.Set("cursor", told.Cursor)
+	}
+	return fmt.Errorf("%w: it has more than %d pages", venue.ErrMalformed, maxPages)
+}
+
+// learn remembers whose an order is.
+func (v *Venue) learn(venueOrderID string, client uuid.UUID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.clientIDs) >= mostRemembered {
+		clear(v.clientIDs) // it can be asked for again
+	}
+	v.clientIDs[venueOrderID] = client
+}
+
+func (v *Venue) known(venueOrderID string) (uuid.UUID, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	client, known := v.clientIDs[venueOrderID]
+	return client, known
+}
+
+// fillTold is a fill as Coinbase tells of it.
+type fillTold struct {
+	TradeID     string `json:"trade_id"`
+	OrderID     string `json:"order_id"`
+	TradeTime   string `json:"trade_time"`
+	TradeType   string `json:"trade_type"`
+	Price       string `json:"price"`
+	Size        string `json:"size"`
+	Commission  string `json:"commission"`
+	ProductID   string `json:"product_id"`
+	SequencedAt string `json:"sequence_timestamp"`
+	SizeInQuote *bool  `json:"size_in_quote"`
+	Side        string `json:"side"`
+}
+
+// sequenced is a fill and when it was listed.
+type sequenced struct {
+	order.Fill
+
+	orderID string
+	at      time.Time
+}
+
+// read tells of a fill in its pair's ticks and lots, without the client id, which
+// Coinbase does not tell with fills. Fees are in the quote currency.
+func (v *Venue) readFill(told *fillTold) (*sequenced, error) {
+	pair, ours := v.pairs[told.ProductID]
+	if !ours || !tradeID.MatchString(told.TradeID) || !orderID.MatchString(told.OrderID) {
+		return nil, fmt.Errorf("%w: a fill or its order has no id, or is in a pair that was not asked for", venue.ErrMalformed)
+	}
+	of := " of fill " + told.TradeID
+	if told.TradeType != "FILL" {
+		return nil, fmt.Errorf("%w: the type%s is not FILL; a person has to look at it", venue.ErrMalformed, of)
+	}
+	instrument := v.instruments[pair]
+	price, err := rest.Price(instrument, "price"+of, told.Price)
+	if err != nil {
+		return nil, err
+	}
+	quantity, err := told.quantity(instrument, of)
+	if err != nil {
+		return nil, err
+	}
+	fee, err := rest.Money("commission"+of, told.Commission)
+	if err != nil {
+		return nil, err
+	}
+	traded, errTraded := time.Parse(time.RFC3339Nano, told.TradeTime)
+	listed, errListed := time.Parse(time.RFC3339Nano, told.SequencedAt)
+	side, known := map[string]order.Side{"BUY": order.Buy, "SELL": order.Sell}[told.Side]
+	if errTraded != nil || errListed != nil || !known {
+		return nil, fmt.Errorf("%w: the times or the side%s cannot be read", venue.ErrMalformed, of)
+	}
+	return &sequenced{orderID: told.OrderID, at: listed.UTC(), Fill: order.Fill{
+		Venue: Name, TradeID: told.TradeID, Pair: pair, Side: side, Quantity: quantity, Price: price,
+		Fee: fee, FeeCurrency: instrument.Quote, MarketTime: traded.UTC(),
+	}}, nil
+}
+
+// quantity reads a fill's size. What a person has ordered by its value is filled
+// by value too, and is counted in the lots that it comes to.
+func (told *fillTold) quantity(instrument market.Instrument, of string) (market.Quantity, error) {
+	if told.SizeInQuote == nil {
+		return 0, fmt.Errorf("%w: it does not say what the size%s counts", venue.ErrMalformed, of)
+	}
+	if *told.SizeInQuote {
+		value, err := rest.Number("size"+of, told.Size)
+		if err != nil {
+			return 0, err
+		}
+		price, err := rest.Number("price"+of, told.Price)
+		if err != nil || price.IsZero() {
+			return 0, fmt.Errorf("%w: the price%s is no number", venue.ErrMalformed, of)
+		}
+		return instrument.QuantityOf(value.DivRound(price, 18))
+	}
+	quantity, err := rest.Quantity(instrument, "size"+of, told.Size)
+	if err == nil && quantity == 0 {
+		return 0, fmt.Errorf("%w: the size%s is zero", venue.ErrMalformed, of)
+	}
+	return quantity, err
+}
