@@ -72,6 +72,9 @@ func Next(state State, event Event) (State, error) {
 // Final reports whether nothing more can happen to the order.
 func (s State) Final() bool { return s == Filled || s == Cancelled || s == Rejected }
 
+// Unsettled reports whether the order may or may not be at the venue.
+func (s State) Unsettled() bool { return s == Sent || s == Unknown }
+
 // Opposite is the other side.
 func (s Side) Opposite() Side { return -s }
 

@@ -34,6 +34,7 @@ func (s *Status) API(podUID string) v1alpha1.TradingStatus {
 	for i := range s.Positions {
 		status.Positions = append(status.Positions, s.Positions[i].API())
 	}
+	status.Halts = Acknowledgements(s.Halts)
 	if d := s.LastDecision; d != nil {
 		status.LastDecision = &v1alpha1.DecisionStatus{
 			Time: new(metav1.NewTime(d.BarEnd)), Pair: d.Pair, Action: d.Action, Outcome: d.Outcome,
@@ -92,4 +93,28 @@ func shortened(text string, limit int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+}
+
+const (
+	// mostHalts and longestLeft are what the schema holds.
+	mostHalts   = 32
+	longestLeft = 512
+)
+
+// Acknowledgements are what an agent tells of the halts that bind it, the newest
+// of too many.
+func Acknowledgements(halts []Obeyed) []v1alpha1.HaltAcknowledgement {
+	var told []v1alpha1.HaltAcknowledgement
+	for i := range halts[max(len(halts)-mostHalts, 0):] {
+		h := &halts[max(len(halts)-mostHalts, 0)+i]
+		acknowledgement := v1alpha1.HaltAcknowledgement{
+			UID: h.UID, Halt: h.Name, State: v1alpha1.HaltAcknowledged, Message: shortened(h.Left, longestLeft),
+			AcknowledgedTime: new(metav1.NewMicroTime(h.Acknowledged)),
+		}
+		if h.Done {
+			acknowledgement.State, acknowledgement.DoneTime = v1alpha1.HaltDone, new(metav1.NewMicroTime(h.Finished))
+		}
+		told = append(told, acknowledgement)
+	}
+	return told
 }

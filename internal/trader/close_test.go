@@ -14,6 +14,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
 
 func toClose(pair, key string) ledger.Request {
@@ -222,7 +223,7 @@ func TestCloseSaysWhyAnOrderEnded(t *testing.T) {
 func TestCloseWaitsNoLongerThanItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config, _ := setup(t, "AAA")
-		shell, err := NewShell(config, Options{})
+		shell, err := NewShell(config, Options{Venue: new(paper.Venue)})
 		if err != nil {
 			t.Fatal(err)
 		}

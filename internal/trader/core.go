@@ -45,9 +45,11 @@ type Config struct {
 // pairState is what the core knows of one pair.
 type pairState struct {
 	// index of the pair among the core's.
-	index       int
-	instrument  market.Instrument
-	settings    PairSettings
+	index      int
+	instrument market.Instrument
+	settings   PairSettings
+	// halted is what the halts that bind the pair ask for.
+	halted      restraint
 	frames      *decision.Frames
 	price       market.Price
 	priceAt     time.Time
@@ -93,11 +95,16 @@ type Core struct {
 	pairs    []pairState
 	commands []Command
 
+	// live says that the market's time is the wall clock's and that the venue
+	// tells of fills only when it is asked.
+	live       bool
 	recovered  bool
 	impairment Impaired
 	ended      bool
 	dataLoss   string
 	deleting   *Deleting
+	// halted is what the halts ask for that bind the whole agent.
+	halted restraint
 
 	epoch, reconciledEpoch int64
 	sequence               int64
@@ -174,12 +181,18 @@ func (c *Core) Handle(event Event) []Command {
 		c.arrive(e.Bar)
 	case Ticked:
 		c.tick(e.Now)
+	case Passed:
+		c.moveTo(e.Now)
+	case Polled:
+		c.poll()
 	case Updated:
 		c.update(e.Settings)
 		c.obey()
 	case Deleting:
 		c.deleting = &e
 		c.obey()
+	case Urged:
+		c.urge()
 	case Closing:
 		c.close(e.Request)
 	case Recalled:
@@ -224,6 +237,7 @@ func (c *Core) update(settings Settings) {
 			}
 		}
 	}
+	c.halt()
 	c.disarmIfDue()
 }
 
@@ -261,7 +275,9 @@ func (c *Core) observe(bar market.PairBar) *pairState {
 	if bar.End.After(c.now) {
 		c.now = bar.End
 	}
-	c.lastBar = c.now
+	if bar.End.After(c.lastBar) {
+		c.lastBar = bar.End
+	}
 	return pair
 }
 
@@ -363,19 +379,31 @@ func (c *Core) arrive(bar market.PairBar) {
 	c.consider(pair)
 }
 
-// tick moves the time of a market that moves without bars.
+// tick lets a market move that moves without bars.
 func (c *Core) tick(now time.Time) {
-	if !now.After(c.now) {
+	if now.After(c.now) {
+		c.moveTo(now)
+		c.poll()
+	}
+}
+
+// moveTo moves the time, which never goes back.
+func (c *Core) moveTo(now time.Time) {
+	if now.After(c.now) {
+		c.beginDay(now)
+		c.now = now
+	}
+}
+
+// poll looks after what is open without waiting for a bar.
+func (c *Core) poll() {
+	if !c.recovered {
 		return
 	}
-	c.beginDay(now)
-	c.now = now
-	if c.recovered {
-		for i := range c.pairs {
-			c.tend(&c.pairs[i])
-		}
-		c.flatten()
+	for i := range c.pairs {
+		c.tend(&c.pairs[i])
 	}
+	c.flatten()
 }
 
 // beginDay resets the day's counts when the UTC day has changed. The day begins
@@ -411,16 +439,25 @@ func (c *Core) equity() (market.Money, bool) {
 // tradingState is how far the agent trades now, and why.
 func (c *Core) tradingState() (risk.TradingState, string, string) {
 	if c.impairment.Reason != "" {
-		return min(c.settings.Trading, risk.Reducing), c.impairment.Reason, c.impairment.Message
+		return min(c.settings.Trading, c.halted.state, risk.Reducing), c.impairment.Reason, c.impairment.Message
 	}
 	if !c.recovered {
-		return min(c.settings.Trading, risk.Reducing), ReasonRecovering, "reading back what the last process left behind"
+		return min(c.settings.Trading, c.halted.state, risk.Reducing), ReasonRecovering, "reading back what the last process left behind"
+	}
+	if c.deleting != nil && c.Finished() {
+		return c.endingState()
+	}
+	if c.halted.state == risk.Halted {
+		return risk.Halted, ReasonTradingHalt, c.halted.message()
 	}
 	if c.settings.Trading == risk.Halted {
 		return risk.Halted, orWord(c.settings.Reason, ReasonHalted), c.settings.Message
 	}
 	if c.deleting != nil {
 		return c.endingState()
+	}
+	if c.halted.state == risk.Reducing {
+		return risk.Reducing, ReasonTradingHalt, c.halted.message()
 	}
 	if c.settings.Trading == risk.Reducing {
 		return risk.Reducing, orWord(c.settings.Reason, ReasonReduceOnly), c.settings.Message

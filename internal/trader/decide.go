@@ -16,11 +16,14 @@ import (
 // target, go on flattening, or hold a debate.
 func (c *Core) consider(pair *pairState) {
 	c.loop = Idle
-	if c.busy() || c.permitted() == risk.Halted {
+	if c.busy() {
 		return
 	}
-	if c.deleting != nil {
+	if c.deleting != nil || c.haltFlattens(pair) {
 		c.flatten()
+		return
+	}
+	if c.permittedIn(pair, "") == risk.Halted {
 		return
 	}
 	if c.hasOpen(pair.instrument.Pair) || !pair.priceAt.After(pair.lastDecided) {
@@ -103,6 +106,9 @@ func (c *Core) ruled(e Ruled) {
 func (c *Core) pass(pair *pairState, proposed []order.Intent, confidence order.Fraction) ([]order.Intent, []risk.Reason) {
 	state := c.riskState(pair, nil)
 	state.Confidence = confidence
+	if len(proposed) > 0 {
+		state.Trading = c.permittedIn(pair, proposed[0].Reason)
+	}
 	for i := range proposed {
 		leg := &proposed[i]
 		verdict := risk.Check(&c.settings.Limits, &state, leg)
@@ -254,7 +260,8 @@ func (c *Core) intent(pair *pairState, side order.Side, quantity market.Quantity
 // commit puts a decision in hand. Nothing else is decided until it is answered.
 func (c *Core) commit(pair *pairState, action decision.Action, confidence int64, outcome string, reasons []byte, intents []order.Intent) {
 	barEnd := pair.priceAt
-	if c.now.After(barEnd) {
+	if !barEnd.After(pair.lastDecided) {
+		// No bar asks for it: a position is closed while the market stands still.
 		barEnd = c.now
 	}
 	if len(intents) > 0 {

@@ -27,10 +27,16 @@ type (
 	Arrived struct{ Bar market.PairBar }
 	// Ticked is the time of a market that moves without bars.
 	Ticked struct{ Now time.Time }
+	// Passed is the time of a market whose time is the wall clock's.
+	Passed struct{ Now time.Time }
+	// Polled says that it is time to ask the venue for open orders.
+	Polled struct{}
 	// Updated are new limits or another state of trading.
 	Updated struct{ Settings Settings }
 	// Deleting is the wish of the owner to end the agent.
 	Deleting struct{ Flatten bool }
+	// Urged is the time to try again what a halt asks for.
+	Urged struct{}
 	// Closing is a person's wish that a position be closed.
 	Closing struct{ Request ledger.Request }
 	// Recalled is what a wish has led to before; Err is ledger.ErrConflict if its
@@ -60,6 +66,9 @@ type (
 		Event        order.Event
 		VenueOrderID string
 		Reason       string
+		// Filled is how much is filled as far as the venue says; an order does not
+		// end before so much of it is booked.
+		Filled market.Quantity
 	}
 	// FillSeen is a fill that the venue reports.
 	FillSeen struct{ Fill order.Fill }
@@ -85,8 +94,11 @@ func (Observed) event()   {}
 func (Recovered) event()  {}
 func (Arrived) event()    {}
 func (Ticked) event()     {}
+func (Passed) event()     {}
+func (Polled) event()     {}
 func (Updated) event()    {}
 func (Deleting) event()   {}
+func (Urged) event()      {}
 func (Closing) event()    {}
 func (Recalled) event()   {}
 func (Ruled) event()      {}

@@ -10,11 +10,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
-	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
 
 // execute carries out one command and returns what came of it. It fails only on
@@ -24,36 +22,40 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 	defer cancel()
 	switch c := command.(type) {
 	case Deliberate:
-		ruling, err := s.config.Debate.Hold(call, c.View)
-		return []Event{Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}}, nil
+		return s.deliberate(call, c), nil
 	case Recall:
 		return s.recall(call, c.Request)
 	case Answer:
 		s.answer(c.Request, c.Closed)
 		return nil, nil
 	case Commit:
+		// gofail: var decisionMade struct{}
 		return s.commit(call, c)
 	case BeginSend:
+		// gofail: var sendWanted struct{}
 		return s.beginSend(call, c.ID)
 	case Send:
 		if wishes := s.posted(); len(wishes) > 0 {
 			return append(wishes, SendBegun{c.Intent.ID}), nil
 		}
-		return []Event{s.send(call, c.Intent)}, nil
+		return s.send(call, c.Intent), nil
 	case Cancel:
 		return s.cancel(call, c.ID), nil
 	case Lookup:
 		return s.lookup(call, c.ID), nil
 	case Record:
+		// gofail: var newsHeard struct{}
+		c.Update.At = s.clock.Now()
 		return s.outcome(s.options.Ledger.UpdateOrder(call, s.lease, c.Update))
 	case Book:
-		isNew, err := s.options.Ledger.BookFill(call, s.lease, c.Fill)
-		if err == nil && isNew && s.options.OnFill != nil {
-			s.options.OnFill(c.Fill)
-		}
+		// gofail: var fillSeen struct{}
+		isNew, err := s.book(call, c.Fill)
+		// gofail: var fillBooked struct{}
 		return s.outcome(err, FillBooked{c.Fill, isNew})
 	case Fund:
+		// gofail: var shareWanted struct{}
 		shares, err := s.options.Ledger.Fund(call, s.lease, c.Claims)
+		// gofail: var shareGranted struct{}
 		return s.outcome(err, Funded{shares})
 	case Disarm:
 		return s.outcome(s.options.Ledger.Disarm(call, s.lease, string(risk.AutomaticExits), c.MarketTime))
@@ -61,9 +63,25 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 		arming, err := s.options.Ledger.Arming(call, s.lease)
 		return s.outcome(err, Armed{arming})
 	case SaveMark:
+		// gofail: var markMade struct{}
 		return s.outcome(s.options.Ledger.SaveMark(call, s.lease, c.Mark))
 	}
 	return nil, fmt.Errorf("no way to carry out %T", command)
+}
+
+// deliberate holds a debate, which a halt breaks off at once. What the owner has
+// said meanwhile is heard before what the debate has come to.
+func (s *Shell) deliberate(ctx context.Context, c Deliberate) []Event {
+	s.ponder(true)
+	ruling, err := s.config.Debate.Hold(ctx, c.View)
+	s.ponder(false)
+	return append(s.posted(), Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err})
+}
+
+func (s *Shell) ponder(pondering bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pondering = pondering
 }
 
 // commit puts orders into the ledger. What is in it may leave, as it is there.
@@ -80,6 +98,7 @@ func (s *Shell) commit(ctx context.Context, c Commit) ([]Event, error) {
 	}
 	switch {
 	case err == nil:
+		// gofail: var decisionCommitted struct{}
 		s.sentry.Approve(c.Intents)
 	case c.Request == nil && errors.Is(err, ledger.ErrDecided):
 		return []Event{Refused{err}}, nil
@@ -90,7 +109,7 @@ func (s *Shell) commit(ctx context.Context, c Commit) ([]Event, error) {
 // freeze returns the orders as they will leave, and until when they may.
 func (s *Shell) freeze(intents []order.Intent) ([]order.Intent, error) {
 	frozen := slices.Clone(intents)
-	notAfter := time.Now().Add(requestExpiry).UTC().Truncate(time.Microsecond)
+	notAfter := s.clock.Now().Add(requestExpiry).UTC().Truncate(time.Microsecond)
 	for i := range frozen {
 		body, err := s.options.Venue.Freeze(frozen[i], notAfter)
 		if err != nil {
@@ -119,15 +138,15 @@ func fatal(err error) bool {
 		errors.Is(err, ledger.ErrPairHeld)
 }
 
-// errMismatch means that ledger and venue disagree.
-var errMismatch = errors.New("ledger and venue disagree")
-
 // impairedBy says which part cannot be relied on.
 func impairedBy(err error) Impaired {
+	_, early := errors.AsType[*tooEarlyError](err)
 	switch {
+	case early:
+		return Impaired{ReasonRecovering, err.Error()}
 	case errors.Is(err, errVenue):
 		return Impaired{ReasonVenueUnreachable, err.Error()}
-	case errors.Is(err, errMismatch), errors.Is(err, ledger.ErrConflict), errors.Is(err, ledger.ErrNoIntent):
+	case errors.Is(err, errMismatch), errors.Is(err, ledger.ErrConflict), errors.Is(err, ledger.ErrNoIntent), errors.Is(err, ledger.ErrForgot):
 		return Impaired{ReasonPositionMismatch, err.Error()}
 	}
 	return Impaired{ReasonLedgerUnavailable, err.Error()}
@@ -137,35 +156,49 @@ func impairedBy(err error) Impaired {
 // directly before the order leaves; wishes that the owner has posted meanwhile
 // are heard before it does.
 func (s *Shell) beginSend(ctx context.Context, id uuid.UUID) ([]Event, error) {
-	err := s.options.Ledger.UpdateOrder(ctx, s.lease, ledger.OrderUpdate{ID: id, State: order.Sent, MarketTime: s.core.now})
+	err := s.options.Ledger.UpdateOrder(ctx, s.lease, ledger.OrderUpdate{ID: id, State: order.Sent, MarketTime: s.core.now, At: s.clock.Now()})
 	if err != nil {
 		return s.outcome(err)
 	}
+	// gofail: var sendRecorded struct{}
 	s.sentry.Release(id)
 	return append(s.posted(), SendBegun{id}), nil
 }
 
 // send places an order, once. An answer that says neither yes nor no leaves its
-// outcome unknown.
-func (s *Shell) send(ctx context.Context, intent order.Intent) Event {
-	if !time.Now().Before(intent.NotAfter) {
-		return News{ID: intent.ID, Event: order.Absent, Reason: EndNeverSent}
+// outcome unknown. What the venue fills at once is asked for at once.
+func (s *Shell) send(ctx context.Context, intent order.Intent) []Event {
+	left := intent.NotAfter.Sub(s.clock.Now())
+	if left <= 0 {
+		return []Event{News{ID: intent.ID, Event: order.Absent, Reason: EndNeverSent}}
 	}
 	if !s.options.inline {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, intent.NotAfter)
+		ctx, cancel = s.clock.Bound(ctx, left)
 		defer cancel()
 	}
+	s.times.pace = 0
+	// gofail: var orderLeaves struct{}
 	placed, err := s.sentry.Place(ctx, s.options.Venue, venue.RequestOf(intent))
+	// gofail: var orderAnswered struct{}
 	rejected, refused := errors.AsType[*venue.RejectedError](err)
 	switch {
 	case refused:
-		return News{ID: intent.ID, Event: order.Reject, Reason: rejected.Code}
+		return []Event{News{ID: intent.ID, Event: order.Reject, Reason: rejected.Code}}
 	case err != nil:
 		s.options.Log.Info("the outcome of an order is unknown", "order", intent.ID, "reason", err.Error())
-		return News{ID: intent.ID, Event: order.Lose, Reason: "NoAnswer"}
+		return []Event{News{ID: intent.ID, Event: order.Lose, Reason: "NoAnswer"}}
 	}
-	return News{ID: intent.ID, Event: eventOf(placed.State), VenueOrderID: placed.VenueOrderID}
+	news := News{ID: intent.ID, Event: eventOf(placed.State), VenueOrderID: placed.VenueOrderID, Filled: placed.Filled}
+	if !s.core.live {
+		return []Event{news}
+	}
+	fills, err := s.newFills(ctx)
+	if err != nil {
+		// The next poll asks again.
+		s.options.Log.Info("the venue does not tell of fills", "reason", err.Error())
+	}
+	return append([]Event{news}, fills...)
 }
 
 // ref is how the venue finds an order that is open.
@@ -203,77 +236,139 @@ func eventOf(state order.State) order.Event {
 // cancel asks the venue to cancel an order and then what has become of it. What
 // fails is tried again with the next bar.
 func (s *Shell) cancel(ctx context.Context, id uuid.UUID) []Event {
+	// gofail: var cancelWanted struct{}
 	if err := s.options.Venue.Cancel(ctx, s.ref(id)); err != nil && !errors.Is(err, venue.ErrNotFound) {
 		s.options.Log.Info("an order could not be cancelled", "order", id, "reason", err.Error())
 		return nil
 	}
+	// gofail: var cancelAnswered struct{}
 	return s.lookup(ctx, id)
 }
 
 // lookup asks what became of an order. Fills come before the news that it has
 // ended, so that it never ends with fills that are not booked.
 func (s *Shell) lookup(ctx context.Context, id uuid.UUID) []Event {
-	found, err := s.options.Venue.Lookup(ctx, s.ref(id))
-	if errors.Is(err, venue.ErrNotFound) {
-		if s.absent(id) {
-			return []Event{News{ID: id, Event: order.Absent, Reason: EndNeverArrived}}
-		}
+	o := s.core.order(id)
+	if o == nil {
 		return nil
 	}
-	if err != nil {
+	intent, provable := o.Intent, s.provablyAbsent(&o.Intent)
+	// gofail: var lookupWanted struct{}
+	found, err := s.options.Venue.Lookup(ctx, s.ref(id))
+	// gofail: var lookupAnswered struct{}
+	missing := errors.Is(err, venue.ErrNotFound)
+	if err != nil && !missing {
 		s.options.Log.Info("an order could not be looked up", "order", id, "reason", err.Error())
 		return nil
 	}
+	events, err := s.newFills(ctx)
+	if err != nil {
+		s.options.Log.Info("the venue does not tell of fills", "order", id, "reason", err.Error())
+		return events
+	}
+	if missing {
+		return append(events, s.notFound(&intent, events, provable)...)
+	}
 	delete(s.missing, id)
-	events := s.newFills(ctx)
-	if len(events) > 0 {
-		if _, failed := events[len(events)-1].(Impaired); failed {
-			return events
-		}
-	}
-	reason := ""
-	if found.State == order.Cancelled {
-		reason = EndExpired
-		switch o := s.core.order(id); {
-		case o == nil:
-		case o.overtaken:
-			reason = EndOvertaken
-		case s.core.barsOf(o.Pair)-o.placedAt < restingBars:
-			_, reason, _ = s.core.tradingState()
-		}
-	}
-	return append(events, News{ID: id, Event: eventOf(found.State), VenueOrderID: found.VenueOrderID, Reason: reason})
+	return append(events, News{
+		ID: id, Event: eventOf(found.State), VenueOrderID: found.VenueOrderID, Filled: found.Filled, Reason: s.reasonOf(id, found.State),
+	})
 }
 
-// absent reports whether an order has been missing at the venue for so long that
-// it can never arrive.
-func (s *Shell) absent(id uuid.UUID) bool {
+// notFound is what follows from the venue's word that it has no such order.
+func (s *Shell) notFound(intent *order.Intent, events []Event, provable bool) []Event {
+	if hasFill(events, intent.ID) {
+		return nil
+	}
+	if o := s.core.order(intent.ID); o != nil && !o.state.Unsettled() {
+		if s.clock.Now().Sub(s.missingSince(intent.ID)) <= s.traits.Settle+callTimeout {
+			return nil
+		}
+		return []Event{Impaired{ReasonPositionMismatch, forgotten(intent.ID).Error()}}
+	}
+	if !provable {
+		return nil
+	}
+	delete(s.missing, intent.ID)
+	return []Event{News{ID: intent.ID, Event: order.Absent, Reason: EndNeverArrived}}
+}
+
+func hasFill(events []Event, id uuid.UUID) bool {
+	return slices.ContainsFunc(events, func(event Event) bool {
+		seen, ok := event.(FillSeen)
+		return ok && seen.Fill.OrderID == id
+	})
+}
+
+// missingSince is when the venue first said that it has no such order.
+func (s *Shell) missingSince(id uuid.UUID) time.Time {
 	since, known := s.missing[id]
 	if !known {
-		since = time.Now()
+		since = s.clock.Now()
 		s.missing[id] = since
 	}
-	if time.Since(since) < s.options.Settle {
-		return false
+	return since
+}
+
+// reasonOf is why an order has ended in a state.
+func (s *Shell) reasonOf(id uuid.UUID, state order.State) string {
+	o := s.core.order(id)
+	switch {
+	case state != order.Cancelled:
+		return ""
+	case o == nil:
+	case o.overtaken:
+		return EndOvertaken
+	case !s.core.rested(s.core.pair(o.Pair), o):
+		_, reason, _ := s.core.tradingState()
+		return reason
 	}
-	delete(s.missing, id)
-	return true
+	return EndExpired
+}
+
+const (
+	// latestArrival is how long after it may have left a request can still arrive
+	// at a venue that does not say for how long it takes one.
+	latestArrival = 10 * time.Minute
+	// clocksDiffer is by how much the venue's clock may be behind this one.
+	clocksDiffer = time.Second
+)
+
+// provablyAbsent reports whether an order that the venue does not have now will
+// never be there: it may not leave any more, what has left is not taken any more,
+// and what was taken shows.
+func (s *Shell) provablyAbsent(intent *order.Intent) bool {
+	return !s.clock.Now().Before(s.lastArrival(intent).Add(s.traits.Settle))
+}
+
+// lastArrival is the end of the time in which the venue may accept an order.
+func (s *Shell) lastArrival(intent *order.Intent) time.Time {
+	leaves := intent.NotAfter
+	if leaves.IsZero() {
+		leaves = s.missingSince(intent.ID).Add(requestExpiry)
+	}
+	expiry := s.traits.RequestExpiry
+	if expiry <= 0 {
+		expiry = latestArrival
+	}
+	return leaves.Add(expiry + clocksDiffer)
 }
 
 // errVenue marks what the venue did not answer.
 var errVenue = errors.New("the venue does not answer")
 
-// newFills pages through the fills since the last call.
-func (s *Shell) newFills(ctx context.Context) []Event {
+// newFills pages through the fills since the last call that the ledger does not
+// have yet. What was seen before it fails is returned too.
+func (s *Shell) newFills(ctx context.Context) ([]Event, error) {
 	var events []Event
 	err := s.eachNewFill(ctx, func(fill order.Fill) error {
-		events = append(events, FillSeen{fill})
+		if !s.booked.has(fill.TradeID) {
+			events = append(events, FillSeen{fill})
+			s.times.pace = 0
+		}
 		return nil
 	})
-	if err != nil {
-		return []Event{impairedBy(err)}
-	}
-	return events
+	return events, err
 }
 
 func (s *Shell) eachNewFill(ctx context.Context, do func(order.Fill) error) error {
@@ -282,158 +377,57 @@ func (s *Shell) eachNewFill(ctx context.Context, do func(order.Fill) error) erro
 		if err != nil {
 			return fmt.Errorf("%w: %w", errVenue, err)
 		}
-		for _, fill := range fills {
-			if err := do(fill); err != nil {
+		for i := range fills {
+			if err := do(fills[i]); err != nil {
 				return err
 			}
 		}
+		if len(fills) == 0 || cursor == s.cursor {
+			s.cursor = cursor
+			return nil
+		}
 		s.cursor = cursor
-		if len(fills) == 0 {
-			return nil
-		}
 	}
 }
 
-// overlap is how many fills that the ledger should have are booked again on
-// reconciliation. Booking twice changes nothing.
-const overlap = 100
-
-// reconcile makes the ledger agree with the venue, and the core with the ledger:
-// every fill is booked, every open order is resolved, orders that the ledger
-// does not know are cancelled, and positions are compared.
-func (s *Shell) reconcile(ctx context.Context) error {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	snapshot, err := s.options.Ledger.Load(ctx, s.lease)
+// book books a fill, once.
+func (s *Shell) book(ctx context.Context, fill order.Fill) (bool, error) {
+	isNew, err := s.options.Ledger.BookFill(ctx, s.lease, fill)
 	if err != nil {
-		return fmt.Errorf("loading what the ledger holds: %w", err)
+		return false, err
 	}
-	held := s.adopted(snapshot)
-	if err := s.catchUp(ctx); err != nil {
-		return err
+	s.booked.add(fill.TradeID)
+	if isNew && s.options.OnFill != nil {
+		s.options.OnFill(fill)
 	}
-	s.cursor = ""
-	var seen int64
-	book := func(fill order.Fill) error {
-		seen++
-		held[fill.Pair] += fill.Quantity * market.Quantity(fill.Side)
-		if seen <= snapshot.Fills-overlap {
-			return nil
-		}
-		isNew, err := s.options.Ledger.BookFill(ctx, s.lease, fill)
-		if err == nil && isNew && s.options.OnFill != nil {
-			s.options.OnFill(fill)
-		}
-		return err
-	}
-	if err := s.eachNewFill(ctx, book); err != nil {
-		return err
-	}
-	for _, o := range snapshot.OpenOrders {
-		if err := s.resolve(ctx, o, book); err != nil {
-			return err
-		}
-	}
-	if err := s.cancelOrphans(ctx, snapshot.OpenOrders); err != nil {
-		return err
-	}
-	if snapshot, err = s.options.Ledger.Load(ctx, s.lease); err != nil {
-		return fmt.Errorf("loading what the ledger holds: %w", err)
-	}
-	if err := compare(held, snapshot, s.config.Agent.Instruments); err != nil {
-		return err
-	}
-	s.options.Log.Info("ledger and venue agree", "epoch", s.lease.Epoch, "fills", snapshot.Fills, "openOrders", len(snapshot.OpenOrders))
-	return s.dispatch(ctx, Recovered{Epoch: s.lease.Epoch, Snapshot: snapshot})
+	return isNew, nil
 }
 
-// adopted tells the venue of the positions that the agent took over, and returns
-// them by pair.
-func (s *Shell) adopted(snapshot ledger.Snapshot) map[string]market.Quantity {
-	held := map[string]market.Quantity{}
-	openings := make([]paper.Opening, 0, len(snapshot.Adopted))
-	for _, a := range snapshot.Adopted {
-		held[a.Pair] += a.Quantity
-		openings = append(openings, paper.Opening{Pair: a.Pair, Quantity: a.Quantity, Cost: a.Cost})
-	}
-	if adopter, ok := s.options.Venue.(Adopter); ok && len(openings) > 0 {
-		adopter.Adopt(openings)
-	}
-	return held
+// mostNewest bounds how many trade ids are remembered.
+const mostNewest = 4096
+
+// newest remembers the newest of many words.
+type newest struct {
+	known map[string]bool
+	ring  []string
+	next  int
 }
 
-// catchUp lets the venue take the bars that it has missed.
-func (s *Shell) catchUp(ctx context.Context) error {
-	taker, ok := s.options.Venue.(BarTaker)
-	for ok && len(s.missed) > 0 {
-		if _, err := taker.OnBar(ctx, s.missed[0]); err != nil {
-			return fmt.Errorf("%w: %w", errVenue, err)
-		}
-		s.missed = s.missed[1:]
-	}
-	return nil
-}
+func (n *newest) has(word string) bool { return n.known[word] }
 
-// resolve finds out what became of an order that the ledger holds open.
-func (s *Shell) resolve(ctx context.Context, o ledger.Order, book func(order.Fill) error) error {
-	found, err := s.options.Venue.Lookup(ctx, refOf(&o.Intent, o.VenueOrderID))
-	update := ledger.OrderUpdate{ID: o.ID, MarketTime: o.MarketTime}
+func (n *newest) add(word string) {
 	switch {
-	case errors.Is(err, venue.ErrNotFound) && o.State == order.Intended:
-		// Its sending was never recorded, so not a byte of it has left.
-		update.State, update.Reason = order.Rejected, EndNeverSent
-	case errors.Is(err, venue.ErrNotFound) && o.State == order.Acked:
-		return fmt.Errorf("order %s was accepted, but the venue does not know it: %w", o.ID, errMismatch)
-	case errors.Is(err, venue.ErrNotFound) && s.absent(o.ID):
-		update.State, update.Reason = order.Rejected, EndNeverArrived
-	case errors.Is(err, venue.ErrNotFound):
-		update.State, update.Reason = order.Unknown, "NoAnswer"
-	case err != nil:
-		return fmt.Errorf("%w: %w", errVenue, err)
-	default:
-		// Fills first: an order must not end with fills that are not booked.
-		if err := s.eachNewFill(ctx, book); err != nil {
-			return err
-		}
-		if found.State == order.Filled {
-			return nil
-		}
-		update.State, update.VenueOrderID = found.State, found.VenueOrderID
+	case n.known[word]:
+		return
+	case n.known == nil:
+		n.known = map[string]bool{}
 	}
-	return s.options.Ledger.UpdateOrder(ctx, s.lease, update)
-}
-
-// cancelOrphans cancels orders that are open at the venue and not in the ledger:
-// a process that has been paused may have sent one that was given up.
-func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
-	open, err := s.options.Venue.Open(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errVenue, err)
+	n.known[word] = true
+	if len(n.ring) < mostNewest {
+		n.ring = append(n.ring, word)
+		return
 	}
-	ours := map[uuid.UUID]bool{}
-	for _, o := range known {
-		ours[o.ID] = true
-	}
-	for _, o := range open {
-		if ours[o.ID] {
-			continue
-		}
-		s.options.Log.Info("cancelling an order that the ledger does not hold open", "order", o.ID)
-		if err := s.options.Venue.Cancel(ctx, venue.Ref{ID: o.ID, VenueOrderID: o.VenueOrderID, Pair: o.Pair}); err != nil {
-			return fmt.Errorf("%w: %w", errVenue, err)
-		}
-	}
-	return nil
-}
-
-// compare refuses to trade on positions that the venue's fills, and what was
-// taken over, do not explain.
-func compare(held map[string]market.Quantity, snapshot ledger.Snapshot, instruments []market.Instrument) error {
-	for i := range instruments {
-		pair := instruments[i].Pair
-		if booked := snapshot.Positions[pair].Quantity; held[pair] != booked {
-			return fmt.Errorf("%s: the ledger holds %d lots and the venue %d: %w", pair, booked, held[pair], errMismatch)
-		}
-	}
-	return nil
+	delete(n.known, n.ring[n.next])
+	n.ring[n.next] = word
+	n.next = (n.next + 1) % mostNewest
 }

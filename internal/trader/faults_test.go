@@ -173,6 +173,10 @@ func (f faultyLedger) Holdings(ctx context.Context, lease ledger.Lease) (held ma
 	return held, err
 }
 
+func (f faultyLedger) Proven(ctx context.Context, lease ledger.Lease, what string) error {
+	return f.w.strike(ledger.ErrUnavailable, func() error { return f.w.ledger.Proven(ctx, lease, what) })
+}
+
 // faultyVenue is the paper venue as one process sees it.
 type faultyVenue struct {
 	w     *world
@@ -255,7 +259,7 @@ func (w *world) process(ctx context.Context) (ended bool) {
 		config.Settings.Trading = risk.Halted
 	}
 	w.shell, err = NewShell(config, Options{
-		Ledger: faultyLedger{w}, Venue: faultyVenue{w, simulated}, Settle: DefaultSettle,
+		Ledger: faultyLedger{w}, Venue: faultyVenue{w, simulated},
 		Feed: func(resume map[string]time.Time) (market.Feed, error) { return record(w.bars, resume), nil },
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package trader
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 )
 
 // restingBars is how many bars an order may rest before it is cancelled: the
-// decision behind it is old by then, and a stop must be able to try again.
+// decision behind it is old by then, and a stop must be able to try again. Where
+// bars may fail to come while time passes, it is their length that counts.
 const restingBars = 3
 
 // permitted is how far orders may go now, before any limit of the gate.
@@ -56,12 +58,23 @@ func (c *Core) sendBegun(id uuid.UUID) {
 
 // news takes what the venue says of an order.
 func (c *Core) news(e News) {
-	if o := c.order(e.ID); o != nil && c.recovered {
-		c.conclude(o, e.Event, e.VenueOrderID, e.Reason)
-		c.loop = Idle
-		c.obeyOrder(o.ID)
-		c.flatten()
+	o := c.order(e.ID)
+	if o == nil || !c.recovered {
+		return
 	}
+	c.loop = Idle
+	event, unsettled := e.Event, o.state.Unsettled()
+	if event == order.Cancel && e.Filled > o.filled {
+		// It has ended, but fills are to come: it stays open until they are booked.
+		event = order.Ack
+	}
+	c.conclude(o, event, e.VenueOrderID, e.Reason)
+	if o = c.order(e.ID); o != nil && unsettled && o.state == order.Acked && o.cancelling {
+		// It has come to light after it was to be cancelled.
+		c.emit(Cancel{o.ID})
+	}
+	c.obeyOrder(e.ID)
+	c.flatten()
 }
 
 // conclude moves an order, records it and forgets it when it is final. That an
@@ -69,6 +82,9 @@ func (c *Core) news(e News) {
 func (c *Core) conclude(o *openOrder, event order.Event, venueOrderID, reason string) {
 	next, err := order.Next(o.state, event)
 	if err != nil || next == order.Filled {
+		return
+	}
+	if next == o.state && (venueOrderID == "" || venueOrderID == o.venueOrderID) {
 		return
 	}
 	o.state = next
@@ -114,14 +130,25 @@ func (c *Core) booked(e FillBooked) {
 	} else {
 		c.cash += value
 	}
-	c.cash -= fill.Fee
+	if fill.FeeCurrency == "" || fill.FeeCurrency == pair.instrument.Quote {
+		c.cash -= fill.Fee
+	}
 	c.fills++
-	if o := c.order(fill.OrderID); o != nil {
-		o.filled += fill.Quantity
-		o.state = order.Acked
-		if o.filled >= o.Quantity {
-			c.forget(o.ID)
-		}
+	o := c.order(fill.OrderID)
+	if o == nil {
+		// Positions are the truth; that they were not what they seemed must show
+		// until ledger and venue have been compared.
+		c.impair(Impaired{ReasonPositionMismatch, fmt.Sprintf(
+			"%s: fill %s came after its order %s had ended; ledger and venue are compared", fill.Pair, fill.TradeID, fill.OrderID)})
+		return
+	}
+	o.filled += fill.Quantity
+	if o.state != order.Acked && o.cancelling {
+		c.emit(Cancel{o.ID})
+	}
+	o.state = order.Acked
+	if o.filled >= o.Quantity {
+		c.forget(o.ID)
 	}
 	c.flatten()
 }
@@ -135,13 +162,29 @@ func (c *Core) tend(pair *pairState) {
 			continue
 		}
 		switch {
-		case o.state == order.Unknown || o.state == order.Sent:
-			c.emit(Lookup{o.ID})
-		case o.cancelling || pair.bars-o.placedAt >= restingBars:
+		case o.state == order.Intended:
+		case o.cancelling || c.rested(pair, o):
+			// Cancelling asks what became of it too.
 			o.cancelling = true
 			c.emit(Cancel{o.ID})
+		case c.live || o.state.Unsettled():
+			c.emit(Lookup{o.ID})
 		}
 	}
+}
+
+// rested reports whether an order has been open for so long that it is cancelled.
+func (c *Core) rested(pair *pairState, o *openOrder) bool {
+	length := pair.last.End.Sub(pair.last.Start)
+	if c.live && length > 0 && c.now.Sub(o.MarketTime) >= restingBars*length {
+		return true
+	}
+	return pair.bars-o.placedAt >= restingBars
+}
+
+// unresolved reports whether only the venue can say what became of an order.
+func (c *Core) unresolved() bool {
+	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.state.Unsettled() })
 }
 
 // obey makes the open orders follow a change of what is permitted.
@@ -159,28 +202,32 @@ func (c *Core) obeyOrder(id uuid.UUID) {
 	if o == nil || o.cancelling || o.state == order.Intended {
 		return
 	}
-	permitted := c.permitted()
-	if !c.recovered {
-		permitted = c.settings.Trading
-	}
-	if permitted == risk.Halted || (permitted == risk.Reducing && !o.ReduceOnly) {
+	if c.mustGo(o) {
 		o.cancelling = true
 		c.emit(Cancel{o.ID})
 	}
 }
 
-// flatten closes the positions of an agent that is being deleted, one decision
-// at a time.
+// flatten closes the positions of an agent that is being deleted, or that a halt
+// wants closed, one decision at a time.
 func (c *Core) flatten() {
-	if c.deleting == nil || c.busy() || c.permitted() != risk.Reducing {
+	if c.busy() {
 		return
 	}
 	for i := range c.pairs {
 		pair := &c.pairs[i]
+		sentence := "The agent is being deleted and closes its positions."
+		switch {
+		case c.deleting != nil && c.permittedIn(pair, "") == risk.Reducing:
+		case c.haltFlattens(pair):
+			sentence = "The agent is " + pair.halted.message() + " and closes its position."
+		default:
+			continue
+		}
 		if pair.position.Quantity == 0 || c.hasOpen(pair.instrument.Pair) || !c.now.After(pair.lastDecided) {
 			continue
 		}
-		c.exit(pair, OrderFlatten, "The agent is being deleted and closes its positions.")
+		c.exit(pair, OrderFlatten, sentence)
 		if c.inHand != nil {
 			return
 		}
@@ -190,7 +237,7 @@ func (c *Core) flatten() {
 // unsettled reports whether something is to be closed that only a market that
 // moves can close.
 func (c *Core) unsettled() bool {
-	if c.deleting != nil && !c.Finished() {
+	if c.deleting != nil && !c.Finished() || c.urgent() {
 		return true
 	}
 	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.wished })

@@ -208,17 +208,22 @@ func (d *deniesFills) Lookup(_ context.Context, ref venue.Ref) (venue.Order, err
 	return venue.Order{ID: ref.ID, VenueOrderID: "v", State: order.Filled, Filled: 1000}, nil
 }
 
-// What was being sent when the process died stays unknown, with its exposure
-// held, until the venue has it or its time is over.
-func TestSentAndNotFound(t *testing.T) {
+// What was being sent when the last process died is waited for until the venue has
+// it or its time is over, and only then is the agent ready.
+func TestSentByTheLastProcess(t *testing.T) {
+	whole := requestExpiry + clocksDiffer + time.Second
 	for _, test := range []struct {
 		name string
-		// arrives says that the order reaches the venue after all.
-		arrives bool
+		// arrives is when the order reaches the venue after all; zero is never.
+		arrives time.Duration
 		filled  bool
 		want    order.State
+		// takes is how long it takes until the agent is ready.
+		atLeast, atMost time.Duration
 	}{
-		{"never arrives", false, false, order.Rejected}, {"arrives late", true, false, order.Acked}, {"is filled, and the fills are late", false, true, order.Sent},
+		{"never arrives", 0, false, order.Rejected, whole, whole + longestPause},
+		{"arrives late", 3 * time.Second, false, order.Acked, 3 * time.Second, 3*time.Second + longestPause},
+		{"is filled, and the fills are late", 0, true, order.Acked, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			config, account := setup(t, "AAA")
@@ -227,7 +232,7 @@ func TestSentAndNotFound(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			options := Options{Ledger: book, Venue: simulated, Settle: DefaultSettle, Feed: func(map[string]time.Time) (market.Feed, error) {
+			options := Options{Ledger: book, Venue: simulated, Feed: func(map[string]time.Time) (market.Feed, error) {
 				return record(walk(1, warmUp, config.Agent.Instruments), nil), nil
 			}}
 			if test.filled {
@@ -237,24 +242,23 @@ func TestSentAndNotFound(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if test.arrives > 0 {
+				time.AfterFunc(test.arrives, func() {
+					if _, err := simulated.Place(context.WithoutCancel(t.Context()), venue.RequestOf(intent)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			begun := time.Now()
 			if err := shell.start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if o := shell.core.order(intent.ID); o == nil || (o.state != order.Unknown) == !test.filled || !shell.core.riskState(&shell.core.pairs[0], nil).Unresolved {
-				t.Fatalf("%s: directly after the start: %+v", test.name, o)
-			}
-			if test.arrives {
-				if _, err := simulated.Place(t.Context(), venue.RequestOf(intent)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			pass(DefaultSettle)
-			if err := shell.reconcile(t.Context()); err != nil {
-				t.Fatal(err)
+			if took := time.Since(begun); took < test.atLeast || took > test.atMost {
+				t.Errorf("%s: ready after %s", test.name, took)
 			}
 			o := shell.core.order(intent.ID)
 			if (o == nil) != test.want.Final() || (o != nil && o.state != test.want) {
-				t.Errorf("%s: after the settle time: %+v; want %s", test.name, o, test.want)
+				t.Errorf("%s: %+v; want %s", test.name, o, test.want)
 			}
 		})
 	}
@@ -285,7 +289,7 @@ func TestMissedBarsAreMadeUpFor(t *testing.T) {
 		}
 		bars := walk(1, warmUp+10, config.Agent.Instruments)
 		weak := &lame{Venue: simulated}
-		shell, err := NewShell(config, Options{Ledger: ledger.NewMemory(), Venue: weak, Settle: DefaultSettle, Feed: func(map[string]time.Time) (market.Feed, error) {
+		shell, err := NewShell(config, Options{Ledger: ledger.NewMemory(), Venue: weak, Feed: func(map[string]time.Time) (market.Feed, error) {
 			return record(bars, nil), nil
 		}})
 		if err != nil {
@@ -359,11 +363,11 @@ func TestOrphansAreCancelled(t *testing.T) {
 // process was paused.
 func TestLateOrdersAreNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shell := &Shell{}
+		shell := &Shell{clock: &wallClock{}}
 		intent := order.Intent{ID: uuid.New(), NotAfter: time.Now().Add(requestExpiry)}
 		pass(requestExpiry)
 		// Without a venue: sending it would panic.
-		if news, ok := shell.send(t.Context(), intent).(News); !ok || news.Event != order.Absent {
+		if news, ok := shell.send(t.Context(), intent)[0].(News); !ok || news.Event != order.Absent {
 			t.Errorf("%+v", news)
 		}
 	})

@@ -32,7 +32,7 @@ func live(t *testing.T, uri string, config Config, account paper.Config, bars []
 	if err != nil {
 		t.Fatal(err)
 	}
-	shell, err := NewShell(config, Options{Ledger: book, Venue: simulated, Settle: 0, Feed: func(resume map[string]time.Time) (market.Feed, error) {
+	shell, err := NewShell(config, Options{Ledger: book, Venue: simulated, Feed: func(resume map[string]time.Time) (market.Feed, error) {
 		feed := record(bars, resume)
 		feed.pace = 2 * time.Millisecond
 		return feed, nil

@@ -21,7 +21,9 @@ func (c *Core) riskState(pair *pairState, except *openOrder) risk.State {
 		return state
 	}
 	state.PairState = c.pairRisk(pair, except)
+	state.Trading = c.permittedIn(pair, "")
 	if except != nil {
+		state.Trading = c.permittedIn(pair, except.Reason)
 		state.Confidence = except.confidence
 		if !except.ReduceOnly {
 			state.TradesToday--
@@ -77,7 +79,7 @@ func (c *Core) pairRisk(pair *pairState, except *openOrder) risk.PairState {
 				state.LowestSell = o.Limit
 			}
 		}
-		state.Unresolved = state.Unresolved || o.state == order.Unknown || o.state == order.Sent
+		state.Unresolved = state.Unresolved || o.state.Unsettled()
 	}
 	return state
 }

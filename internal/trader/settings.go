@@ -26,8 +26,21 @@ type Settings struct {
 	// Enabled.
 	Trading         risk.TradingState
 	Reason, Message string
+	// Halts that bind the agent or one of its pairs, beside what Trading says.
+	Halts []Halt
 	// Generation of the spec that they come from.
 	Generation int64
+}
+
+// forbids reports whether an order must not leave under these settings, whatever
+// else is known of it.
+func (s *Settings) forbids(intent *order.Intent) bool {
+	trading := s.Trading
+	halted := restrain(s.Halts, func(h *Halt) bool { return h.binds(intent.Pair) })
+	if halted.task != FlattenPositions || intent.Reason != OrderFlatten {
+		trading = min(trading, halted.state)
+	}
+	return trading == risk.Halted || (trading == risk.Reducing && !intent.ReduceOnly)
 }
 
 // Total is the largest value of all positions of several agents together.

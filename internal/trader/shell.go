@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,12 +23,12 @@ import (
 const (
 	// callTimeout bounds each call to ledger or venue.
 	callTimeout = 10 * time.Second
+	// reconcileTimeout bounds one attempt to make ledger and venue agree, which is
+	// many calls.
+	reconcileTimeout = 30 * time.Second
 	// requestExpiry is how long after it was frozen an order may still be sent: a
 	// process that was paused for longer must not send it any more.
 	requestExpiry = 5 * time.Second
-	// DefaultSettle is how long an order must be missing at the venue before it
-	// counts as never arrived: twice the time in which it could be sent.
-	DefaultSettle = 2 * requestExpiry
 	firstBackoff  = 100 * time.Millisecond
 	longestPause  = 5 * time.Second
 	// haltGrace is how long a call that is under way may hold up a halt. One
@@ -58,10 +59,9 @@ type Options struct {
 	// Feed opens the market data behind the last bar of each pair that was dealt
 	// with.
 	Feed func(resumeAfter map[string]time.Time) (market.Feed, error)
-	// Settle is how long an order must be missing at the venue before it counts
-	// as never arrived.
-	Settle time.Duration
-	Log    logr.Logger
+	// Clock of simulations; nil takes the machine's.
+	Clock Clock
+	Log   logr.Logger
 	// OnFill and OnBar, when set, are called by Run's goroutine after a fill was
 	// booked and after a bar was dealt with.
 	OnFill func(fill order.Fill)
@@ -80,9 +80,18 @@ type Shell struct {
 	lease   ledger.Lease
 	feed    market.Feed
 
+	clock  Clock
+	times  timetable
+	traits venue.Traits
 	// sentry lets out what the gate has let pass, and nothing else.
 	sentry *venue.Sentry
 	cursor string
+	// booked are trade ids of the newest fills that the ledger has.
+	booked newest
+	// silences counts how often in a row the venue has not told of fills.
+	silences int
+	// shortfalls counts how often in a row the account has held less than it should.
+	shortfalls int
 	// missing is since when an order has not been found at the venue.
 	missing map[uuid.UUID]time.Time
 	// missed are bars that the venue could not match yet.
@@ -96,8 +105,12 @@ type Shell struct {
 	waiting map[ledger.Request][]chan Closed
 	// ended is closed when Run returns.
 	ended chan struct{}
-	// interrupt breaks off the call under way.
+	// interrupt breaks off the call under way; pondering says that it is a debate.
 	interrupt context.CancelFunc
+	pondering bool
+
+	// obeyed is what was last told of each halt, by its UID.
+	obeyed map[string]Obeyed
 
 	status  atomic.Pointer[Status]
 	changed chan struct{}
@@ -121,19 +134,41 @@ func NewShell(config Config, options Options) (*Shell, error) {
 		wake:    make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		waiting: map[ledger.Request][]chan Closed{}, ended: make(chan struct{}),
 	}
-	if s.sentry = options.Sentry; s.sentry == nil {
-		s.sentry = venue.NewSentry(time.Now)
+	_, taker := options.Venue.(BarTaker)
+	core.live = !taker
+	s.traits = options.Venue.Traits()
+	switch {
+	case options.inline:
+		s.clock = marketClock{core}
+	case options.Clock != nil:
+		s.clock = options.Clock
+	default:
+		s.clock = &wallClock{}
 	}
+	if s.sentry = options.Sentry; s.sentry == nil {
+		s.sentry = venue.NewSentry(s.clock.Now)
+	}
+	s.sentry.Forbid(config.Settings.forbids)
 	s.publish()
 	return s, nil
 }
 
 // Update puts new settings in force. It may be called from any goroutine and
-// does not wait.
+// does not wait. When it returns, not a byte of an order leaves any more that the
+// settings forbid. Open orders are cancelled as soon as the call under way is over
+// or broken off; a debate is broken off at once.
 func (s *Shell) Update(settings Settings) {
-	s.post(Updated{settings})
-	if settings.Trading == risk.Halted {
-		time.AfterFunc(haltGrace, s.breakOff)
+	halts := settings.Trading == risk.Halted || len(settings.Halts) > 0
+	s.mu.Lock()
+	s.sentry.Forbid(settings.forbids)
+	s.pending = append(s.pending, Updated{settings})
+	if halts && s.pondering {
+		s.interrupt()
+	}
+	s.mu.Unlock()
+	s.rouse()
+	if halts {
+		s.clock.After(haltGrace, s.breakOff)
 	}
 }
 
@@ -155,6 +190,11 @@ func (s *Shell) post(event Event) {
 	s.mu.Lock()
 	s.pending = append(s.pending, event)
 	s.mu.Unlock()
+	s.rouse()
+}
+
+// rouse lets the loop look at what was posted.
+func (s *Shell) rouse() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -176,9 +216,9 @@ func (s *Shell) hear(ctx context.Context) error {
 	events := s.posted()
 	commands := make([]Command, 0, len(events))
 	for _, event := range events {
-		commands = append(commands, s.core.Handle(event)...)
+		commands = append(commands, s.tell(event)...)
 	}
-	return s.carryOut(ctx, commands)
+	return s.carryOut(ctx, cancelsFirst(commands))
 }
 
 // Status is what the agent does now. It may be called from any goroutine; the
@@ -218,6 +258,7 @@ func (s *Shell) publish() {
 		status.Data = s.feed.Describe()
 	}
 	status.Refused = s.sentry.Refused()
+	s.stamp(&status)
 	s.status.Store(&status)
 	select {
 	case s.changed <- struct{}{}:
@@ -230,6 +271,9 @@ func (s *Shell) publish() {
 // waiting. No goroutine outlives it.
 func (s *Shell) Run(ctx context.Context) error {
 	defer close(s.ended)
+	if wall, ok := s.clock.(*wallClock); ok {
+		defer wall.close()
+	}
 	if err := s.start(ctx); err != nil {
 		return ending(ctx, err)
 	}
@@ -253,15 +297,18 @@ func (s *Shell) start(ctx context.Context) error {
 	err := s.persist(ctx, func() (err error) {
 		call, cancel := s.bounded(ctx)
 		defer cancel()
+		// gofail: var epochWanted struct{}
 		if s.lease, err = s.options.Ledger.Acquire(call, s.config.Agent); err != nil {
 			return fmt.Errorf("taking the agent's epoch: %w", err)
 		}
+		// gofail: var epochTaken struct{}
 		snapshot, err = s.options.Ledger.Load(call, s.lease)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	// gofail: var leftBehindRead struct{}
 	resume := map[string]time.Time{}
 	for pair, mark := range snapshot.LastMark {
 		resume[pair] = mark.MarketTime
@@ -272,6 +319,7 @@ func (s *Shell) start(ctx context.Context) error {
 	for _, bar := range s.feed.History() {
 		s.core.Handle(Observed{bar})
 	}
+	// gofail: var feedOpened struct{}
 	return s.persist(ctx, func() error { return s.reconcile(ctx) })
 }
 
@@ -289,14 +337,26 @@ func (s *Shell) persist(ctx context.Context, try func() error) error {
 		s.options.Log.Info("not ready to trade yet", "reason", err.Error())
 		s.core.Handle(impairedBy(err))
 		s.publish()
-		select {
-		case <-ctx.Done():
+		if err := s.waitHearing(ctx, s.again(err)); err != nil {
+			return err
+		}
+	}
+}
+
+// waitHearing waits and listens to the owner meanwhile.
+func (s *Shell) waitHearing(ctx context.Context, until time.Time) error {
+	for {
+		came := s.clock.Next(ctx, Awaited{Until: until, Woken: s.wake})
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(s.pause()):
-			if err := s.hear(ctx); err != nil {
-				return err
-			}
-			s.cancelAllIfHalted(ctx)
+		}
+		if err := s.hear(ctx); err != nil {
+			return err
+		}
+		s.cancelAllIfHalted(ctx)
+		s.publish()
+		if came.Due {
+			return nil
 		}
 	}
 }
@@ -304,14 +364,43 @@ func (s *Shell) persist(ctx context.Context, try func() error) error {
 // cancelAllIfHalted obeys a halt while the ledger has not yet said what is open:
 // the venue knows.
 func (s *Shell) cancelAllIfHalted(ctx context.Context) {
-	if s.core.settings.Trading != risk.Halted {
+	halts := s.core.halted
+	if s.core.settings.Trading != risk.Halted && (halts.state != risk.Halted || halts.task == KeepOrders) {
 		return
 	}
 	call, cancel := s.bounded(ctx)
 	defer cancel()
-	if err := s.cancelOrphans(call, nil); err != nil {
+	if err := s.cancelAll(call); err != nil {
 		s.options.Log.Info("open orders could not be cancelled", "reason", err.Error())
 	}
+}
+
+// cancelAll cancels every order in the agent's pairs, in one call where the venue
+// has one.
+func (s *Shell) cancelAll(ctx context.Context) error {
+	stopper, ok := s.options.Venue.(venue.Stopper)
+	if !ok {
+		return s.cancelOrphans(ctx, nil)
+	}
+	pairs := make([]string, len(s.core.pairs))
+	for i := range s.core.pairs {
+		pairs[i] = s.core.pairs[i].instrument.Pair
+	}
+	err := stopper.CancelAll(ctx, pairs)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return s.cancelOrphans(ctx, nil)
+	}
+	return err
+}
+
+// again is when to try again after a failure.
+func (s *Shell) again(err error) time.Time {
+	now := s.clock.Now()
+	if early, ok := errors.AsType[*tooEarlyError](err); ok {
+		s.backoff = firstBackoff
+		return now.Add(min(max(early.until.Sub(now), firstBackoff), longestPause))
+	}
+	return now.Add(s.pause())
 }
 
 // pause is how long to wait before the next attempt.
@@ -324,20 +413,38 @@ func (s *Shell) pause() time.Duration {
 // bounded is a context for one call. It outlives the end of the shell's own
 // context, so that the command in hand is finished.
 func (s *Shell) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return s.boundedBy(ctx, callTimeout)
+}
+
+func (s *Shell) boundedBy(ctx context.Context, span time.Duration) (context.Context, context.CancelFunc) {
 	if s.options.inline {
 		return ctx, func() {}
 	}
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	call, cancel := s.clock.Bound(context.WithoutCancel(ctx), span)
 	s.mu.Lock()
 	s.interrupt = cancel
 	s.mu.Unlock()
 	return call, cancel
 }
 
+// tell hands an event to the core. Where the market's time is the wall clock's,
+// the core learns the time first.
+func (s *Shell) tell(event Event) []Command {
+	if s.core.live {
+		s.core.Handle(Passed{s.clock.Now()})
+	}
+	commands := s.core.Handle(event)
+	if _, settings := event.(Updated); settings {
+		// A halt is acknowledged when it binds, whatever its task then waits for.
+		s.publish()
+	}
+	return commands
+}
+
 // dispatch tells the core of an event and carries out what follows, until
 // nothing is left to do.
 func (s *Shell) dispatch(ctx context.Context, event Event) error {
-	return s.carryOut(ctx, append([]Command(nil), s.core.Handle(event)...))
+	return s.carryOut(ctx, append([]Command(nil), s.tell(event)...))
 }
 
 func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
@@ -357,13 +464,27 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 		// sent directly after the gate has let it pass.
 		var following []Command
 		for _, next := range events {
-			following = append(following, s.core.Handle(next)...)
+			following = append(following, s.tell(next)...)
 		}
 		if len(following) > 0 {
-			queue = append(following, queue...)
+			queue = cancelsFirst(append(following, queue...))
 		}
 	}
 	return nil
+}
+
+// cancelsFirst keeps the order of commands, but lets no cancellation wait for the
+// ledger.
+func cancelsFirst(queue []Command) []Command {
+	slices.SortStableFunc(queue, func(a, b Command) int { return rank(a) - rank(b) })
+	return queue
+}
+
+func rank(command Command) int {
+	if _, cancels := command.(Cancel); cancels {
+		return 0
+	}
+	return 1
 }
 
 // unconditional commands are carried out even while ledger or venue cannot be

@@ -62,8 +62,13 @@ func (s *scribe) Decide(ctx context.Context, lease ledger.Lease, decision ledger
 	if err := s.failure(ctx); err != nil {
 		return err
 	}
+	// Until when an order may leave is in the time of the clock on the wall.
+	timeless := slices.Clone(intents)
+	for i := range timeless {
+		timeless[i].NotAfter = time.Time{}
+	}
 	s.mu.Lock()
-	s.lines = append(s.lines, fmt.Sprintf("%d %s %s %s %s %v", decision.Sequence, decision.Pair, decision.BarEnd, decision.Action, decision.Outcome, intents))
+	s.lines = append(s.lines, fmt.Sprintf("%d %s %s %s %s %v", decision.Sequence, decision.Pair, decision.BarEnd, decision.Action, decision.Outcome, timeless))
 	s.mu.Unlock()
 	return s.Ledger.Decide(ctx, lease, decision, intents)
 }
@@ -115,7 +120,7 @@ func runOn(t *testing.T, bars int, change func(*paper.Config), pairs ...string) 
 	if d.venue, err = paper.New(d.book, account); err != nil {
 		t.Fatal(err)
 	}
-	d.shell, err = NewShell(config, Options{Ledger: d.scribe, Venue: d.venue, Settle: DefaultSettle,
+	d.shell, err = NewShell(config, Options{Ledger: d.scribe, Venue: d.venue,
 		Feed: func(resume map[string]time.Time) (market.Feed, error) {
 			feed := record(walk(11, bars, config.Agent.Instruments), resume)
 			feed.pace = time.Second

@@ -42,6 +42,8 @@ type Status struct {
 	// Refused counts the orders that were not let out although they had been
 	// committed: what was to leave was not what had been approved.
 	Refused []venue.Refusal
+	// Halts in force, and how far each has been obeyed.
+	Halts []Obeyed
 	// Finished says that an agent that is being deleted has nothing left to do.
 	Finished bool
 }
@@ -70,11 +72,12 @@ func (c *Core) Status() Status {
 	}
 	status.State, status.Reason, status.Message = c.tradingState()
 	status.Headroom = c.headroom()
+	status.Halts = c.obeyed()
 	if equity, known := c.equity(); known {
 		status.EquityKnown, status.Equity, status.PNL = true, equity, equity-c.config.Agent.Balance
 	}
 	for i := range c.open {
-		if state := c.open[i].state; state == "Unknown" || state == "Sent" {
+		if c.open[i].state.Unsettled() {
 			status.Unknown++
 		}
 	}

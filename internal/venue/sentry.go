@@ -24,8 +24,9 @@ const (
 	// ApprovalExpired is an order that would leave later than it may, or whose
 	// sending the ledger does not know of.
 	ApprovalExpired = "ApprovalExpired"
-	// SentryClosed is an order that would leave under a halt.
-	SentryClosed = "SentryClosed"
+	// HaltedMeanwhile is an order that would leave although the owner has forbidden
+	// it since it was approved.
+	HaltedMeanwhile = "HaltedMeanwhile"
 )
 
 // ErrNotApproved means that a sentry knows nothing of the order: it was never
@@ -64,14 +65,14 @@ type approval struct {
 // with its own record of what was approved, knows nothing of limits, and lets
 // out each approved order once. Its methods may be called from any goroutine.
 type Sentry struct {
-	now    func() time.Time
-	closed atomic.Bool
+	now       func() time.Time
+	forbidden atomic.Pointer[func(*order.Intent) bool]
 
 	mu       sync.Mutex
 	approved map[uuid.UUID]approval
 	ids      []uuid.UUID
 	// leaving are orders that are being placed and of which no byte has left.
-	leaving map[uuid.UUID]content
+	leaving map[uuid.UUID]order.Intent
 	refused [4]int64
 }
 
@@ -79,7 +80,7 @@ var _ Guard = (*Sentry)(nil)
 
 // NewSentry makes a sentry that has approved nothing. Now tells the time.
 func NewSentry(now func() time.Time) *Sentry {
-	return &Sentry{now: now, approved: map[uuid.UUID]approval{}, leaving: map[uuid.UUID]content{}}
+	return &Sentry{now: now, approved: map[uuid.UUID]approval{}, leaving: map[uuid.UUID]order.Intent{}}
 }
 
 // Approve records orders as the gate has let them pass and the ledger has them.
@@ -106,11 +107,9 @@ func (s *Sentry) Release(id uuid.UUID) {
 	}
 }
 
-// Close lets nothing out any more, from this moment on, until Open.
-func (s *Sentry) Close() { s.closed.Store(true) }
-
-// Open ends what Close began.
-func (s *Sentry) Open() { s.closed.Store(false) }
+// Forbid lets no order out any more that the function names, from this moment on
+// and until it is called again. The function may be called from any goroutine.
+func (s *Sentry) Forbid(forbidden func(*order.Intent) bool) { s.forbidden.Store(&forbidden) }
 
 // Place sends an order by the given venue if it is what was approved. It fails
 // with ErrNotApproved, or with a *RejectedError where not a byte of an order that
@@ -149,22 +148,22 @@ func (s *Sentry) admit(request *Request) error {
 		s.refused[2]++
 		return &RejectedError{Code: ApprovalExpired, Message: "the ledger does not know that it is sent"}
 	}
-	if err := s.inTime(&known.content); err != nil {
+	if err := s.allowed(&request.Intent); err != nil {
 		return err
 	}
-	s.leaving[id] = known.content
+	s.leaving[id] = request.Intent
 	return nil
 }
 
-// inTime refuses what would leave too late or under a halt.
-func (s *Sentry) inTime(c *content) error {
-	if !s.now().Before(c.notAfter) {
+// allowed refuses what would leave too late or under a halt.
+func (s *Sentry) allowed(intent *order.Intent) error {
+	if !s.now().Before(intent.NotAfter) {
 		s.refused[2]++
 		return &RejectedError{Code: ApprovalExpired, Message: "its time to leave is over"}
 	}
-	if s.closed.Load() {
+	if forbidden := s.forbidden.Load(); forbidden != nil && (*forbidden)(intent) {
 		s.refused[3]++
-		return &RejectedError{Code: SentryClosed, Message: "trading was halted before it left"}
+		return &RejectedError{Code: HaltedMeanwhile, Message: "trading was halted before it left"}
 	}
 	return nil
 }
@@ -181,11 +180,11 @@ func (s *Sentry) Leaves(id uuid.UUID, body []byte) error {
 		return fmt.Errorf("order %s: %w", id, ErrNotApproved)
 	}
 	delete(s.leaving, id)
-	if string(body) != known.body {
+	if string(body) != known.Frozen {
 		s.refused[1]++
-		return &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %q, and %q was to be sent", known.body, body)}
+		return &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %q, and %q was to be sent", known.Frozen, body)}
 	}
-	return s.inTime(&known)
+	return s.allowed(&known)
 }
 
 // forget an order, so that it leaves once. The newest are at the end.
@@ -210,6 +209,6 @@ func (s *Sentry) Refused() []Refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return []Refusal{
-		{NotApproved, s.refused[0]}, {ChangedAfterApproval, s.refused[1]}, {ApprovalExpired, s.refused[2]}, {SentryClosed, s.refused[3]},
+		{NotApproved, s.refused[0]}, {ChangedAfterApproval, s.refused[1]}, {ApprovalExpired, s.refused[2]}, {HaltedMeanwhile, s.refused[3]},
 	}
 }

@@ -151,24 +151,25 @@ func TestSentryLetsNothingLeaveTwice(t *testing.T) {
 
 var approvedID = uuid.New()
 
-// From the moment at which a sentry is closed nothing leaves, not even what is
+// From the moment at which it is forbidden no order leaves, not even one that is
 // on its way to the socket.
-func TestSentryClosesAtOnce(t *testing.T) {
+func TestSentryForbidsAtOnce(t *testing.T) {
+	all := func(*order.Intent) bool { return true }
 	for _, under := range []bool{false, true} {
 		sentry, to := guarded()
 		if under {
-			to.change = func(body []byte) []byte { sentry.Close(); return body }
+			to.change = func(body []byte) []byte { sentry.Forbid(all); return body }
 		} else {
-			sentry.Close()
+			sentry.Forbid(all)
 		}
 		intent := approvable()
 		sentry.Approve([]order.Intent{intent})
 		sentry.Release(intent.ID)
 		_, err := sentry.Place(t.Context(), to, RequestOf(intent))
-		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != SentryClosed || len(to.sent) != 0 {
-			t.Errorf("closed under way %v: %v, sent %v", under, err, to.sent)
+		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != HaltedMeanwhile || len(to.sent) != 0 {
+			t.Errorf("forbidden under way %v: %v, sent %v", under, err, to.sent)
 		}
-		sentry.Open()
+		sentry.Forbid(func(*order.Intent) bool { return false })
 		to.change, intent.ID = nil, uuid.New()
 		sentry.Approve([]order.Intent{intent})
 		sentry.Release(intent.ID)

@@ -142,8 +142,14 @@ func (v *Venue) apply(fill order.Fill) {
 	v.executed[fill.OrderID] = execution{parts: done.parts + 1, last: fill.MarketTime}
 }
 
+// expiry is by how much the clock of the book's database may be behind the
+// agent's: the book takes nothing after an order's NotAfter.
+const expiry = time.Second
+
 // Traits implements venue.Venue. The book is what is true, at once.
-func (v *Venue) Traits() venue.Traits { return venue.Traits{Class: venue.ClassReturns} }
+func (v *Venue) Traits() venue.Traits {
+	return venue.Traits{Class: venue.ClassReturns, RequestExpiry: expiry}
+}
 
 // Freeze implements venue.Venue: the order as JSON.
 func (v *Venue) Freeze(intent order.Intent, _ time.Time) ([]byte, error) {
