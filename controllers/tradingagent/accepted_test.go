@@ -81,7 +81,7 @@ func TestPhases(t *testing.T) {
 		{"a bad schema leaves the rest open", risk, func(s *scope) { s.agent.Spec.AssetPairs[0].Name = "EUR;USD" }, isUnknown, v1alpha1.ReasonInvalidSpec, "SchemaValid"},
 		{"a missing policy is no matter of the schema", schema, func(s *scope) { s.policy = nil }, isTrue, v1alpha1.ReasonAccepted, ""},
 
-		{"live on paper", platform, func(s *scope) { goLive(s.agent) }, isFalse, v1alpha1.ReasonModeMismatch, "spec.mode"},
+		{"live on paper", platform, func(s *scope) { goLive(s) }, isFalse, v1alpha1.ReasonModeMismatch, "spec.mode"},
 		{"currencies differ", platform, func(s *scope) { s.policy.Spec.Currency = "EUR" }, isFalse, v1alpha1.ReasonCurrencyMismatch, "spec.riskPolicyRef.name"},
 		{"an elder has the pair", platform, func(s *scope) { s.elders = []v1alpha1.TradingAgent{elder("eurusd")} }, isFalse, v1alpha1.ReasonPairTaken, "spec.assetPairs[0].name"},
 		{"an elder has another pair", platform, func(s *scope) { s.elders = []v1alpha1.TradingAgent{elder("gbpusd")} }, isTrue, v1alpha1.ReasonAccepted, ""},

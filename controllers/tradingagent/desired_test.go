@@ -19,8 +19,12 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestDesiredObjects(t *testing.T) {
 	s := whole()
 	s.hash = "0123456789abcdef"
+	venue := atVenue()
+	settle(venue)
+	venue.hash, venue.gateway = s.hash, "https://gateway.example/a$b"
 	objects := map[string]client.Object{
 		"pod.yaml":             desiredPod(s),
+		"pod_at_venue.yaml":    desiredPod(venue),
 		"budget.yaml":          desiredBudget(s.agent),
 		"revision.yaml":        desiredRevision(s.agent, s.wanted, 3),
 		"service_account.yaml": desiredServiceAccount(s.agent),
@@ -89,6 +93,30 @@ func TestTemplateHash(t *testing.T) {
 				t.Errorf("restarts: %v, want %v", s.hash != reference, test.restarts)
 			}
 		})
+	}
+}
+
+// A key that is rotated in its Secret restarts nobody; another Secret does, and
+// how the operator reaches the venue does not.
+func TestTemplateHashAtAVenue(t *testing.T) {
+	reference := atVenue()
+	settle(reference)
+	for name, test := range map[string]struct {
+		change   func(*scope)
+		restarts bool
+	}{
+		"another Secret":  {func(s *scope) { s.account.Spec.Coinbase.CredentialsRef.Name = "other" }, true},
+		"another gateway": {func(s *scope) { s.gateway = "https://gateway.example" }, false},
+		"a total limit": {func(s *scope) {
+			s.account.Spec.Total = &v1alpha1.TotalLimits{MaxGrossNotional: "1"}
+		}, false},
+	} {
+		s := atVenue()
+		test.change(s)
+		settle(s)
+		if (s.hash != reference.hash) != test.restarts {
+			t.Errorf("%s: restarts: %v, want %v", name, s.hash != reference.hash, test.restarts)
+		}
 	}
 }
 

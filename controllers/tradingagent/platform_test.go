@@ -23,7 +23,7 @@ func listed() listings.Answer {
 // atVenue is a scope whose account is one at Coinbase, verified and Ready.
 func atVenue() *scope {
 	s := whole()
-	goLive(s.agent)
+	goLive(s)
 	s.agent.Spec.AccountRef.Name = "live"
 	s.before = s.agent.DeepCopy()
 	s.account = &v1alpha1.TradingAccount{ObjectMeta: meta("live"), Spec: v1alpha1.TradingAccountSpec{
@@ -95,7 +95,7 @@ func TestPlatformOfPaper(t *testing.T) {
 	if got := platformIsValid(s); !got.ok() {
 		t.Errorf("got %+v", got)
 	}
-	goLive(s.agent)
+	goLive(s)
 	if got := platformIsValid(s); got.reason != v1alpha1.ReasonModeMismatch {
 		t.Errorf("got %+v", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/probe"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 )
 
@@ -56,10 +57,11 @@ func whole() *scope {
 
 // goLive has an agent ask for orders that cost money, with all that this needs of
 // its own manifest.
-func goLive(agent *v1alpha1.TradingAgent) {
-	agent.Spec.Mode = v1alpha1.ModeLive
-	agent.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
-	agent.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
+func goLive(s *scope) {
+	s.agent.Spec.Mode = v1alpha1.ModeLive
+	s.agent.Spec.MarketData = v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceCoinbase}
+	s.agent.Spec.ControlPlane = &v1alpha1.ControlPlaneSpec{OnLoss: v1alpha1.LossHalt}
+	s.coverage = []probe.Answer{{}}
 }
 
 // defaultImage is what the operator of these tests runs agents with.

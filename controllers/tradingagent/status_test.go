@@ -88,7 +88,7 @@ func TestReport(t *testing.T) {
 		}},
 		{name: "a broken rule is the user's to mend", reason: v1alpha1.ReasonModeMismatch, stalled: true, scope: func() *scope {
 			s := withTrading(whole())
-			goLive(s.agent)
+			goLive(s)
 			return s
 		}},
 		{name: "somebody else's pod", reason: v1alpha1.ReasonPodNotOwned, stalled: true, scope: func() *scope {
