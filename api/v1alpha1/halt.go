@@ -103,8 +103,8 @@ func (s *HaltScope) String() string {
 	if s.Name != "" {
 		words += " " + s.Name
 	}
-	if len(s.MatchLabels) > 0 {
-		words += " " + s.selector().String()
+	if s.Selector != "" {
+		words += " " + s.Selector
 	}
 	const longest = 500
 	if len(words) > longest {
@@ -113,12 +113,11 @@ func (s *HaltScope) String() string {
 	return words
 }
 
-func (s *HaltScope) selector() labels.Selector {
-	wanted := labels.Set{}
-	for key, value := range s.MatchLabels {
-		wanted[key] = string(value)
-	}
-	return labels.SelectorFromSet(wanted)
+// selects reports whether the labels are among those that the selector finds. One
+// that cannot be read finds everybody.
+func (s *HaltScope) selects(having map[string]string) bool {
+	selector, err := labels.Parse(s.Selector)
+	return err != nil || selector.Matches(labels.Set(having))
 }
 
 // Binding is what a halt means for one agent.
@@ -147,8 +146,8 @@ func HaltBinds(halt Halt, agent *TradingAgent, account *TradingAccount, pairs []
 	scope := &spec.Scope
 	switch scope.Type {
 	case HaltAgent:
-		if len(scope.MatchLabels) > 0 {
-			return Binding{Bound: scope.selector().Matches(labels.Set(agent.Labels))}
+		if scope.Selector != "" {
+			return Binding{Bound: scope.selects(agent.Labels)}
 		}
 		return Binding{Bound: scope.Name == agent.Name}
 	case HaltRiskPolicy:

@@ -135,9 +135,9 @@ type AlpacaAccountSpec struct {
 
 // KrakenAccountSpec is an account at Kraken's spot exchange.
 type KrakenAccountSpec struct {
-	// environment is Production: Kraken has no sandbox of its spot exchange. It cannot change.
+	// environment is Production, or Sandbox for a simulator behind the operator's
+	// gateway: Kraken has no sandbox of its spot exchange. It cannot change.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == 'Production'",message="must be Production: Kraken has no sandbox of its spot exchange"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cannot change, because orders and positions belong to the environment they were made in; create another TradingAccount"
 	Environment VenueEnvironment `json:"environment,omitempty"`
 

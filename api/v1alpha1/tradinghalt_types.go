@@ -55,13 +55,16 @@ const (
 // HaltScope says what a halt stops. A TradingHalt binds agents of its own
 // namespace, a ClusterTradingHalt those of every namespace.
 //
-// +kubebuilder:validation:XValidation:rule="self.type != 'Everything' || !has(self.name) && !has(self.matchLabels)",message="type Everything takes neither name nor matchLabels"
-// +kubebuilder:validation:XValidation:rule="self.type != 'Agent' || has(self.name) != has(self.matchLabels)",message="type Agent needs either name or matchLabels"
-// +kubebuilder:validation:XValidation:rule="self.type in ['Everything', 'Agent'] || has(self.name) && !has(self.matchLabels)",message="this type needs name, and takes no matchLabels"
+// +kubebuilder:validation:XValidation:rule="has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
+// +kubebuilder:validation:XValidation:rule="has(self.selector) == has(oldSelf.selector) && (!has(self.selector) || self.selector == oldSelf.selector)",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
+// +kubebuilder:validation:XValidation:rule="self.type != 'Everything' || !has(self.name) && !has(self.selector)",message="type Everything takes neither name nor selector"
+// +kubebuilder:validation:XValidation:rule="self.type != 'Agent' || has(self.name) != has(self.selector)",message="type Agent needs either name or selector"
+// +kubebuilder:validation:XValidation:rule="self.type in ['Everything', 'Agent'] || has(self.name) && !has(self.selector)",message="this type needs name, and takes no selector"
 // +kubebuilder:validation:XValidation:rule="self.type != 'AssetPair' || !has(self.name) || self.name.matches('^[A-Za-z0-9]+([-/_ ][A-Za-z0-9]+)*$')",message="name must be a pair in letters and digits, parted by single - / _ or spaces, such as BTC-USD"
 type HaltScope struct {
 	// type of what is stopped.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
 	Type HaltScopeType `json:"type,omitempty"`
 
 	// name of what is stopped: of the TradingAgent, the RiskPolicy or the
@@ -73,18 +76,15 @@ type HaltScope struct {
 	// +kubebuilder:validation:Pattern=`^[ -~]+$`
 	Name string `json:"name,omitempty"`
 
-	// matchLabels are labels that an agent must have, all of them, with type Agent.
-	// An agent that a halt has bound stays bound when its labels change.
+	// selector finds agents by their labels, with type Agent, such as
+	// "team=eur,tier=1": an agent must have all of them. One that a halt has bound
+	// stays bound when its labels change.
 	// +optional
-	// +kubebuilder:validation:MinProperties=1
-	// +kubebuilder:validation:MaxProperties=16
-	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9_./]+=[-A-Za-z0-9_.]*(,[-A-Za-z0-9_./]+=[-A-Za-z0-9_.]*)*$')",message="must be labels with their values, parted by commas and without spaces, such as team=eur,tier=1"
+	Selector string `json:"selector,omitempty"`
 }
-
-// LabelValue is the value of a label.
-//
-// +kubebuilder:validation:MaxLength=63
-type LabelValue string
 
 // HaltReleaser says who may release a halt.
 //
@@ -109,12 +109,16 @@ const DrillPaper HaltDrill = "Paper"
 // TradingHaltSpec is a latched halt: it takes effect when it is created, and
 // nothing but its release ends it.
 //
-// +kubebuilder:validation:XValidation:rule="self.state == oldSelf.state && self.scope == oldSelf.scope && self.reason == oldSelf.reason && self.requestedBy == oldSelf.requestedBy && self.?task == oldSelf.?task && self.?releaseBy == oldSelf.?releaseBy && self.?deadlineSeconds == oldSelf.?deadlineSeconds && self.?drill == oldSelf.?drill",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.release) || has(self.release) && self.release == oldSelf.release",message="a release is final; create another halt"
+// +kubebuilder:validation:XValidation:rule="has(self.task) == has(oldSelf.task) && (!has(self.task) || self.task == oldSelf.task)",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
+// +kubebuilder:validation:XValidation:rule="has(self.releaseBy) == has(oldSelf.releaseBy) && (!has(self.releaseBy) || self.releaseBy == oldSelf.releaseBy)",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
+// +kubebuilder:validation:XValidation:rule="has(self.deadlineSeconds) == has(oldSelf.deadlineSeconds) && (!has(self.deadlineSeconds) || self.deadlineSeconds == oldSelf.deadlineSeconds)",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
+// +kubebuilder:validation:XValidation:rule="has(self.drill) == has(oldSelf.drill) && (!has(self.drill) || self.drill == oldSelf.drill)",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.release) || has(self.release)",message="a release is final; create another halt"
 type TradingHaltSpec struct {
 	// state is ReduceOnly or Halted. The strictest of everything that binds an
 	// agent wins.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
 	State HaltState `json:"state,omitempty"`
 
 	// task is Keep, CancelOrders or Flatten. The widest of the halts that bind an
@@ -130,6 +134,7 @@ type TradingHaltSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
 	Reason string `json:"reason,omitempty"`
 
 	// requestedBy is the user who creates the halt, as the API server knows them
@@ -137,6 +142,7 @@ type TradingHaltSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a halt cannot change but for its release; create another one beside it, the strictest binds"
 	RequestedBy string `json:"requestedBy,omitempty"`
 
 	// releaseBy is Anyone who may write halts, or AnotherPerson than the one who
@@ -167,12 +173,14 @@ type HaltRelease struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a release is final; create another halt"
 	By string `json:"by,omitempty"`
 
 	// reason why trading may go on.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a release is final; create another halt"
 	Reason string `json:"reason,omitempty"`
 }
 

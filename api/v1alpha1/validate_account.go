@@ -18,7 +18,7 @@ func ValidateTradingAccount(account *TradingAccount) field.ErrorList {
 		part, child := facts.part(spec), path.Child(facts.field)
 		errs = append(errs, validatePart(spec.Venue, facts.venue, part != nil, child)...)
 		if part != nil && spec.Venue == facts.venue {
-			errs = append(errs, facts.validate(part, child)...)
+			errs = append(errs, part.validate(child)...)
 		}
 	}
 	if !slices.Contains(known, spec.Venue) {
@@ -39,10 +39,11 @@ func validatePart(venue, of Venue, given bool, path *field.Path) field.ErrorList
 	return nil
 }
 
-func (f *venueFacts) validate(part *venuePart, path *field.Path) field.ErrorList {
+func (part *venuePart) validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if !slices.Contains(f.environments, part.environment) {
-		errs = append(errs, field.NotSupported(path.Child("environment"), part.environment, f.environments))
+	environments := []VenueEnvironment{EnvironmentProduction, EnvironmentSandbox}
+	if !slices.Contains(environments, part.environment) {
+		errs = append(errs, field.NotSupported(path.Child("environment"), part.environment, environments))
 	}
 	if part.credentials.Name == "" {
 		errs = append(errs, field.Required(path.Child("credentialsRef", "name"), "names the Secret with the API key"))

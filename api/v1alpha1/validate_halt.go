@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -18,13 +18,8 @@ func ValidateHalt(spec *TradingHaltSpec) field.ErrorList {
 			errs = append(errs, field.Invalid(scope.Child("name"), spec.Scope.Name, err.Error()))
 		}
 	}
-	for key, value := range spec.Scope.MatchLabels {
-		for _, problem := range validation.IsQualifiedName(key) {
-			errs = append(errs, field.Invalid(scope.Child("matchLabels"), key, problem))
-		}
-		for _, problem := range validation.IsValidLabelValue(string(value)) {
-			errs = append(errs, field.Invalid(scope.Child("matchLabels").Key(key), string(value), problem))
-		}
+	if _, err := labels.Parse(spec.Scope.Selector); err != nil {
+		errs = append(errs, field.Invalid(scope.Child("selector"), spec.Scope.Selector, err.Error()+"; while it cannot be read, the halt binds every agent"))
 	}
 	return errs
 }

@@ -41,8 +41,6 @@ type VenueAccess struct {
 type venueFacts struct {
 	venue Venue
 	field string
-	// environments that the venue has.
-	environments []VenueEnvironment
 	// keys of the Secret with an account's credentials.
 	keys []string
 	// spot says that only what is held can be sold.
@@ -58,27 +56,25 @@ type venuePart struct {
 	share       AccountShare
 }
 
-var bothEnvironments = []VenueEnvironment{EnvironmentProduction, EnvironmentSandbox}
-
 // realVenues are the venues at which an account is somebody's money, or its copy
 // in a sandbox.
 var realVenues = []venueFacts{
-	{VenueCoinbase, "coinbase", bothEnvironments, []string{CoinbaseKeyName, CoinbasePrivateKey}, true, func(s *TradingAccountSpec) *venuePart {
+	{VenueCoinbase, "coinbase", []string{CoinbaseKeyName, CoinbasePrivateKey}, true, func(s *TradingAccountSpec) *venuePart {
 		return partOf(s.Coinbase, func(c *CoinbaseAccountSpec) venuePart {
 			return venuePart{c.Environment, c.CredentialsRef, c.AccountShare}
 		})
 	}},
-	{VenueAlpaca, "alpaca", bothEnvironments, []string{AlpacaKeyID, AlpacaSecretKey}, true, func(s *TradingAccountSpec) *venuePart {
+	{VenueAlpaca, "alpaca", []string{AlpacaKeyID, AlpacaSecretKey}, true, func(s *TradingAccountSpec) *venuePart {
 		return partOf(s.Alpaca, func(a *AlpacaAccountSpec) venuePart {
 			return venuePart{a.Environment, a.CredentialsRef, a.AccountShare}
 		})
 	}},
-	{VenueKraken, "kraken", bothEnvironments[:1], []string{KrakenAPIKey, KrakenPrivateKey}, true, func(s *TradingAccountSpec) *venuePart {
+	{VenueKraken, "kraken", []string{KrakenAPIKey, KrakenPrivateKey}, true, func(s *TradingAccountSpec) *venuePart {
 		return partOf(s.Kraken, func(k *KrakenAccountSpec) venuePart {
 			return venuePart{k.Environment, k.CredentialsRef, k.AccountShare}
 		})
 	}},
-	{VenueGemini, "gemini", bothEnvironments, []string{GeminiAPIKey, GeminiAPISecret}, true, func(s *TradingAccountSpec) *venuePart {
+	{VenueGemini, "gemini", []string{GeminiAPIKey, GeminiAPISecret}, true, func(s *TradingAccountSpec) *venuePart {
 		return partOf(s.Gemini, func(g *GeminiAccountSpec) venuePart {
 			return venuePart{g.Environment, g.CredentialsRef, g.AccountShare}
 		})

@@ -32,7 +32,7 @@ func TestImmutableFieldsCannotBeEscaped(t *testing.T) {
 func immutable(path string, schema *apiextensionsv1.JSONSchemaProps, lasting bool) (count int, escapes []string) {
 	for name := range schema.Properties {
 		property := schema.Properties[name]
-		below := lasting && (slices.Contains(schema.Required, name) || chosenForGood(schema, name))
+		below := lasting && (slices.Contains(schema.Required, name) || chosenForGood(schema, name) || onceThere(schema, name))
 		if cannotChange(property) {
 			count++
 			if !below {
@@ -51,6 +51,11 @@ func cannotChange(property apiextensionsv1.JSONSchemaProps) bool {
 
 func hasRule(schema *apiextensionsv1.JSONSchemaProps, rule string) bool {
 	return slices.ContainsFunc(schema.XValidations, func(r apiextensionsv1.ValidationRule) bool { return r.Rule == rule })
+}
+
+// onceThere says whether an optional property stays when it has come.
+func onceThere(schema *apiextensionsv1.JSONSchemaProps, name string) bool {
+	return hasRule(schema, fmt.Sprintf("!has(oldSelf.%s) || has(self.%s)", name, name))
 }
 
 var oneOf = regexp.MustCompile(`^self\.(\w+) != '(\w+)' \|\| has\(self\.(\w+)\)$`)
@@ -94,8 +99,11 @@ func TestEscapesAreFound(t *testing.T) {
 		edit func(spec, paper *apiextensionsv1.JSONSchemaProps)
 		want []string
 	}{
-		"none":                          {func(_, _ *apiextensionsv1.JSONSchemaProps) {}, nil},
-		"optional":                      {func(_, paper *apiextensionsv1.JSONSchemaProps) { paper.Required = nil }, []string{"spec.paper.currency"}},
+		"none":     {func(_, _ *apiextensionsv1.JSONSchemaProps) {}, nil},
+		"optional": {func(_, paper *apiextensionsv1.JSONSchemaProps) { paper.Required = nil }, []string{"spec.paper.currency"}},
+		"below what stays once it is there": {func(spec, _ *apiextensionsv1.JSONSchemaProps) {
+			spec.XValidations = apiextensionsv1.ValidationRules{{Rule: "!has(oldSelf.paper) || has(self.paper)"}}
+		}, nil},
 		"below something optional":      {func(spec, _ *apiextensionsv1.JSONSchemaProps) { spec.XValidations = nil }, []string{"spec.paper.currency"}},
 		"below what other values allow": {func(spec, _ *apiextensionsv1.JSONSchemaProps) { spec.XValidations = spec.XValidations[:1] }, []string{"spec.paper.currency"}},
 		"below what a choice can take up": {func(spec, _ *apiextensionsv1.JSONSchemaProps) {

@@ -15,9 +15,9 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
 
-// as is the connection of a user with every right, so that only the policies stand
+// acting is the connection of a user with every right, so that only the policies stand
 // between them and a halt.
-func as(t *testing.T, user string) client.Client {
+func acting(t *testing.T, user string) client.Client {
 	t.Helper()
 	config := rest.CopyConfig(server.Config)
 	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
@@ -45,8 +45,8 @@ func settle(t *testing.T, halt v1alpha1.Halt) {
 	t.Helper()
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		_ = as(t, "cleaner").Patch(ctx, halt, release("cleaner"))
-		_ = as(t, "cleaner").Delete(ctx, halt)
+		_ = acting(t, "cleaner").Patch(ctx, halt, release("cleaner"))
+		_ = acting(t, "cleaner").Delete(ctx, halt)
 	})
 }
 
@@ -76,11 +76,11 @@ func wantRefusal(t *testing.T, what string, err error, words string) {
 // Who creates a halt is who they say, and it comes without its release.
 func TestHaltNamesItsCreator(t *testing.T) {
 	for kind, halt := range bothKinds(t, haltSpec("ada")) {
-		wantRefusal(t, kind+" by another", as(t, "bob").Create(t.Context(), halt.DeepCopyObject().(client.Object)), `this request comes from "bob"`)
+		wantRefusal(t, kind+" by another", acting(t, "bob").Create(t.Context(), halt.DeepCopyObject().(client.Object)), `this request comes from "bob"`)
 		released := halt.DeepCopyObject().(v1alpha1.Halt)
 		released.HaltSpec().Release = &v1alpha1.HaltRelease{By: "ada", Reason: "at once"}
-		wantRefusal(t, kind+" with its release", as(t, "ada").Create(t.Context(), released), "cannot be given when a halt is created")
-		if err := as(t, "ada").Create(t.Context(), halt); err != nil {
+		wantRefusal(t, kind+" with its release", acting(t, "ada").Create(t.Context(), released), "cannot be given when a halt is created")
+		if err := acting(t, "ada").Create(t.Context(), halt); err != nil {
 			t.Fatalf("%s: %v", kind, err)
 		}
 		settle(t, halt)
@@ -92,7 +92,7 @@ func TestHaltIsLatched(t *testing.T) {
 	spec := haltSpec("ada")
 	spec.Task, spec.DeadlineSeconds, spec.ReleaseBy = v1alpha1.HaltFlatten, 20, v1alpha1.ReleaseByAnother
 	for kind, halt := range bothKinds(t, spec) {
-		if err := as(t, "ada").Create(t.Context(), halt); err != nil {
+		if err := acting(t, "ada").Create(t.Context(), halt); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, halt)
@@ -107,12 +107,12 @@ func TestHaltIsLatched(t *testing.T) {
 			"released by anybody": `{"spec":{"releaseBy":null}}`,
 			"a drill after all":   `{"spec":{"drill":"Paper"}}`,
 		} {
-			err := as(t, "ada").Patch(t.Context(), halt.DeepCopyObject().(client.Object), edit(text))
+			err := acting(t, "ada").Patch(t.Context(), halt.DeepCopyObject().(client.Object), edit(text))
 			wantRefusal(t, kind+": "+name, err, "cannot change but for its release")
 		}
-		wantRefusal(t, kind+": deletion", as(t, "ada").Delete(t.Context(), halt), "release it before it is deleted")
+		wantRefusal(t, kind+": deletion", acting(t, "ada").Delete(t.Context(), halt), "release it before it is deleted")
 		label := halt.DeepCopyObject().(client.Object)
-		wantRefusal(t, kind+": a label", as(t, "ada").Patch(t.Context(), label, edit(`{"metadata":{"labels":{"seen":"yes"}}}`)), "")
+		wantRefusal(t, kind+": a label", acting(t, "ada").Patch(t.Context(), label, edit(`{"metadata":{"labels":{"seen":"yes"}}}`)), "")
 	}
 }
 
@@ -122,28 +122,28 @@ func TestHaltIsReleased(t *testing.T) {
 	spec := haltSpec("ada")
 	spec.ReleaseBy = v1alpha1.ReleaseByAnother
 	for kind, halt := range bothKinds(t, spec) {
-		if err := as(t, "ada").Create(t.Context(), halt); err != nil {
+		if err := acting(t, "ada").Create(t.Context(), halt); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, halt)
 		copied := func() client.Object { return halt.DeepCopyObject().(client.Object) }
-		wantRefusal(t, kind+": in another's name", as(t, "bob").Patch(t.Context(), copied(), release("eve")), `this request comes from "bob"`)
-		wantRefusal(t, kind+": by who requested it", as(t, "ada").Patch(t.Context(), copied(), release("ada")), "who has requested the halt cannot release it")
-		wantRefusal(t, kind+": by another", as(t, "bob").Patch(t.Context(), copied(), release("bob")), "")
-		wantRefusal(t, kind+": taken back", as(t, "bob").Patch(t.Context(), copied(), edit(`{"spec":{"release":null}}`)), "a release is final")
-		wantRefusal(t, kind+": by somebody else again", as(t, "eve").Patch(t.Context(), copied(), release("eve")), "a release is final")
-		wantRefusal(t, kind+": deletion", as(t, "eve").Delete(t.Context(), copied()), "")
+		wantRefusal(t, kind+": in another's name", acting(t, "bob").Patch(t.Context(), copied(), release("eve")), `this request comes from "bob"`)
+		wantRefusal(t, kind+": by who requested it", acting(t, "ada").Patch(t.Context(), copied(), release("ada")), "who has requested the halt cannot release it")
+		wantRefusal(t, kind+": by another", acting(t, "bob").Patch(t.Context(), copied(), release("bob")), "")
+		wantRefusal(t, kind+": taken back", acting(t, "bob").Patch(t.Context(), copied(), edit(`{"spec":{"release":null}}`)), "a release is final")
+		wantRefusal(t, kind+": by somebody else again", acting(t, "eve").Patch(t.Context(), copied(), release("eve")), "a release is final")
+		wantRefusal(t, kind+": deletion", acting(t, "eve").Delete(t.Context(), copied()), "")
 	}
 }
 
 // Whoever has requested a halt releases it where nobody else is asked for.
 func TestHaltIsReleasedByItsCreator(t *testing.T) {
 	for kind, halt := range bothKinds(t, haltSpec("ada")) {
-		if err := as(t, "ada").Create(t.Context(), halt); err != nil {
+		if err := acting(t, "ada").Create(t.Context(), halt); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, halt)
-		wantRefusal(t, kind, as(t, "ada").Patch(t.Context(), halt, release("ada")), "")
+		wantRefusal(t, kind, acting(t, "ada").Patch(t.Context(), halt, release("ada")), "")
 	}
 }
 
@@ -151,7 +151,7 @@ func TestHaltIsReleasedByItsCreator(t *testing.T) {
 func TestHaltGoesWithItsNamespace(t *testing.T) {
 	namespace := newNamespace(t)
 	halt := &v1alpha1.TradingHalt{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "stop"}, Spec: haltSpec("ada")}
-	if err := as(t, "ada").Create(t.Context(), halt); err != nil {
+	if err := acting(t, "ada").Create(t.Context(), halt); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
@@ -159,7 +159,7 @@ func TestHaltGoesWithItsNamespace(t *testing.T) {
 	}
 	// The API server's own view of the namespace follows a moment later.
 	eventually(t, func(ctx context.Context) string {
-		if err := client.IgnoreNotFound(as(t, "namespace-controller").Delete(ctx, halt)); err != nil {
+		if err := client.IgnoreNotFound(acting(t, "namespace-controller").Delete(ctx, halt)); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -178,22 +178,22 @@ func TestAgentHaltsItselfAlone(t *testing.T) {
 		"itself":         {own, ""},
 		"another":        {v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Name: "gbp"}, "an agent may halt itself and nobody else"},
 		"everything":     {v1alpha1.HaltScope{Type: v1alpha1.HaltEverything}, "an agent may halt itself and nobody else"},
-		"some by labels": {v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, MatchLabels: map[string]v1alpha1.LabelValue{"a": "b"}}, "an agent may halt itself and nobody else"},
+		"some by labels": {v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Selector: "a=b"}, "an agent may halt itself and nobody else"},
 	} {
 		spec := haltSpec(user)
 		spec.Scope = c.scope
 		halt := &v1alpha1.TradingHalt{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "own-"}, Spec: spec}
-		wantRefusal(t, name, as(t, user).Create(t.Context(), halt), c.want)
+		wantRefusal(t, name, acting(t, user).Create(t.Context(), halt), c.want)
 		if c.want != "" {
 			continue
 		}
 		settle(t, halt)
-		wantRefusal(t, "its release", as(t, user).Patch(t.Context(), halt.DeepCopy(), release(user)), "an agent releases no halt")
+		wantRefusal(t, "its release", acting(t, user).Patch(t.Context(), halt.DeepCopy(), release(user)), "an agent releases no halt")
 	}
 	spec := haltSpec(user)
 	spec.Scope = own
 	everywhere := &v1alpha1.ClusterTradingHalt{ObjectMeta: metav1.ObjectMeta{GenerateName: "own-"}, Spec: spec}
-	wantRefusal(t, "its name in every namespace", as(t, user).Create(t.Context(), everywhere), "an agent may halt itself and nobody else")
+	wantRefusal(t, "its name in every namespace", acting(t, user).Create(t.Context(), everywhere), "an agent may halt itself and nobody else")
 }
 
 // A tool that applies a manifest again and again, as it was before the release or
@@ -206,14 +206,14 @@ func TestReapplyingDoesNotUndoAHalt(t *testing.T) {
 		halt.APIVersion, halt.Kind = v1alpha1.GroupVersion.String(), "TradingHalt"
 		edit(&halt.Spec)
 		//nolint:staticcheck // what tools of the day send: a whole object as a server-side apply
-		return as(t, "gitops").Patch(t.Context(), halt, client.Apply, client.FieldOwner("gitops"), client.ForceOwnership)
+		return acting(t, "gitops").Patch(t.Context(), halt, client.Apply, client.FieldOwner("gitops"), client.ForceOwnership)
 	}
 	same := func(*v1alpha1.TradingHaltSpec) {}
 	wantRefusal(t, "creation", apply(same), "")
 	wantRefusal(t, "the same again", apply(same), "")
 	wantRefusal(t, "a looser one", apply(func(s *v1alpha1.TradingHaltSpec) { s.State = v1alpha1.HaltReduceOnly }), "cannot change but for its release")
 	halt := &v1alpha1.TradingHalt{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "stop"}}
-	wantRefusal(t, "release", as(t, "ada").Patch(t.Context(), halt, release("ada")), "")
+	wantRefusal(t, "release", acting(t, "ada").Patch(t.Context(), halt, release("ada")), "")
 	wantRefusal(t, "the same once more", apply(same), "")
 	if err := server.Client.Get(t.Context(), client.ObjectKeyFromObject(halt), halt); err != nil || halt.Spec.Release == nil {
 		t.Errorf("the release is gone: %+v, %v", halt.Spec, err)

@@ -429,12 +429,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.HaltScope
   map:
     fields:
-    - name: matchLabels
-      type:
-        map:
-          elementType:
-            namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LabelValue
     - name: name
+      type:
+        scalar: string
+    - name: selector
       type:
         scalar: string
     - name: type
@@ -480,8 +478,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: environment
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.VenueEnvironment
-- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LabelValue
-  scalar: string
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.Ledger
   map:
     fields:

@@ -18,9 +18,10 @@ type HaltScopeApplyConfiguration struct {
 	// TradingAccount; the venue, such as Coinbase; the pair in any spelling that it
 	// declares, such as BTC-USD; or the model, such as builtin/trend.
 	Name *string `json:"name,omitempty"`
-	// matchLabels are labels that an agent must have, all of them, with type Agent.
-	// An agent that a halt has bound stays bound when its labels change.
-	MatchLabels map[string]apiv1alpha1.LabelValue `json:"matchLabels,omitempty"`
+	// selector finds agents by their labels, with type Agent, such as
+	// "team=eur,tier=1": an agent must have all of them. One that a halt has bound
+	// stays bound when its labels change.
+	Selector *string `json:"selector,omitempty"`
 }
 
 // HaltScopeApplyConfiguration constructs a declarative configuration of the HaltScope type for use with
@@ -45,16 +46,10 @@ func (b *HaltScopeApplyConfiguration) WithName(value string) *HaltScopeApplyConf
 	return b
 }
 
-// WithMatchLabels puts the entries into the MatchLabels field in the declarative configuration
-// and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, the entries provided by each call will be put on the MatchLabels field,
-// overwriting an existing map entries in MatchLabels field with the same key.
-func (b *HaltScopeApplyConfiguration) WithMatchLabels(entries map[string]apiv1alpha1.LabelValue) *HaltScopeApplyConfiguration {
-	if b.MatchLabels == nil && len(entries) > 0 {
-		b.MatchLabels = make(map[string]apiv1alpha1.LabelValue, len(entries))
-	}
-	for k, v := range entries {
-		b.MatchLabels[k] = v
-	}
+// WithSelector sets the Selector field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Selector field is set to the value of the last call.
+func (b *HaltScopeApplyConfiguration) WithSelector(value string) *HaltScopeApplyConfiguration {
+	b.Selector = &value
 	return b
 }
