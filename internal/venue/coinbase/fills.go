@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,115 +19,56 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/tally"
 )
 
-// position is where a cursor stands: behind the fills listed before a time, and
-// those listed since that it names. A fill comes to light late by settle at most,
-// so that none is older than the newest that was told by more than that.
-type position struct {
-	after time.Time
-	// seen are trade ids and when they were listed.
-	seen map[string]time.Time
-}
-
-// String is the cursor: a time, and the trades since with their times in
-// microseconds.
-func (p position) String() string {
-	words := make([]string, 0, len(p.seen))
-	for _, id := range slices.Sorted(maps.Keys(p.seen)) {
-		words = append(words, id+"@"+strconv.FormatInt(p.seen[id].UnixMicro(), 10))
-	}
-	return p.after.Format(time.RFC3339Nano) + "|" + strings.Join(words, ",")
-}
-
-// positionOf reads a cursor; the empty one stands before everything.
-func positionOf(cursor string) (position, error) {
-	p := position{seen: map[string]time.Time{}}
-	if cursor == "" {
-		return p, nil
-	}
-	if since, ok := venue.SinceOf(cursor); ok {
-		p.after = since.Add(-clockTolerance)
-		return p, nil
-	}
-	after, seen, whole := strings.Cut(cursor, "|")
-	at, err := time.Parse(time.RFC3339Nano, after)
-	if err != nil || !whole {
-		return p, errCursor
-	}
-	p.after = at.UTC()
-	for word := range strings.SplitSeq(seen, ",") {
-		id, text, _ := strings.Cut(word, "@")
-		if id == "" && text == "" {
-			continue
-		}
-		micros, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || !tradeID.MatchString(id) {
-			return p, errCursor
-		}
-		p.seen[id] = time.UnixMicro(micros).UTC()
-	}
-	return p, nil
-}
-
-var errCursor = errors.New("this is no cursor of fills at Coinbase")
-
-// behind is the position after these fills, oldest first, came to light.
-func (p position) behind(listed []*sequenced) position {
-	next := position{after: p.after, seen: map[string]time.Time{}}
-	if overlap := listed[len(listed)-1].at.Add(-settle); overlap.After(next.after) {
-		next.after = overlap
-	}
-	for id, at := range p.seen {
-		if !at.Before(next.after.Truncate(time.Microsecond)) {
-			next.seen[id] = at
-		}
-	}
-	for _, fill := range listed {
-		if !fill.at.Before(next.after) {
-			next.seen[fill.TradeID] = fill.at
-		}
-	}
-	return next
-}
-
-// Fills implements venue.Venue.
+// Fills implements venue.Venue. Coinbase lists them newest first, and each may come
+// to light late by settle at most, so that every list begins before the last one's
+// end and leaves out what was told.
 func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string, error) {
-	from, err := positionOf(cursor)
+	at, err := tally.ParseCursor(cursor)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("coinbase: %w", err)
 	}
 	if len(v.symbols) == 0 {
 		return nil, cursor, nil
 	}
-	listed, err := v.listed(ctx, from)
+	query := url.Values{"product_ids": slices.Sorted(maps.Values(v.symbols))}
+	if !at.From.IsZero() {
+		query.Set("start_sequence_timestamp", stamp(at.From.Add(-time.Second)))
+	}
+	listed, err := v.listed(ctx, query)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing fills at Coinbase: %w", err)
 	}
-	if len(listed) == 0 {
-		return nil, cursor, nil
+	// What is before the cursor was told; Coinbase is asked for a second more,
+	// because it does not say whether it begins with the time or behind it.
+	listed = slices.DeleteFunc(listed, func(f *listedFill) bool { return f.at.Before(at.From) })
+	entries := make([]tally.Entry, len(listed))
+	for i, fill := range listed {
+		entries[i] = tally.Entry{ID: fill.TradeID, At: fill.at}
 	}
+	known := at.Known()
+	listed = slices.DeleteFunc(listed, func(f *listedFill) bool { return known[f.TradeID] })
 	if err := v.assign(ctx, listed); err != nil {
 		return nil, "", fmt.Errorf("finding the orders of fills at Coinbase: %w", err)
 	}
-	fills := make([]order.Fill, len(listed))
-	for i, fill := range listed {
-		fills[i] = fill.Fill
+	fills := make([]order.Fill, 0, len(listed))
+	for _, fill := range listed {
+		if err := v.count(ctx, fill); err != nil {
+			return nil, "", fmt.Errorf("counting a fill at Coinbase: %w", err)
+		}
+		if fill.Quantity > 0 {
+			fills = append(fills, fill.Fill)
+		}
 	}
-	return fills, from.behind(listed).String(), nil
+	return fills, at.After(entries, settle).String(), nil
 }
 
-// listed are the fills behind a position, oldest first and each once.
-func (v *Venue) listed(ctx context.Context, from position) ([]*sequenced, error) {
-	query := url.Values{"product_ids": slices.Sorted(maps.Values(v.symbols))}
-	if !from.after.IsZero() {
-		query.Set("start_sequence_timestamp", stamp(from.after.Add(-time.Second)))
-	}
+// listed are the fills that a query finds, oldest first and each once.
+func (v *Venue) listed(ctx context.Context, query url.Values) ([]*listedFill, error) {
 	seen := map[string]bool{}
-	for id := range from.seen {
-		seen[id] = true
-	}
-	var listed []*sequenced
+	var listed []*listedFill
 	err := v.pages(ctx, "/orders/historical/fills", query, func(told *pageTold) (more, goOn bool, err error) {
 		if told.Fills == nil {
 			return false, false, fmt.Errorf("%w: it is no page of fills", venue.ErrMalformed)
@@ -138,23 +78,45 @@ func (v *Venue) listed(ctx context.Context, from position) ([]*sequenced, error)
 			if err != nil {
 				return false, false, err
 			}
-			if seen[fill.TradeID] || fill.at.Before(from.after) {
-				continue
+			if !seen[fill.TradeID] {
+				seen[fill.TradeID] = true
+				listed = append(listed, fill)
 			}
-			seen[fill.TradeID] = true
-			listed = append(listed, fill)
 		}
 		// A list of fills says nothing but where it goes on.
 		return told.Cursor != "", true, nil
 	})
-	slices.SortFunc(listed, func(a, b *sequenced) int {
+	slices.SortFunc(listed, func(a, b *listedFill) int {
 		return cmp.Or(a.at.Compare(b.at), strings.Compare(a.TradeID, b.TradeID))
 	})
 	return listed, err
 }
 
+// count tells how many lots a fill adds to those of its order. Where it is not a
+// whole number of them, because the pair's lot is coarser than Coinbase's, that
+// depends on what was filled before.
+func (v *Venue) count(ctx context.Context, fill *listedFill) error {
+	instrument, before := v.instruments[fill.Pair], decimal.Zero
+	if !fill.size.Mod(instrument.Lot).IsZero() {
+		others, err := v.listed(ctx, url.Values{"order_ids": {fill.orderID}})
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(others, func(other *listedFill) bool { return other.TradeID == fill.TradeID })
+		if at < 0 {
+			return fmt.Errorf("%w: fill %s is not among those of its order", venue.ErrMalformed, fill.TradeID)
+		}
+		for _, earlier := range others[:at] {
+			before = before.Add(earlier.size)
+		}
+	}
+	var err error
+	fill.Quantity, err = tally.Execution(instrument, fill.Side, before, fill.size)
+	return err
+}
+
 // assign finds out whose the orders of fills are.
-func (v *Venue) assign(ctx context.Context, fills []*sequenced) error {
+func (v *Venue) assign(ctx context.Context, fills []*listedFill) error {
 	var unknown []string
 	asked := map[string]bool{}
 	for _, fill := range fills {

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/tally"
 )
 
 const (
@@ -36,11 +37,14 @@ var (
 
 func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
 
+var sides = map[string]order.Side{"BUY": order.Buy, "SELL": order.Sell}
+
 // orderTold is an order as Coinbase tells of it.
 type orderTold struct {
 	OrderID       string `json:"order_id"`
 	ClientOrderID string `json:"client_order_id"`
 	ProductID     string `json:"product_id"`
+	Side          string `json:"side"`
 	Status        string `json:"status"`
 	FilledSize    string `json:"filled_size"`
 }
@@ -51,9 +55,17 @@ func (v *Venue) read(told *orderTold) (*venue.Order, error) {
 	if !ours || !orderID.MatchString(told.OrderID) {
 		return nil, fmt.Errorf("%w: an order has no id, or is in a pair that was not asked for", venue.ErrMalformed)
 	}
-	filled, err := rest.Quantity(v.instruments[pair], "filled_size of order "+told.OrderID, told.FilledSize)
+	size, err := rest.Number("filled_size of order "+told.OrderID, told.FilledSize)
 	if err != nil {
 		return nil, err
+	}
+	side, known := sides[told.Side]
+	if !known {
+		return nil, fmt.Errorf("%w: order %s is neither a purchase nor a sale", venue.ErrMalformed, told.OrderID)
+	}
+	filled, err := tally.Filled(v.instruments[pair], side, size)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: %w", told.OrderID, err)
 	}
 	state, err := stateOf(told.Status)
 	if err != nil {
@@ -163,17 +175,20 @@ type fillTold struct {
 	Side        string `json:"side"`
 }
 
-// sequenced is a fill and when it was listed.
-type sequenced struct {
+// listedFill is a fill before its lots are counted.
+type listedFill struct {
 	order.Fill
 
 	orderID string
-	at      time.Time
+	// size in the base currency.
+	size decimal.Decimal
+	// at is when Coinbase has listed it.
+	at time.Time
 }
 
-// read tells of a fill in its pair's ticks and lots, without the client id, which
+// readFill tells of a fill, without its lots and without the client id, which
 // Coinbase does not tell with fills. Fees are in the quote currency.
-func (v *Venue) readFill(told *fillTold) (*sequenced, error) {
+func (v *Venue) readFill(told *fillTold) (*listedFill, error) {
 	pair, ours := v.pairs[told.ProductID]
 	if !ours || !tradeID.MatchString(told.TradeID) || !orderID.MatchString(told.OrderID) {
 		return nil, fmt.Errorf("%w: a fill or its order has no id, or is in a pair that was not asked for", venue.ErrMalformed)
@@ -187,46 +202,44 @@ func (v *Venue) readFill(told *fillTold) (*sequenced, error) {
 	if err != nil {
 		return nil, err
 	}
-	quantity, err := told.quantity(instrument, of)
+	size, err := told.size(instrument.PriceDecimal(price), of)
 	if err != nil {
 		return nil, err
 	}
-	fee, err := rest.Money("commission"+of, told.Commission)
+	paid, err := rest.Number("commission"+of, told.Commission)
 	if err != nil {
 		return nil, err
+	}
+	fee, err := tally.Fee(paid)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the commission%s cannot be counted", venue.ErrMalformed, of)
 	}
 	traded, errTraded := time.Parse(time.RFC3339Nano, told.TradeTime)
 	listed, errListed := time.Parse(time.RFC3339Nano, told.SequencedAt)
-	side, known := map[string]order.Side{"BUY": order.Buy, "SELL": order.Sell}[told.Side]
+	side, known := sides[told.Side]
 	if errTraded != nil || errListed != nil || !known {
 		return nil, fmt.Errorf("%w: the times or the side%s cannot be read", venue.ErrMalformed, of)
 	}
-	return &sequenced{orderID: told.OrderID, at: listed.UTC(), Fill: order.Fill{
-		Venue: Name, TradeID: told.TradeID, Pair: pair, Side: side, Quantity: quantity, Price: price,
+	return &listedFill{orderID: told.OrderID, size: size, at: listed.UTC(), Fill: order.Fill{
+		Venue: Name, TradeID: told.TradeID, Pair: pair, Side: side, Price: price,
 		Fee: fee, FeeCurrency: instrument.Quote, MarketTime: traded.UTC(),
 	}}, nil
 }
 
-// quantity reads a fill's size. What a person has ordered by its value is filled
-// by value too, and is counted in the lots that it comes to.
-func (told *fillTold) quantity(instrument market.Instrument, of string) (market.Quantity, error) {
-	if told.SizeInQuote == nil {
-		return 0, fmt.Errorf("%w: it does not say what the size%s counts", venue.ErrMalformed, of)
+// size reads how much of the base currency was traded. What a person has ordered
+// by its value is told by its value.
+func (told *fillTold) size(price decimal.Decimal, of string) (decimal.Decimal, error) {
+	size, err := rest.Number("size"+of, told.Size)
+	switch {
+	case err != nil:
+		return decimal.Zero, err
+	case told.SizeInQuote == nil || size.IsZero():
+		return decimal.Zero, fmt.Errorf("%w: the size%s is zero, or it is not said what it counts", venue.ErrMalformed, of)
+	case *told.SizeInQuote:
+		return size.DivRound(price, quotientPlaces), nil
 	}
-	if *told.SizeInQuote {
-		value, err := rest.Number("size"+of, told.Size)
-		if err != nil {
-			return 0, err
-		}
-		price, err := rest.Number("price"+of, told.Price)
-		if err != nil || price.IsZero() {
-			return 0, fmt.Errorf("%w: the price%s is no number", venue.ErrMalformed, of)
-		}
-		return instrument.QuantityOf(value.DivRound(price, 18))
-	}
-	quantity, err := rest.Quantity(instrument, "size"+of, told.Size)
-	if err == nil && quantity == 0 {
-		return 0, fmt.Errorf("%w: the size%s is zero", venue.ErrMalformed, of)
-	}
-	return quantity, err
+	return size, nil
 }
+
+// quotientPlaces are more decimal places than any currency has.
+const quotientPlaces = 18
