@@ -51,6 +51,9 @@ type View struct {
 	Position int
 	// Gain of the position since its entry, in millionths of the entry price.
 	Gain int64
+	// Terse says that nobody will read the reasons: voices that are asked by the
+	// million leave them out. It changes no confidence and no ruling.
+	Terse bool
 }
 
 // SlowFactor is how many of the fast pulse's bars make one of the slow pulse.
@@ -92,6 +95,8 @@ type Judge interface {
 type Debate struct {
 	Bull, Bear Model
 	Judge      Judge
+	// Terse debates keep no reasons; backtests hold them.
+	Terse bool
 }
 
 // NewDebate finds the voices by name.
@@ -115,6 +120,7 @@ func NewDebate(bull, bear, judge string) (Debate, error) {
 
 // Hold hears both sides and the judge.
 func (d Debate) Hold(ctx context.Context, view View) (Ruling, error) {
+	view.Terse = d.Terse
 	bull, err := d.Bull.Argue(ctx, Bull, view)
 	if err != nil {
 		return Ruling{}, fmt.Errorf("the bull %s: %w", d.Bull.Name(), err)

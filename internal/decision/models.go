@@ -22,7 +22,7 @@ func (trend) Name() string { return "builtin/trend" }
 // Argue implements Model.
 func (t trend) Argue(_ context.Context, role Role, view View) (Argument, error) {
 	side, fast := role.side(), view.Fast
-	c := newCase(role, t.Name(), 250_000)
+	c := newCase(role, t.Name(), 250_000, view.Terse)
 	spread := side * (fast.PlusDI - fast.MinusDI)
 	c.weigh(spread, 25*microsPerUnit, 200_000, "Directional movement leads by ", index(spread), "")
 	if spread > 0 {
@@ -50,7 +50,7 @@ func (reversion) Name() string { return "builtin/reversion" }
 // Argue implements Model.
 func (r reversion) Argue(_ context.Context, role Role, view View) (Argument, error) {
 	side, fast := role.side(), view.Fast
-	c := newCase(role, r.Name(), 200_000)
+	c := newCase(role, r.Name(), 200_000, view.Terse)
 	// Seen from the bull: a price near or below the lower band is cheap.
 	cheapness := side * (microsPerUnit/2 - fast.PercentB)
 	c.weigh(cheapness-300_000, 300_000, 250_000, "The close is at ", share(fast.PercentB), " of the Bollinger band")
@@ -60,7 +60,7 @@ func (r reversion) Argue(_ context.Context, role Role, view View) (Argument, err
 		c.weigh(20*microsPerUnit-fast.ADX, 15*microsPerUnit, 150_000, "ADX is ", index(fast.ADX), "")
 	}
 	if int64(view.Position) == -side {
-		r.leave(c, side, view)
+		r.leave(&c, side, view)
 	}
 	return c.argument(), nil
 }
@@ -83,11 +83,16 @@ type advocate struct {
 	role       Role
 	model      string
 	confidence int64
+	terse      bool
 	reasons    []string
 }
 
-func newCase(role Role, model string, base int64) *advocate {
-	return &advocate{role: role, model: model, confidence: base, reasons: make([]string, 0, 6)}
+func newCase(role Role, model string, base int64, terse bool) advocate {
+	a := advocate{role: role, model: model, confidence: base, terse: terse}
+	if !terse {
+		a.reasons = make([]string, 0, 6)
+	}
+	return a
 }
 
 // weigh adds the share of weight that evidence has of full, at most all of it
@@ -97,6 +102,9 @@ func (a *advocate) weigh(evidence, full, weight int64, before string, figure fig
 	evidence = min(max(evidence, -full), full)
 	points := evidence * weight / full
 	a.confidence += points
+	if a.terse {
+		return
+	}
 	text := make([]byte, 0, 96)
 	text = append(text, before...)
 	text = figure.append(text)

@@ -21,7 +21,10 @@ func (quorum) Name() string { return "builtin/quorum" }
 
 // Rule implements Judge.
 func (q quorum) Rule(_ context.Context, bull, bear Argument, view View) (Ruling, error) {
-	ruling := Ruling{Action: Hold, Judge: q.Name(), Arguments: []Argument{bull, bear}}
+	ruling := Ruling{Action: Hold, Judge: q.Name()}
+	if !view.Terse {
+		ruling.Arguments = []Argument{bull, bear}
+	}
 	winner, loser, action := bull, bear, Buy
 	if bear.ConfidenceMicros > bull.ConfidenceMicros {
 		winner, loser, action = bear, bull, Sell
@@ -30,6 +33,9 @@ func (q quorum) Rule(_ context.Context, bull, bear Argument, view View) (Ruling,
 	lead := winner.ConfidenceMicros - loser.ConfidenceMicros
 	ruling.ConfidenceMicros = winner.ConfidenceMicros
 	say := func(sentence string) []string {
+		if view.Terse {
+			return nil
+		}
 		text := append(make([]byte, 0, 128), sentence...)
 		text = appendRatio(append(text, ": bull "...), bull.ConfidenceMicros)
 		text = appendRatio(append(text, ", bear "...), bear.ConfidenceMicros)

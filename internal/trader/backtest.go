@@ -71,6 +71,8 @@ func Backtest(ctx context.Context, config Config, account paper.Config, feed mar
 	if err != nil {
 		return nil, err
 	}
+	// A result has no reasons in it.
+	config.Debate.Terse = true
 	tally := newTally(config)
 	shell, err := NewShell(config, Options{
 		Ledger: ledger.NewMemory(), Venue: simulated, inline: true,

@@ -86,7 +86,7 @@ func (c *Core) ruled(e Ruled) {
 	c.deliberating, c.loop = false, RiskCheck
 	pair := c.pair(e.Pair)
 	if e.Err != nil {
-		c.commit(pair, decision.Hold, 0, OutcomeModelFailed, reasoning(e.Ruling, e.Err.Error()), nil)
+		c.commit(pair, decision.Hold, 0, OutcomeModelFailed, c.reasoning(e.Ruling, e.Err.Error()), nil)
 		return
 	}
 	proposed, outcome := c.propose(pair, e.Ruling)
@@ -98,7 +98,7 @@ func (c *Core) ruled(e Ruled) {
 	if len(denied) > 0 {
 		outcome = string(denied[0])
 	}
-	c.commit(pair, e.Ruling.Action, e.Ruling.ConfidenceMicros, outcome, reasoning(e.Ruling, "", denied...), intents)
+	c.commit(pair, e.Ruling.Action, e.Ruling.ConfidenceMicros, outcome, c.reasoning(e.Ruling, "", denied...), intents)
 }
 
 // pass holds the legs of a proposal against the gate, each with those before it
@@ -199,7 +199,7 @@ func (c *Core) exit(pair *pairState, why, sentence string) {
 		action = decision.Buy
 	}
 	ruling := decision.Ruling{Action: action, ConfidenceMicros: 1_000_000, Judge: why, Reasons: []string{sentence}}
-	c.commit(pair, action, ruling.ConfidenceMicros, OutcomeOrdered, reasoning(ruling, ""), legs)
+	c.commit(pair, action, ruling.ConfidenceMicros, OutcomeOrdered, c.reasoning(ruling, ""), legs)
 }
 
 // mostLegs is how many orders one decision may make. A position that is larger
@@ -329,8 +329,11 @@ func (c *Core) refused() {
 	c.inHand, c.loop = nil, Idle
 }
 
-// reasoning is what is kept of a debate, as JSON.
-func reasoning(ruling decision.Ruling, failure string, denied ...risk.Reason) []byte {
+// reasoning is what is kept of a debate, as JSON; nothing of a terse one.
+func (c *Core) reasoning(ruling decision.Ruling, failure string, denied ...risk.Reason) []byte {
+	if c.config.Debate.Terse {
+		return nil
+	}
 	text, err := json.Marshal(struct {
 		decision.Ruling
 		Failure string        `json:"failure,omitempty"`
