@@ -377,8 +377,10 @@ func (s *Shell) eachNewFill(ctx context.Context, do func(order.Fill) error) erro
 		if err != nil {
 			return fmt.Errorf("%w: %w", errVenue, err)
 		}
-		for i := range fills {
-			if err := do(fills[i]); err != nil {
+		for _, fill := range fills {
+			// A venue does not know what the desk calls its account.
+			fill.Account = s.config.Agent.Account
+			if err := do(fill); err != nil {
 				return err
 			}
 		}
