@@ -153,6 +153,8 @@ func TestResolve(t *testing.T) {
 		"rollback":                          {Value: "Automatic", Source: SourceDefault},
 		"progressDeadlineSeconds":           {Value: "300", Source: SourceDefault},
 		"drainDeadlineSeconds":              {Value: "600", Source: SourceDefault},
+		"controlPlane.staleAfterSeconds":    {Value: "60", Source: SourceDefault},
+		"controlPlane.onLoss":               {Value: "Continue", Source: SourceDefault},
 		"decision.direction":                {Value: "LongOnly", Source: SourceDefault},
 		"decision.debate.bull.model":        {Value: "builtin/trend", Source: SourceDefault},
 		"decision.debate.bear.model":        {Value: "builtin/reversion", Source: SourceDefault},

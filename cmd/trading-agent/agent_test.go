@@ -170,14 +170,14 @@ func TestProcessFollowsItsManifests(t *testing.T) {
 
 	desk.Agent.Spec.Trading = v1alpha1.TradingHalted
 	desk.Agent.Generation = 2
-	obey(shell, &desk)
+	running.obey(shell, &desk)
 	until("halted", func(s v1alpha1.TradingStatus) bool {
 		return s.State == v1alpha1.TradingHalted && s.ObservedGeneration == 2 && s.OpenOrders == 0
 	})
 
 	desk.Agent.Spec.Trading = v1alpha1.TradingEnabled
 	desk.Agent.DeletionTimestamp = new(metav1.Now())
-	obey(shell, &desk)
+	running.obey(shell, &desk)
 	until("flat", func(s v1alpha1.TradingStatus) bool { return s.Reason == v1alpha1.ReasonFlat && len(s.Positions) == 0 })
 	cancel()
 	if err := <-ended; err != nil {

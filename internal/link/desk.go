@@ -21,6 +21,8 @@ type Desk struct {
 	// Pairs are those that the agent names, in its order; those that do not
 	// exist are absent.
 	Pairs []v1alpha1.AssetPair
+	// Halts are all that may bind the agent, those that are released among them.
+	Halts []v1alpha1.Halt
 }
 
 // assemble picks out of all objects of a namespace those that configure the agent.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -37,6 +38,9 @@ const (
 	// agents do not keep an API server down that is slow.
 	staleRetry         = 50 * time.Millisecond
 	longestReportRetry = 30 * time.Second
+	// longestHaltRetry is the longest pause before an acknowledgement of a halt is
+	// tried again: who does not acknowledge in time is fenced.
+	longestHaltRetry = 2 * time.Second
 	// writeTimeout bounds one write; a later one says the same or more.
 	writeTimeout = 10 * time.Second
 )
@@ -94,6 +98,11 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		}
 		now := time.Now()
 		current := status()
+		longest := longestReportRetry
+		if haltsOf(&last) != haltsOf(&current) {
+			longest = longestHaltRetry
+			retry.at = earlier(retry.at, now.Add(longest))
+		}
 		pause := max(dueIn(&last, &current, now.Sub(written), r.interval), retry.at.Sub(now))
 		if pause <= 0 {
 			err := r.write(ctx, current, now)
@@ -104,10 +113,10 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 			case errors.Is(err, ErrAgentGone):
 				return err
 			case errors.Is(err, errStale):
-				pause = retry.after(staleRetry)
+				pause = retry.after(staleRetry, longest)
 			case ctx.Err() == nil:
 				r.log.Error(err, "status.trading could not be written; it is tried again")
-				pause = retry.after(minSpacing)
+				pause = retry.after(minSpacing, longest)
 			}
 		}
 		timer.Reset(pause)
@@ -120,9 +129,17 @@ type retry struct {
 	at    time.Time
 }
 
-// after is the next pause: at least the given one, and twice the last.
-func (r *retry) after(least time.Duration) time.Duration {
-	r.pause = min(max(least, 2*r.pause), longestReportRetry)
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// after is the next pause: at least the given one, and twice the last, up to the
+// longest.
+func (r *retry) after(least, longest time.Duration) time.Duration {
+	r.pause = min(max(least, 2*r.pause), longest)
 	pause := wait.Jitter(r.pause, jitterFraction)
 	r.at = time.Now().Add(pause)
 	return pause
@@ -149,14 +166,24 @@ type state struct {
 	podUID, trading, reason            string
 	generation, epoch, reconciledEpoch int64
 	decided                            bool
+	halts                              string
 }
 
 func stateOf(s *v1alpha1.TradingStatus) state {
 	return state{
 		podUID: s.PodUID, trading: string(s.State), reason: s.Reason,
 		generation: s.ObservedGeneration, epoch: s.Epoch, reconciledEpoch: s.ReconciledEpoch,
-		decided: s.Decisions > 0,
+		decided: s.Decisions > 0, halts: haltsOf(s),
 	}
+}
+
+// haltsOf is how far each halt has been obeyed, in one word.
+func haltsOf(s *v1alpha1.TradingStatus) string {
+	var word strings.Builder
+	for i := range s.Halts {
+		word.WriteString(s.Halts[i].UID + string(s.Halts[i].State) + " ")
+	}
+	return word.String()
 }
 
 func figuresDiffer(last, current *v1alpha1.TradingStatus) bool {

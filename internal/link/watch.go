@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
@@ -34,11 +36,12 @@ type Watcher struct {
 	identity Identity
 	cache    cache.Cache
 	changes  chan struct{}
+	pulse    *pulse
 	pinned   *v1alpha1.AgentRevision
 }
 
-// NewWatcher prepares to follow the agent's own object, and the accounts,
-// policies, pairs and ledgers of its namespace.
+// NewWatcher prepares to follow the agent's own object, the accounts, policies,
+// pairs, ledgers and halts of its namespace, and the halts of the cluster.
 func NewWatcher(ctx context.Context, config *rest.Config, identity Identity) (*Watcher, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -56,7 +59,11 @@ func NewWatcher(ctx context.Context, config *rest.Config, identity Identity) (*W
 		return nil, fmt.Errorf("prepare to watch namespace %q: %w", identity.Namespace, err)
 	}
 	w := &Watcher{identity: identity, cache: watched, changes: make(chan struct{}, 1)}
-	kinds := []client.Object{&v1alpha1.TradingAgent{}, &v1alpha1.TradingAccount{}, &v1alpha1.RiskPolicy{}, &v1alpha1.AssetPair{}, &v1alpha1.Ledger{}}
+	if w.pulse, err = newPulse(config, scheme, identity.Namespace, w.signal); err != nil {
+		return nil, err
+	}
+	kinds := []client.Object{&v1alpha1.TradingAgent{}, &v1alpha1.TradingAccount{}, &v1alpha1.RiskPolicy{}, &v1alpha1.AssetPair{}, &v1alpha1.Ledger{},
+		&v1alpha1.TradingHalt{}, &v1alpha1.ClusterTradingHalt{}}
 	for _, kind := range kinds {
 		informer, err := watched.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
 		if err != nil {
@@ -73,23 +80,37 @@ func NewWatcher(ctx context.Context, config *rest.Config, identity Identity) (*W
 // process is followed from then on. It is called before Run.
 func (w *Watcher) Pin(revision *v1alpha1.AgentRevision) { w.pinned = revision }
 
-// signalling collapses any number of events into one pending signal.
-func (w *Watcher) signalling() toolscache.ResourceEventHandler {
-	signal := func() {
-		select {
-		case w.changes <- struct{}{}:
-		default:
-		}
+// signal says that something may have changed; any number of signals that nobody
+// has received are one.
+func (w *Watcher) signal() {
+	select {
+	case w.changes <- struct{}{}:
+	default:
 	}
+}
+
+func (w *Watcher) signalling() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { signal() },
-		UpdateFunc: func(any, any) { signal() },
-		DeleteFunc: func(any) { signal() },
+		AddFunc:    func(any) { w.signal() },
+		UpdateFunc: func(any, any) { w.signal() },
+		DeleteFunc: func(any) { w.signal() },
 	}
 }
 
 // Run watches until the context ends.
-func (w *Watcher) Run(ctx context.Context) error { return w.cache.Start(ctx) }
+func (w *Watcher) Run(ctx context.Context) error {
+	var asking sync.WaitGroup
+	asking.Go(func() { w.pulse.run(ctx) })
+	defer asking.Wait()
+	return w.cache.Start(ctx)
+}
+
+// Heard is when the API server last answered which halts there are.
+func (w *Watcher) Heard() time.Time { return time.Unix(0, w.pulse.heard.Load()) }
+
+// Expect has the API server asked so often that its silence shows within the given
+// time.
+func (w *Watcher) Expect(within time.Duration) { w.pulse.stale.Store(int64(within)) }
 
 // WaitForSync blocks until everything has been read once; false if the context
 // ended first.
@@ -134,14 +155,22 @@ func (w *Watcher) Desk(ctx context.Context) (Desk, error) {
 		policies v1alpha1.RiskPolicyList
 		pairs    v1alpha1.AssetPairList
 		ledgers  v1alpha1.LedgerList
+		halts    v1alpha1.TradingHaltList
+		everyone v1alpha1.ClusterTradingHaltList
 	)
-	for _, list := range []client.ObjectList{&accounts, &policies, &pairs, &ledgers} {
+	for _, list := range []client.ObjectList{&accounts, &policies, &pairs, &ledgers, &halts} {
 		if err := w.cache.List(ctx, list, client.InNamespace(w.identity.Namespace)); err != nil {
 			return Desk{}, fmt.Errorf("read the agent's manifests: %w", err)
 		}
 	}
+	if err := w.cache.List(ctx, &everyone); err != nil {
+		return Desk{}, fmt.Errorf("read the cluster's halts: %w", err)
+	}
 	if w.pinned != nil {
 		w.pinned.Into(&agent.Spec)
 	}
-	return assemble(agent, accounts.Items, policies.Items, pairs.Items, ledgers.Items), nil
+	desk := assemble(agent, accounts.Items, policies.Items, pairs.Items, ledgers.Items)
+	// What either way of seeing shows is taken up; a release counts wherever it is.
+	desk.Halts = append(v1alpha1.Halts(halts.Items, everyone.Items), w.pulse.known()...)
+	return desk, nil
 }

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/link"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
+)
+
+// controlPace is how often the agent looks whether the API server still answers.
+const controlPace = time.Second
+
+// halts are what stops the agent from outside: halts of the API server, which the
+// ledger remembers, and the loss of the API server itself.
+type halts struct {
+	latch link.Latch
+	// lost says that the API server has not answered for too long.
+	lost atomic.Bool
+	news chan struct{}
+
+	mu sync.Mutex
+	// bound are the halts in force, and since when this process has known them.
+	bound []trader.Halt
+	since map[string]time.Time
+	// recorded are those that the ledger has.
+	recorded map[string]bool
+}
+
+func newHalts() *halts {
+	return &halts{news: make(chan struct{}, 1), since: map[string]time.Time{}, recorded: map[string]bool{}}
+}
+
+// see takes up what the manifests say now. No order leaves any more that a halt
+// forbids once a trader has these settings, or while there is no trader.
+func (h *halts) see(desk *link.Desk) []trader.Halt {
+	seen := h.latch.See(desk)
+	bound := make([]trader.Halt, len(seen))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range seen {
+		bound[i] = trader.NewHalt(string(seen[i].UID), seen[i].Name, &seen[i].Spec, seen[i].Pairs)
+		if h.since[bound[i].UID].IsZero() {
+			h.since[bound[i].UID] = time.Now()
+		}
+	}
+	h.bound = bound
+	select {
+	case h.news <- struct{}{}:
+	default:
+	}
+	return bound
+}
+
+// waiting is what a process without a trader tells of the halts in force: nothing
+// leaves, and nothing is done either.
+func (h *halts) waiting(status *v1alpha1.TradingStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	told := make([]trader.Obeyed, len(h.bound))
+	for i := range h.bound {
+		halt := h.bound[i]
+		told[i] = trader.Obeyed{Halt: halt, Acknowledged: h.since[halt.UID], Left: "the agent does not trade yet: " + status.Reason}
+		if halt.State == risk.Halted && halt.Pairs == nil {
+			status.State = v1alpha1.TradingHalted
+		}
+	}
+	status.Halts = trader.Acknowledgements(told)
+}
+
+// restore takes up the halts that a former process of the agent was bound by.
+func (h *halts) restore(latched []ledger.LatchedHalt) {
+	bound := make([]link.BoundHalt, len(latched))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, halt := range latched {
+		bound[i] = link.BoundHalt{UID: types.UID(halt.UID), Name: halt.Name, Pairs: halt.Pairs, Spec: v1alpha1.TradingHaltSpec{
+			State: v1alpha1.HaltState(halt.State), Task: v1alpha1.HaltTask(halt.Task), Reason: halt.Reason,
+		}}
+		h.recorded[halt.UID] = true
+	}
+	h.latch.Restore(bound)
+}
+
+// record writes every halt that binds the agent into its ledger, so that it binds
+// on when its object is gone. A ledger that is away holds up nothing else.
+func (h *halts) record(ctx context.Context, book ledger.Halts, agentUID string, log logr.Logger) {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.news:
+		case <-again:
+		}
+		again = nil
+		for _, halt := range h.unrecorded() {
+			if err := h.latchOne(ctx, book, agentUID, halt); err != nil {
+				if ctx.Err() == nil {
+					log.Info("a halt could not be latched in the ledger; it is tried again", "halt", halt.Name, "error", err.Error())
+				}
+				again = time.After(longestPause)
+				break
+			}
+		}
+	}
+}
+
+func (h *halts) unrecorded() []trader.Halt {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var missing []trader.Halt
+	for i := range h.bound {
+		if !h.recorded[h.bound[i].UID] {
+			missing = append(missing, h.bound[i])
+		}
+	}
+	return missing
+}
+
+func (h *halts) latchOne(ctx context.Context, book ledger.Halts, agentUID string, halt trader.Halt) error {
+	latched := ledger.LatchedHalt{UID: halt.UID, Name: halt.Name, Reason: halt.Reason, Pairs: halt.Pairs, State: string(v1alpha1.HaltHalted)}
+	if halt.State == risk.Reducing {
+		latched.State = string(v1alpha1.HaltReduceOnly)
+	}
+	switch halt.Task {
+	case trader.KeepOrders:
+		latched.Task = string(v1alpha1.HaltKeep)
+	case trader.CancelOrders:
+		latched.Task = string(v1alpha1.HaltCancelOrders)
+	case trader.FlattenPositions:
+		latched.Task = string(v1alpha1.HaltFlatten)
+	}
+	if err := book.Latch(ctx, agentUID, latched); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recorded[halt.UID] = true
+	return nil
+}
+
+// settings are what may change while the agent runs, halts included.
+func (p *process) settings(desk *link.Desk) trader.Settings {
+	settings := settingsOf(desk)
+	settings.Halts = p.halts.see(desk)
+	if p.halts.lost.Load() {
+		return uncontrolled(settings, desk)
+	}
+	return settings
+}
+
+// uncontrolled is what the agent does while no halt would reach it.
+func uncontrolled(settings trader.Settings, desk *link.Desk) trader.Settings {
+	resolved, _ := v1alpha1.Resolve(desk.Agent, desk.Policy)
+	message := fmt.Sprintf("the API server has not answered for %d s, and spec.controlPlane.onLoss is %s", resolved.StaleAfterSeconds, resolved.OnLoss)
+	switch resolved.OnLoss {
+	case v1alpha1.LossContinue:
+		return settings
+	case v1alpha1.LossReduceOnly:
+		return closed(settings, v1alpha1.ReasonControlPlaneLost, message)
+	case v1alpha1.LossHalt:
+	}
+	if settings.Trading != risk.Halted {
+		settings.Trading, settings.Reason, settings.Message = risk.Halted, v1alpha1.ReasonControlPlaneLost, message
+	}
+	return settings
+}
+
+// control looks whether the API server still answers, and reports whether that has
+// changed.
+func (p *process) control(watcher *link.Watcher, desk *link.Desk) (changed bool) {
+	resolved, _ := v1alpha1.Resolve(desk.Agent, desk.Policy)
+	stale := time.Duration(resolved.StaleAfterSeconds) * time.Second
+	watcher.Expect(stale)
+	lost := time.Since(watcher.Heard()) > stale
+	if p.halts.lost.Swap(lost) == lost {
+		return false
+	}
+	if lost {
+		p.log.Info("the API server does not answer", "reason", v1alpha1.ReasonControlPlaneLost, "onLoss", resolved.OnLoss)
+	} else {
+		p.log.Info("the API server answers again")
+	}
+	return true
+}
