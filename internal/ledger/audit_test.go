@@ -16,12 +16,11 @@ import (
 func usesOf(t *testing.T, b book) []string {
 	t.Helper()
 	var found []string
-	switch kept := b.(type) {
-	case *ledger.Memory:
+	if kept, ok := b.(*ledger.Memory); ok {
 		for _, use := range kept.Uses("uid-a") {
 			found = append(found, use.Outcome+" "+use.KeyID+" "+use.Method+" "+use.Path)
 		}
-	case *ledger.Postgres:
+	} else {
 		found = query[[]string](t, b, `SELECT coalesce(array_agg(outcome || ' ' || key_id || ' ' || method || ' ' || path ORDER BY id), '{}')
 			FROM trading.api_uses WHERE agent_uid = 'uid-a'`)
 	}

@@ -129,7 +129,7 @@ func TestReleaseAndAdoption(t *testing.T) {
 			if s.Positions["BTC-USD"] != short || s.Cash != money("10040") || !s.OpenedAt["BTC-USD"].Equal(noon.Add(1e9)) {
 				t.Errorf("the heir holds %+v since %s and has %s", s.Positions["BTC-USD"], s.OpenedAt["BTC-USD"], s.Cash)
 			}
-			if p, ok := b.(*ledger.Postgres); ok {
+			if p := postgresOf(b); p != nil {
 				if cash := query[string](t, p, `SELECT amount::text FROM trading.cash WHERE agent_uid = 'uid-old'`); cash != "10000" {
 					t.Errorf("the deleted agent's book ends with %s in cash, want 10000", cash)
 				}

@@ -44,16 +44,20 @@ type book interface {
 	Release(ctx context.Context, agentUID string) error
 }
 
-// ledgers are the two kinds that must pass the same tests.
-var ledgers = map[string]func(*testing.T) book{"Memory": inMemory, "Postgres": inPostgres}
+// ledgers are the kinds that must pass the same tests: in memory, in PostgreSQL as
+// the owner of the schema, and as a role that may only add to journals.
+var ledgers = map[string]func(*testing.T) book{"Memory": inMemory, "Postgres": inPostgres, "PostgresAsAgents": inPostgresAsAgents}
 
 func inMemory(*testing.T) book { return ledger.NewMemory() }
 
 // inPostgres is a ledger whose books are checked after the test.
 func inPostgres(t *testing.T) book {
 	t.Helper()
-	b, _ := openLedger(t)
-	t.Cleanup(func() { checkBooks(t, b) })
+	b, uri := openLedger(t)
+	t.Cleanup(func() {
+		checkBooks(t, b)
+		verify(t, uri)
+	})
 	return b
 }
 
@@ -74,11 +78,22 @@ func openAt(tb testing.TB, uri string) *ledger.Postgres {
 	return b
 }
 
+// postgresOf is the ledger in PostgreSQL behind a book; nil if it is in memory.
+func postgresOf(b book) *ledger.Postgres {
+	switch kept := b.(type) {
+	case *ledger.Postgres:
+		return kept
+	case restricted:
+		return kept.owner
+	}
+	return nil
+}
+
 // query reads one value past the ledger, even when the test has ended.
 func query[T any](tb testing.TB, b book, statement string, args ...any) T {
 	tb.Helper()
 	var value T
-	err := b.(*ledger.Postgres).Database().Read(context.WithoutCancel(tb.Context()), func(ctx context.Context, tx pgx.Tx) error {
+	err := postgresOf(b).Database().Read(context.WithoutCancel(tb.Context()), func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, statement, args...).Scan(&value)
 	})
 	if err != nil {
@@ -90,7 +105,7 @@ func query[T any](tb testing.TB, b book, statement string, args ...any) T {
 // exec writes past the ledger.
 func exec(tb testing.TB, b book, statements ...string) error {
 	tb.Helper()
-	return b.(*ledger.Postgres).Database().Write(tb.Context(), func(ctx context.Context, tx pgx.Tx) error {
+	return postgresOf(b).Database().Write(tb.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		for _, statement := range statements {
 			if _, err := tx.Exec(ctx, statement); err != nil {
 				return err

@@ -232,7 +232,7 @@ func TestFillAfterTheEnd(t *testing.T) {
 			if s.Positions["BTC-USD"].Quantity != -3 || len(s.OpenOrders) != 0 || s.Fills != 1 {
 				t.Errorf("after a late fill: %+v", s)
 			}
-			if p, ok := b.(*ledger.Postgres); ok {
+			if p := postgresOf(b); p != nil {
 				if state := query[string](t, p, `SELECT state FROM trading.orders WHERE id = $1`, id); state != "Cancelled" {
 					t.Errorf("a cancelled order became %s", state)
 				}
