@@ -22,16 +22,26 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/alpaca"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/coinbase"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/exchange"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/gemini"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/kraken"
 )
 
 // venues that can be played, by name.
 var venues = map[string]func() http.Handler{
+	"alpaca": func() http.Handler {
+		behind := exchange.New(alpaca.Options())
+		return behind.Handler(alpaca.New(behind))
+	},
 	"coinbase": func() http.Handler {
 		behind := exchange.New(coinbase.Options())
 		return behind.Handler(coinbase.New(behind))
+	},
+	"gemini": func() http.Handler {
+		behind := exchange.New(gemini.Options())
+		return behind.Handler(gemini.New(behind))
 	},
 	"kraken": func() http.Handler {
 		behind := exchange.New(kraken.Options())

@@ -1,9 +1,9 @@
-// Package tally counts what venues tell of executions in the lots and ticks of
-// an instrument. Venues execute in finer steps than they take orders in: Gemini
-// two decimal places finer (https://docs.gemini.com/market-data/symbols-and-minimums),
-// and any where an AssetPair's steps are coarser than the venue's own. What is
-// less than a step is always rounded against the agent, so that its books never
-// hold more than its account does.
+// Package tally counts the quantities that venues tell of in the lots of an
+// instrument. Venues execute in finer steps than they take orders in: Gemini in two
+// decimal places more (https://docs.gemini.com/market-data/symbols-and-minimums),
+// and any where an AssetPair's lot is coarser than the venue's own. What is less
+// than a lot is always counted against the agent, so that its books never hold more
+// than its account does.
 package tally
 
 import (
@@ -49,22 +49,6 @@ func Execution(instrument market.Instrument, side order.Side, before, quantity d
 		return 0, err
 	}
 	return last - first, nil
-}
-
-// Price is the price of an execution in ticks: the next higher for a purchase, the
-// next lower for a sale, but at least one.
-func Price(instrument market.Instrument, side order.Side, price decimal.Decimal) (market.Price, error) {
-	if !price.IsPositive() {
-		return 0, fmt.Errorf("the price %w", ErrRange)
-	}
-	ticks, rest := price.QuoRem(instrument.Tick, 0)
-	if side == order.Buy && rest.IsPositive() {
-		ticks = ticks.Add(decimal.NewFromInt(1))
-	}
-	if ticks.GreaterThan(decimal.NewFromInt(math.MaxInt64)) {
-		return 0, fmt.Errorf("the price %w", ErrRange)
-	}
-	return max(market.Price(ticks.IntPart()), 1), nil
 }
 
 // moneyPlaces is how many decimal places market.Money has.

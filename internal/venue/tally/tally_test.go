@@ -1,0 +1,115 @@
+package tally_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+	"pgregory.net/rapid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+	"github.com/three-rivers-tech/trading-operator/internal/venue/tally"
+)
+
+func instrument(t interface{ Fatal(...any) }, lot string) market.Instrument {
+	made, err := market.NewInstrument("BTC", "USD", decimal.RequireFromString("0.01"), decimal.RequireFromString(lot), decimal.Zero)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func TestFilled(t *testing.T) {
+	for _, test := range []struct {
+		side   order.Side
+		filled string
+		want   market.Quantity
+	}{
+		{order.Buy, "0", 0}, {order.Buy, "0.0099", 0}, {order.Buy, "0.01", 1}, {order.Buy, "0.0199999999", 1},
+		{order.Sell, "0", 0}, {order.Sell, "0.0000000001", 1}, {order.Sell, "0.01", 1}, {order.Sell, "0.0100000001", 2},
+	} {
+		if got, err := tally.Filled(instrument(t, "0.01"), test.side, decimal.RequireFromString(test.filled)); got != test.want || err != nil {
+			t.Errorf("%s %s: got %d, %v, want %d", test.side, test.filled, got, err, test.want)
+		}
+	}
+	for _, wrong := range []string{"-0.01", "100000000000000000000"} {
+		if got, err := tally.Filled(instrument(t, "0.01"), order.Buy, decimal.RequireFromString(wrong)); !errors.Is(err, tally.ErrRange) {
+			t.Errorf("%s: got %d, %v", wrong, got, err)
+		}
+	}
+}
+
+// However an order is cut into executions, the lots of its parts are those of the
+// whole, none is negative, and books never hold more than the account.
+func TestExecutionsAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pair := instrument(t, rapid.SampledFrom([]string{"0.00000001", "0.001", "0.37"}).Draw(t, "lot"))
+		side := rapid.SampledFrom([]order.Side{order.Buy, order.Sell}).Draw(t, "side")
+		parts := rapid.SliceOfN(rapid.Int64Range(1, 1_000_000_000), 1, 20).Draw(t, "parts")
+		done, lots := decimal.Zero, market.Quantity(0)
+		for _, part := range parts {
+			quantity := decimal.New(part, -10)
+			added, err := tally.Execution(pair, side, done, quantity)
+			if err != nil || added < 0 {
+				t.Fatalf("%s after %s: got %d, %v", quantity, done, added, err)
+			}
+			if quantity.Mod(pair.Lot).IsZero() && added != market.Quantity(quantity.Div(pair.Lot).IntPart()) {
+				t.Fatalf("%s, which is whole lots, after %s: got %d", quantity, done, added)
+			}
+			done, lots = done.Add(quantity), lots+added
+		}
+		whole, err := tally.Filled(pair, side, done)
+		if err != nil || whole != lots {
+			t.Fatalf("the parts come to %d, the whole to %d (%v)", lots, whole, err)
+		}
+		if booked := pair.QuantityDecimal(lots); booked.Cmp(done)*int(side) > 0 {
+			t.Fatalf("a %s of %s is booked as %s", side, done, booked)
+		}
+	})
+}
+
+func TestFee(t *testing.T) {
+	for text, want := range map[string]market.Money{"0": 0, "0.000000001": 1, "0.00000001": 1, "0.000000011": 2, "-0.000000019": -1, "12.5": 1_250_000_000} {
+		if got, err := tally.Fee(decimal.RequireFromString(text)); got != want || err != nil {
+			t.Errorf("%s: got %d, %v, want %d", text, got, err, want)
+		}
+	}
+	if got, err := tally.Fee(decimal.New(1, 30)); !errors.Is(err, tally.ErrRange) {
+		t.Errorf("got %d, %v", got, err)
+	}
+}
+
+func TestCursor(t *testing.T) {
+	start := time.Date(2026, 11, 2, 12, 0, 0, 123_456_789, time.UTC)
+	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
+	cursor, err := tally.ParseCursor("")
+	if err != nil || !cursor.From.IsZero() || cursor.String() != "" {
+		t.Fatalf("the beginning is %+v, %v", cursor, err)
+	}
+	if same := cursor.After(nil, time.Minute); same.String() != "" {
+		t.Errorf("after nothing comes %s", same)
+	}
+	cursor = cursor.After([]tally.Entry{{"a", at(0)}, {"c", at(20)}, {"b", at(15)}, {"c", at(20)}}, 10*time.Second)
+	again, err := tally.ParseCursor(cursor.String())
+	if err != nil || !again.From.Equal(at(10)) || !slices.Equal(again.Listed, []string{"c", "b"}) {
+		t.Errorf("got %+v, %v", again, err)
+	}
+	if known := again.Known(); known["a"] || !known["b"] || !known["c"] {
+		t.Errorf("known are %v", known)
+	}
+	if late := again.After([]tally.Entry{{"z", at(12)}, {"b", at(15)}, {"c", at(20)}}, time.Hour); !late.From.Equal(at(10)) || len(late.Listed) != 3 {
+		t.Errorf("it went back to %+v", late)
+	}
+	if since, err := tally.ParseCursor(venue.Since(start)); err != nil || !since.From.Before(start) || start.Sub(since.From) > 2*time.Minute || len(since.Listed) > 0 {
+		t.Errorf("got %+v, %v", since, err)
+	}
+	for _, wrong := range []string{"x", "{}", `{"listed":["a"]}`, "since:x"} {
+		if got, err := tally.ParseCursor(wrong); err == nil {
+			t.Errorf("%q is read as %+v", wrong, got)
+		}
+	}
+}
