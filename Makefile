@@ -56,10 +56,15 @@ test: ## Run every test that needs no root, against a real API server and a real
 	@$(MAKE) --no-print-directory faults
 	@$(MAKE) --no-print-directory crash KILLS=100
 	@$(MAKE) --no-print-directory fence RUNS=50
+	@$(MAKE) --no-print-directory sim
 
 .PHONY: faults
 faults: ## Kill the operator at each of its writes, and spoil its view of the cluster (FAULTS=long, FAULTS_SEED=…).
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(GO) -C test/faults test -tags faults -count 1 -timeout 60m
+
+.PHONY: sim
+sim: ## Simulate agents, ledger, venues and network from SEEDS=10000 seeds, each in one goroutine, and judge by the venue's book.
+	$(GO) test ./test/sim -count 1 -timeout 30m -v -args -seeds $${SEEDS:-10000} $(ARGS)
 
 .PHONY: crash
 crash: ## Kill agents, databases and lines at every durable step, KILLS=1200 times, and compare exchange and ledger (ARGS=--help).

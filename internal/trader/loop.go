@@ -18,7 +18,7 @@ func (s *Shell) loop(ctx context.Context) error {
 		came := s.clock.Next(ctx, Awaited{Until: s.due(), Woken: s.wake, Feed: s.feed})
 		if ctx.Err() != nil {
 			// gofail: var stopping struct{}
-			return nil
+			return nil //nolint:nilerr // the end of the context is no failure
 		}
 		s.work()
 		var err error

@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
+)
+
+// judge watches what leaves and what the exchange's own book says, and compares
+// it with what the ledger holds in the end.
+type judge struct {
+	w      *world
+	limits *limits
+	sent   map[uuid.UUID]int
+	taken  map[uuid.UUID]int
+	faults []string
+}
+
+func newJudge(w *world) *judge {
+	return &judge{w: w, limits: newLimits(w), sent: map[uuid.UUID]int{}, taken: map[uuid.UUID]int{}}
+}
+
+// mostFaults is how many faults of one simulation are told.
+const mostFaults = 10
+
+func (j *judge) fail(format string, values ...any) {
+	if len(j.faults) < mostFaults {
+		text := fmt.Sprintf("seed %d after %s: ", j.w.counts.Seed, j.w.now.Sub(beginning)) + fmt.Sprintf(format, values...)
+		j.faults = append(j.faults, text)
+		j.w.note("FAULT", text)
+	}
+}
+
+// left is told of every placement at the moment at which its first byte leaves.
+func (j *judge) left(p *process, request *venue.Request) {
+	intent := &request.Intent
+	j.w.note("left", intent.ID.String(), p.name)
+	j.w.counts.Sent++
+	if j.sent[intent.ID]++; j.sent[intent.ID] > 1 {
+		j.fail("order %s left %d times", intent.ID, j.sent[intent.ID])
+	}
+	if committed, ok := j.w.books.committed[intent.ID]; !ok || committed != *intent {
+		j.fail("order %s left, and the ledger has %+v", intent.ID, committed)
+	}
+	switch trading := p.agent.settings.Trading; {
+	case trading == risk.Halted:
+		j.fail("order %s left under a halt", intent.ID)
+	case trading == risk.Reducing && !intent.ReduceOnly:
+		j.fail("order %s opens, and left when only reducing was allowed", intent.ID)
+	}
+	j.limits.left(p.agent, intent)
+}
+
+// accepted is told of every order that the exchange takes.
+func (j *judge) accepted(o *placed) {
+	if j.taken[o.id]++; j.taken[o.id] > 1 {
+		j.fail("order %s was accepted %d times", o.id, j.taken[o.id])
+	}
+	j.limits.accepted(o)
+	if j.w.exchange.traits.RequestExpiry == 0 {
+		return
+	}
+	for _, younger := range o.by.agent.processes {
+		if younger.epoch > o.by.epoch && younger.shell.Status().Ready() {
+			j.fail("order %s of epoch %d was accepted when epoch %d was ready", o.id, o.by.epoch, younger.epoch)
+		}
+	}
+}
+
+// end compares the exchange's book with the ledger and with what agents say.
+func (j *judge) end() {
+	booked := map[string]order.Fill{}
+	for _, fill := range j.w.exchange.executed {
+		booked[fill.TradeID] = fill
+	}
+	if !maps.Equal(booked, j.w.books.booked) {
+		j.fail("the exchange has %d fills, and the ledger booked %d", len(booked), len(j.w.books.booked))
+	}
+	open := map[uuid.UUID]bool{}
+	for _, o := range j.w.exchange.orders {
+		if _, ok := j.w.books.committed[o.id]; !ok {
+			j.fail("order %s was accepted, and no intent was committed", o.id)
+		}
+		open[o.id] = !o.state.Final()
+	}
+	for _, a := range j.w.agents {
+		j.endOf(a, open)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(open), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }) {
+		if open[id] {
+			j.fail("order %s is open at the exchange and not in the ledger", id)
+		}
+	}
+}
+
+// endOf judges one agent, and takes its orders off those that are open at the
+// exchange.
+func (j *judge) endOf(a *agent, open map[uuid.UUID]bool) {
+	// Of processes that were taken for dead the one that came last to the ledger
+	// is left.
+	p := a.current()
+	for _, other := range a.processes {
+		if other.epoch > p.epoch {
+			p = other
+		}
+	}
+	status := p.shell.Status()
+	if !p.alive || !status.Ready() || status.Unknown > 0 || (status.State != a.settings.Trading && status.State != risk.Reducing) {
+		j.fail("%s in the end: alive %v, ready %v, %d unknown orders, %s: %s", p.name, p.alive, status.Ready(), status.Unknown, status.Reason, status.Message)
+	}
+	lease, err := j.w.books.Acquire(context.Background(), p.configured())
+	if err != nil {
+		j.fail("%s: %v", a.name, err)
+		return
+	}
+	snapshot, err := j.w.books.Load(context.Background(), lease)
+	if err != nil {
+		j.fail("%s: %v", a.name, err)
+		return
+	}
+	cash, held := balance, map[string]market.Quantity{}
+	for _, fill := range j.w.exchange.executed {
+		if !slices.ContainsFunc(a.config.Agent.Instruments, func(i market.Instrument) bool { return i.Pair == fill.Pair }) {
+			continue
+		}
+		cash -= j.w.exchange.instruments[fill.Pair].Notional(fill.Price, fill.Quantity)*market.Money(fill.Side) + fill.Fee
+		held[fill.Pair] += fill.Quantity * market.Quantity(fill.Side)
+	}
+	if cash != snapshot.Cash {
+		j.fail("%s: the ledger has %s in cash, and by the exchange's book it is %s", a.name, snapshot.Cash, cash)
+	}
+	for _, instrument := range a.config.Agent.Instruments {
+		if got := snapshot.Positions[instrument.Pair].Quantity; got != held[instrument.Pair] {
+			j.fail("%s: the ledger holds %d of %s, and the exchange %d", a.name, got, instrument.Pair, held[instrument.Pair])
+		}
+	}
+	for _, o := range snapshot.OpenOrders {
+		if !open[o.ID] {
+			j.fail("order %s is %s in the ledger and not open at the exchange", o.ID, o.State)
+		}
+		open[o.ID] = false
+	}
+}
