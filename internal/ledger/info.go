@@ -22,6 +22,9 @@ type ServerInfo struct {
 	Fsync, FullPageWrites, SynchronousCommit string
 	// ReadOnly says that the server is a standby, or refuses to write.
 	ReadOnly bool
+	// Footing is what anchors are compared with; nil if the schema is older, or the
+	// server a standby.
+	Footing *Footing
 }
 
 // leastServer is PostgreSQL 15, as the server counts its versions.
@@ -48,6 +51,9 @@ func Info(ctx context.Context, uri string) (ServerInfo, error) {
 			return fmt.Errorf("the ledger needs PostgreSQL 15 or later, but the server is %s", info.ServerVersion)
 		}
 		info.SchemaVersion, err = versionIn(ctx, db)
+		if err == nil && info.SchemaVersion == Latest && !info.ReadOnly {
+			info.Footing, err = footing(ctx, db)
+		}
 		return err
 	})
 	return info, err

@@ -59,6 +59,10 @@ func open(ctx context.Context, config *pgxpool.Config) (*Pool, error) {
 // Close ends all connections.
 func (p *Pool) Close() { p.pool.Close() }
 
+// Reset ends all connections that nobody uses, and the others when they are given
+// back: the next ones are new.
+func (p *Pool) Reset() { p.pool.Reset() }
+
 // Ping asks the database for a sign of life.
 func (p *Pool) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
