@@ -149,5 +149,8 @@ func (f *fences) play(ctx context.Context, server *rig.Server, venue string, s s
 		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a seed must give the same again
 	}
 	defer func() { err = errors.Join(err, d.killAll()) }()
-	return d.play(ctx, s.step)
+	if err = d.play(ctx, s.step); err != nil {
+		err = errors.Join(err, errors.New(world.Describe(ctx)))
+	}
+	return err
 }

@@ -116,6 +116,9 @@ func (c *campaign) lane(ctx context.Context, lane int) (err error) {
 		}
 		fmt.Printf("run %d, lane %d, %s, run seed %d: %d faults, %d kills of all lanes, %s: %s\n",
 			number, lane, venue, seed, len(all), c.tally.kills()-before, time.Since(began).Round(time.Second), outcome)
+		if c.tally.hopeless() {
+			return errors.New("so many runs went wrong that the others are not played")
+		}
 		if problem != nil {
 			// The server may be down, and agents may be left on it.
 			if err := errors.Join(server.Stop(true), server.StartAgain()); err != nil {
@@ -165,10 +168,13 @@ func (c *campaign) play(ctx context.Context, server *rig.Server, venue string, a
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	r := &run{world: world, tally: c.tally, random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a seed must give the same again
+	r := &run{
+		world: world, tally: c.tally, expires: venues[venue].expires,
+		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a seed must give the same again
+	}
 	err = r.play(ctx, all)
 	if err != nil && r.agent != nil {
-		err = errors.Join(err, r.agent.Kill())
+		err = errors.Join(err, errors.New(world.Describe(ctx)), r.agent.Kill())
 	}
 	return err
 }

@@ -30,6 +30,10 @@ type run struct {
 	agent  *rig.Agent
 	tally  *tally
 	random *rand.Rand
+	// expires says that the venue refuses requests that are too old. Where it does
+	// not, ahead is how far the agent's clock is ahead, in seconds.
+	expires bool
+	ahead   int
 }
 
 // play lets the agent trade, strikes, and at the end holds its ledger against the
@@ -63,8 +67,23 @@ func (r *run) start(ctx context.Context) error {
 
 // launch starts the agent.
 func (r *run) launch(failpoints string) (err error) {
-	r.agent, err = r.world.Start(agentName, 0, failpoints)
+	r.agent, err = r.world.Start(agentName, 0, fmt.Sprintf("clockAhead=return(%d);%s", r.ahead, failpoints))
 	return err
+}
+
+// arrival is how long an order counts as on its way where the venue does not say
+// for how long it takes one, with time to spare, in seconds.
+const arrival = 11 * 60
+
+// letArrive lets so much time pass for the agent, at a venue that takes requests
+// for ever, that it need not wait for an order that has no answer. Nothing is on
+// the line then.
+func (r *run) letArrive(ctx context.Context) error {
+	if r.expires {
+		return nil
+	}
+	r.ahead += arrival
+	return r.agent.Arm(ctx, "clockAhead", fmt.Sprintf("return(%d)", r.ahead))
 }
 
 // tradesOn waits for an order that is made from now on and gets an answer.
@@ -120,6 +139,9 @@ func (r *run) suffer(ctx context.Context, s strike) error {
 		}
 	}
 	if err := r.agent.Ready(ctx, rig.Patience); err != nil {
+		return err
+	}
+	if err := r.letArrive(ctx); err != nil {
 		return err
 	}
 	return r.tradesOn(ctx)
@@ -252,9 +274,13 @@ func (r *run) letLate(hold *wire.Hold) {
 	if hold == nil {
 		return
 	}
-	if r.random.IntN(2) == 0 {
+	switch {
+	case r.random.IntN(2) == 0:
 		r.line().Cut(wire.Reset)
 		r.line().Cut(wire.Whole)
+		hold.Release()
+		return
+	case !r.expires:
 		hold.Release()
 		return
 	}
@@ -298,7 +324,10 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	verdict, err := r.verdict(ctx)
+	if err := r.letArrive(ctx); err != nil {
+		return err
+	}
+	verdict, err := settled(ctx, r.world)
 	if err != nil {
 		return err
 	}

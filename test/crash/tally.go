@@ -69,6 +69,14 @@ func (t *tally) problem(what string) {
 	t.locked(func() { t.problems = append(t.problems, what) })
 }
 
+// hopeless is how many runs may go wrong before it is no use to go on.
+const hopeless = 5
+
+func (t *tally) hopeless() (is bool) {
+	t.locked(func() { is = len(t.problems) >= hopeless })
+	return is
+}
+
 // kills are the real ones: processes that ended without being asked.
 func (t *tally) kills() (count int) {
 	t.locked(func() { count = t.agentKills + t.databaseStops })

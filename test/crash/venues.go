@@ -18,7 +18,11 @@ type venueKind struct {
 }
 
 var venues = map[string]venueKind{
-	"paper": {open: func(context.Context) (rig.Exchange, error) { return rig.Paper(), nil }},
+	"alpaca":   {line: true, open: rig.Alpaca},
+	"coinbase": {line: true, expires: true, open: rig.Coinbase},
+	"gemini":   {line: true, expires: true, open: rig.Gemini},
+	"kraken":   {line: true, expires: true, open: rig.Kraken},
+	"paper":    {expires: true, open: func(context.Context) (rig.Exchange, error) { return rig.Paper(), nil }},
 }
 
 func venueNames() []string { return slices.Sorted(maps.Keys(venues)) }

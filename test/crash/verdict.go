@@ -12,11 +12,7 @@ import (
 // happens: an order whose outcome is open is asked for until its absence is proven.
 const settling = rig.Patience
 
-// verdict is what the two agree on in the end, or still do not.
-func (r *run) verdict(ctx context.Context) (judge.Verdict, error) {
-	return settled(ctx, r.world)
-}
-
+// settled is what the two agree on in the end, or still do not.
 func settled(ctx context.Context, world *rig.World) (judge.Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, settling)
 	defer cancel()

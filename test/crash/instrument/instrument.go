@@ -31,18 +31,19 @@ const (
 	binding = "zz_failpoints.go"
 )
 
-// The agent's clock has a failpoint that its source does not name, because what it
-// returns matters and not when: no test could set the machine's clock otherwise.
-const (
-	clockFile = "internal/trader/clock.go"
-	clock     = "func (c *wallClock) Now() time.Time { return time.Now() }\n"
-	jumpable  = `func (c *wallClock) Now() time.Time {
+// patch is what has to be different where failpoints alone do not suffice.
+type patch struct{ file, from, to string }
+
+var patches = []patch{
+	// What the clock returns matters, not when it is asked, and no test may set the
+	// machine's.
+	{"internal/trader/clock.go", "func (c *wallClock) Now() time.Time { return time.Now() }\n", `func (c *wallClock) Now() time.Time {
 	// gofail: var clockAhead int
 	// return time.Now().Add(time.Duration(clockAhead) * time.Second)
 	return time.Now()
 }
-`
-)
+`},
+}
 
 // roots are where failpoints may stand.
 var roots = []string{"cmd", "internal"}
@@ -111,6 +112,13 @@ func rewrite(root string) (map[string][]byte, []string, error) {
 			return nil, nil, err
 		}
 	}
+	for _, p := range patches {
+		if _, err := os.Stat(filepath.Join(root, p.file)); err == nil && files[filepath.Join(root, p.file)] == nil {
+			if err := rewriteFile(root, filepath.Join(root, p.file), files, bound); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
 	for directory, found := range bound {
 		var text bytes.Buffer
 		if err := code.NewBinding(found.name, found.failpoints).Write(&text); err != nil {
@@ -138,14 +146,21 @@ type boundPackage struct {
 
 func rewriteFile(root, path string, files map[string][]byte, bound map[string]*boundPackage) error {
 	source, err := os.ReadFile(path) //nolint:gosec // a source of the tree
-	if err == nil && path == filepath.Join(root, clockFile) {
-		before := source
-		if source = bytes.Replace(source, []byte(clock), []byte(jumpable), 1); bytes.Equal(source, before) {
-			err = fmt.Errorf("%s: the agent's clock is not where it was", path)
-		}
-	}
-	if err != nil || !bytes.Contains(source, []byte(mark)) {
+	if err != nil {
 		return err
+	}
+	changed := bytes.Contains(source, []byte(mark))
+	for _, p := range patches {
+		if path != filepath.Join(root, p.file) {
+			continue
+		}
+		if !bytes.Contains(source, []byte(p.from)) {
+			return fmt.Errorf("%s no longer holds %q; see what the agent needs there now", path, p.from)
+		}
+		source, changed = bytes.Replace(source, []byte(p.from), []byte(p.to), 1), true
+	}
+	if !changed {
+		return nil
 	}
 	var text bytes.Buffer
 	failpoints, err := code.ToFailpoints(&text, bytes.NewReader(source))
@@ -157,6 +172,9 @@ func rewriteFile(root, path string, files map[string][]byte, bound map[string]*b
 		return err
 	}
 	files[path] = text.Bytes()
+	if len(failpoints) == 0 {
+		return nil
+	}
 	directory := filepath.Dir(path)
 	if bound[directory] == nil {
 		bound[directory] = &boundPackage{name: file.Name.Name}

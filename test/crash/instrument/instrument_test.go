@@ -70,16 +70,28 @@ func TestRewriteRefuses(t *testing.T) {
 	}
 }
 
-func TestRewriteClock(t *testing.T) {
+func TestPatch(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "cmd/agent/main.go", "package main\n")
-	path := write(t, root, clockFile, "package trader\n\n"+clock)
-	files, names, err := rewrite(root)
-	if err != nil || !slices.Equal(names, []string{"clockAhead"}) || !bytes.Contains(files[path], []byte("clockAhead, __fpTypeOK")) {
-		t.Errorf("the clock became %s, %v, %v", files[path], names, err)
+	write(t, root, "internal/core/plain.go", "package core\n")
+	for _, p := range patches {
+		write(t, root, p.file, "package p\n\n"+p.from)
 	}
-	write(t, root, clockFile, "package trader\n")
-	if _, _, err := rewrite(root); err == nil {
-		t.Error("a clock that is gone was rewritten")
+	files, names, err := rewrite(root)
+	if err != nil || !slices.Equal(names, []string{"clockAhead"}) {
+		t.Fatalf("the failpoints are %v, %v", names, err)
+	}
+	if text := files[filepath.Join(root, patches[0].file)]; !bytes.Contains(text, []byte("clockAhead, __fpTypeOK")) {
+		t.Errorf("the clock became %s", text)
+	}
+	for _, p := range patches {
+		if text := files[filepath.Join(root, p.file)]; len(text) == 0 || bytes.Contains(text, []byte(p.from)) {
+			t.Errorf("%s became %q", p.file, text)
+		}
+		write(t, root, p.file, "package p\n")
+		if _, _, err := rewrite(root); err == nil {
+			t.Errorf("%s was patched where nothing is to be patched", p.file)
+		}
+		write(t, root, p.file, "package p\n\n"+p.from)
 	}
 }

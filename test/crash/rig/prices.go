@@ -22,16 +22,16 @@ const (
 	Dataset = "walk-{pair}.csv"
 )
 
-var firstBar = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // WritePrices writes a recording of every pair. Prices run up and down in long
 // waves, which the models follow, so that orders are many; now and then they jump,
-// so that some orders rest unfilled until they are cancelled.
-func WritePrices(directory string, seed uint64) error {
+// so that some orders rest unfilled until they are cancelled. The recordings begin
+// at the given time: one that is to come, because an agent at a real venue takes
+// prices for stale that are older than its clock allows.
+func WritePrices(directory string, seed uint64, begin time.Time) error {
 	for i, base := range Pairs {
 		random := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // prices must be the same every time
 		path := filepath.Join(directory, "walk-"+strings.ToLower(base)+"usd.csv")
-		if err := os.WriteFile(path, recording(random), 0o600); err != nil {
+		if err := os.WriteFile(path, recording(random, begin), 0o600); err != nil {
 			return err
 		}
 	}
@@ -39,7 +39,7 @@ func WritePrices(directory string, seed uint64) error {
 }
 
 // recording is a file of bars, with prices in cents.
-func recording(random *rand.Rand) []byte {
+func recording(random *rand.Rand, begin time.Time) []byte {
 	const lowest, highest = 5_000, 20_000
 	var text bytes.Buffer
 	text.WriteString("time,open,high,low,close\n")
@@ -59,7 +59,7 @@ func recording(random *rand.Rand) []byte {
 		}
 		price = max(open+drift+random.IntN(9)-4, 100)
 		high, low := max(open, price)+random.IntN(4), min(open, price)-random.IntN(4)
-		at := firstBar.Add(time.Duration(bar) * BarLength)
+		at := begin.Add(time.Duration(bar) * BarLength)
 		_, _ = fmt.Fprintf(&text, "%s,%s,%s,%s,%s\n", at.Format(time.RFC3339), cents(open), cents(high), cents(low), cents(price))
 	}
 	return text.Bytes()

@@ -8,18 +8,25 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/test/crash/judge"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/alpaca"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/coinbase"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/exchange"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/gemini"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/kraken"
 )
 
 // share is what an agent begins with, and the account with a hundred times as much:
 // what is the owner's own must not matter.
 const share = "100000"
+
+// environment of the accounts: recordings are traded where orders cost nothing.
+const environment = "Sandbox"
 
 // protocol is how a venue is played and reached.
 type protocol struct {
@@ -47,6 +54,42 @@ type Simulated struct {
 
 var _ Exchange = (*Simulated)(nil)
 
+// secretOf makes a key of a front whose keys cannot fail to be made.
+func secretOf(first, second string, make func(func(*exchange.Key)) (string, string, exchange.Key)) func(func(*exchange.Key)) (map[string]string, exchange.Key, error) {
+	return func(edit func(*exchange.Key)) (map[string]string, exchange.Key, error) {
+		name, secret, key := make(edit)
+		return map[string]string{first: name, second: secret}, key, nil
+	}
+}
+
+// Alpaca refuses a repeat of an id for ever.
+func Alpaca(ctx context.Context) (Exchange, error) {
+	return simulate(ctx, protocol{
+		venue: "Alpaca", field: "alpaca", options: alpaca.Options, symbol: func(base string) string { return base + "/USD" },
+		front: func(behind *exchange.Exchange) exchange.Front { return alpaca.New(behind) },
+		key:   secretOf("key-id", "secret-key", alpaca.NewKey),
+	})
+}
+
+// Gemini takes an id for no more than a label.
+func Gemini(ctx context.Context) (Exchange, error) {
+	return simulate(ctx, protocol{
+		venue: "Gemini", field: "gemini", options: gemini.Options, symbol: func(base string) string { return strings.ToLower(base) + "usd" },
+		front: func(behind *exchange.Exchange) exchange.Front { return gemini.New(behind) },
+		key:   secretOf("api-key", "api-secret", gemini.NewKey),
+	})
+}
+
+// Kraken refuses a repeat of an id as long as the first order is open.
+func Kraken(ctx context.Context) (Exchange, error) {
+	return simulate(ctx, protocol{
+		venue: "Kraken", field: "kraken", options: kraken.Options,
+		symbol: func(base string) string { return strings.Replace(base, "BTC", "XBT", 1) + "USD" },
+		front:  func(behind *exchange.Exchange) exchange.Front { return kraken.New(behind) },
+		key:    secretOf("api-key", "private-key", kraken.NewKey),
+	})
+}
+
 // Coinbase returns the original order for a repeat of its id.
 func Coinbase(ctx context.Context) (Exchange, error) {
 	return simulate(ctx, protocol{
@@ -62,7 +105,7 @@ func Coinbase(ctx context.Context) (Exchange, error) {
 
 func simulate(ctx context.Context, p protocol) (Exchange, error) {
 	s := &Simulated{protocol: p, exchange: exchange.New(p.options()), ended: make(chan error, 1)}
-	secret, key, err := p.key(func(key *exchange.Key) { key.Environment = "Sandbox" })
+	secret, key, err := p.key(func(key *exchange.Key) { key.Environment = environment })
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +133,11 @@ func (s *Simulated) Account() string {
 	return fmt.Sprintf(`  venue: %s
   ledgerRef: {name: main}
   %s:
-    environment: Sandbox
+    environment: %s
     credentialsRef: {name: key}
     currency: USD
     balance: "%s"
-`, s.protocol.venue, s.protocol.field, share)
+`, s.protocol.venue, s.protocol.field, environment, share)
 }
 
 // Direction implements Exchange: what is not held cannot be sold.

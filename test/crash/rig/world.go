@@ -138,7 +138,7 @@ func (w *World) prepare(ctx context.Context, options Options) (err error) {
 		return err
 	}
 	w.Desk = Desk{Agents: options.Agents, Account: w.Exchange.Account(), Direction: w.Exchange.Direction(), Speed: options.Speed}
-	if err := WritePrices(w.data, options.Seed); err != nil {
+	if err := WritePrices(w.data, options.Seed, time.Now().UTC().Truncate(24*time.Hour).Add(24*time.Hour)); err != nil {
 		return err
 	}
 	if w.URI, err = w.Server.Database(ctx); err != nil {
@@ -275,6 +275,30 @@ func (w *World) Judge(ctx context.Context) (judge.Verdict, error) {
 		return judge.Verdict{}, err
 	}
 	return judge.Compare(book, record), nil
+}
+
+// Describe tells what the ledger's orders and newest decisions are, for whoever looks
+// into a run that went wrong.
+func (w *World) Describe(ctx context.Context) string {
+	var lines []string
+	for _, statement := range []string{
+		`SELECT format('%s orders are %s %s', count(*), state, reason) FROM trading.orders GROUP BY state, reason`,
+		`SELECT format('%s decisions came to %s', count(*), outcome) FROM trading.decisions GROUP BY outcome`,
+		`SELECT format('epoch %s of %s since %s', epoch, agent_uid, acquired_at) FROM trading.leases`,
+		`SELECT format('order %s of epoch %s in %s is %s %s, sent %s', i.id, i.epoch, i.pair, o.state, o.reason, o.sent_at)
+			FROM trading.orders o JOIN trading.intents i ON i.id = o.id WHERE o.state NOT IN ('Filled', 'Cancelled', 'Rejected') ORDER BY i.ordinal DESC LIMIT 10`,
+	} {
+		rows, err := w.DB.Query(ctx, statement)
+		if err != nil {
+			return err.Error()
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err.Error()
+		}
+		lines = append(lines, found...)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Ask asks the ledger's database for one number.
