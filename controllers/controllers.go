@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
@@ -32,6 +33,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingaccount/listings"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradingagent"
+	"github.com/three-rivers-tech/trading-operator/controllers/tradinghalt"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	marketcoinbase "github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/venues"
@@ -47,6 +49,9 @@ type World struct {
 	Info    func(ctx context.Context, uri string) (ledger.ServerInfo, error)
 	Migrate func(ctx context.Context, uri string) (int64, error)
 	Release func(ctx context.Context, uri, agentUID string) error
+	// Halts fence agents that do not acknowledge a halt. What is nil is done in the
+	// ledgers and at the venues themselves.
+	Halts tradinghalt.World
 	// Venues are asked about accounts and pairs; nil asks the venues themselves.
 	Venues *venues.Venues
 	// Gateways are what the agents reach venues by, where not directly.
@@ -121,12 +126,21 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 	if err != nil {
 		return err
 	}
+	halts, counted, err := haltRooms(world, asker)
+	if err != nil {
+		return err
+	}
 	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
 		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
 		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Venues: asker, Claims: claims, Listings: listed},
-		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate},
+		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate, Anchor: ledger.TakeAnchor, Forget: ledger.Forget},
 		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Gateways: world.Gateways, Data: data, Endpoints: endpoints},
+	}
+	for kind, room := range map[string]func() v1alpha1.Halt{
+		"TradingHalt": func() v1alpha1.Halt { return &v1alpha1.TradingHalt{} }, "ClusterTradingHalt": func() v1alpha1.Halt { return &v1alpha1.ClusterTradingHalt{} },
+	} {
+		rooms[kind] = &tradinghalt.Reconciler{Tools: tools(strings.ToLower(kind) + "-controller"), New: room, World: halts, Metrics: counted}
 	}
 	for kind, room := range rooms {
 		if err := room.SetupWithManager(mgr); err != nil {
@@ -134,6 +148,28 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 		}
 	}
 	return nil
+}
+
+// haltRooms are what the controllers of both kinds of halts share.
+func haltRooms(world World, asker *tradingaccount.Venues) (tradinghalt.World, *tradinghalt.Metrics, error) {
+	halts := world.Halts
+	if halts.Fence == nil {
+		halts.Fence = ledger.FenceHalted
+	}
+	if halts.Unlatch == nil {
+		halts.Unlatch = ledger.Unlatch
+	}
+	if halts.Stop == nil {
+		halts.Stop = asker.Stop
+	}
+	if world.Metrics == nil {
+		return halts, nil, nil
+	}
+	metrics, err := tradinghalt.NewMetrics(world.Metrics)
+	if err != nil {
+		return halts, nil, fmt.Errorf("register the metrics of halts: %w", err)
+	}
+	return halts, metrics, nil
 }
 
 // prober asks providers of market data for as long as the operator leads.

@@ -288,7 +288,13 @@ type OverdueAgent struct {
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
-	// steps that were taken against its process, and succeeded.
+	// podUID of the process that the steps were taken against.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	PodUID string `json:"podUID,omitempty"`
+
+	// steps that were taken against it, and succeeded.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -32,6 +32,8 @@ func StatusOf(object client.Object) Status {
 		status.Conditions, status.ObservedGeneration = &o.Status.Conditions, &o.Status.ObservedGeneration
 	case *v1alpha1.Ledger:
 		status.Conditions, status.ObservedGeneration = &o.Status.Conditions, &o.Status.ObservedGeneration
+	case v1alpha1.Halt:
+		status.Conditions, status.ObservedGeneration = &o.HaltStatus().Conditions, &o.HaltStatus().ObservedGeneration
 	default:
 		status.Conditions, status.ObservedGeneration = new([]metav1.Condition), new(int64)
 	}

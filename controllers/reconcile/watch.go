@@ -218,6 +218,8 @@ func Reported(before, after client.Object) bool {
 		return !equality.Semantic.DeepEqual(was.Status, after.(*v1alpha1.TradingAccount).Status)
 	case *v1alpha1.Ledger:
 		return !equality.Semantic.DeepEqual(was.Status, after.(*v1alpha1.Ledger).Status)
+	case v1alpha1.Halt:
+		return !equality.Semantic.DeepEqual(was.HaltStatus(), after.(v1alpha1.Halt).HaltStatus())
 	}
 	return true
 }

@@ -70,14 +70,20 @@ func desiredServiceAccount(agent *v1alpha1.TradingAgent) *corev1.ServiceAccount 
 }
 
 // desiredRole lets the agent watch its manifests and report about itself alone.
-// Of the Secrets it may read the one with the hashes of its own API keys.
+// Of the Secrets it may read the one with the hashes of its own API keys. It may
+// halt itself, as its API is asked to.
 func desiredRole(agent *v1alpha1.TradingAgent) *rbacv1.Role {
 	return &rbacv1.Role{
 		ObjectMeta: childMeta(agent),
 		Rules: []rbacv1.PolicyRule{{
 			APIGroups: []string{v1alpha1.GroupName},
-			Resources: []string{"assetpairs", "ledgers", "riskpolicies", "tradingaccounts", "tradingagents"},
+			Resources: []string{"assetpairs", "ledgers", "riskpolicies", "tradingaccounts", "tradingagents", "tradinghalts"},
 			Verbs:     []string{"get", "list", "watch"},
+		}, {
+			// Of itself alone; a policy of config/admission sees to that.
+			APIGroups: []string{v1alpha1.GroupName},
+			Resources: []string{"tradinghalts"},
+			Verbs:     []string{"create"},
 		}, {
 			APIGroups:     []string{v1alpha1.GroupName},
 			Resources:     []string{"tradingagents/status"},

@@ -15,7 +15,9 @@ type OverdueAgentApplyConfiguration struct {
 	Namespace *string `json:"namespace,omitempty"`
 	// name of the agent.
 	Name *string `json:"name,omitempty"`
-	// steps that were taken against its process, and succeeded.
+	// podUID of the process that the steps were taken against.
+	PodUID *string `json:"podUID,omitempty"`
+	// steps that were taken against it, and succeeded.
 	Steps []apiv1alpha1.FenceStep `json:"steps,omitempty"`
 	// message says which steps could not be taken, and why.
 	Message *string `json:"message,omitempty"`
@@ -40,6 +42,14 @@ func (b *OverdueAgentApplyConfiguration) WithNamespace(value string) *OverdueAge
 // If called multiple times, the Name field is set to the value of the last call.
 func (b *OverdueAgentApplyConfiguration) WithName(value string) *OverdueAgentApplyConfiguration {
 	b.Name = &value
+	return b
+}
+
+// WithPodUID sets the PodUID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodUID field is set to the value of the last call.
+func (b *OverdueAgentApplyConfiguration) WithPodUID(value string) *OverdueAgentApplyConfiguration {
+	b.PodUID = &value
 	return b
 }
 

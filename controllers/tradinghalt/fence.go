@@ -1,0 +1,237 @@
+package tradinghalt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+)
+
+// World is what the controller reaches outside the API server. Errors must not
+// carry a URI or a key.
+type World struct {
+	// Fence takes the epoch from one process of an agent in the ledger at a URI, and
+	// reports whether it had it.
+	Fence func(ctx context.Context, uri, agentUID, haltUID, podUID string) (bool, error)
+	// Stop has an account's venue cancel everything in pairs; errors.ErrUnsupported
+	// where it has no such control.
+	Stop func(ctx context.Context, account *v1alpha1.TradingAccount, pairs []*v1alpha1.AssetPair) error
+	// Unlatch records a release in the ledger at a URI.
+	Unlatch func(ctx context.Context, uri, haltUID, by, reason string) error
+}
+
+const (
+	// stepTimeout bounds one step against one agent.
+	stepTimeout = 5 * time.Second
+	// fencers is how many agents are fenced at a time.
+	fencers = 16
+	// mostRemembered bounds what is remembered of steps; a step that is forgotten is
+	// taken again, which changes nothing.
+	mostRemembered = 10_000
+	longestOverdue = 1000
+)
+
+// process is one process of an agent under one halt.
+type process struct{ halt, pod types.UID }
+
+type steps []v1alpha1.FenceStep
+
+// fence takes the steps against every agent that is overdue which have not been
+// taken against its process yet. Each is tried whether the others succeed or not.
+func (r *Reconciler) fence(ctx context.Context, halt v1alpha1.Halt, members []member) {
+	now := r.Clock.Now()
+	var fencing sync.WaitGroup
+	slots := make(chan struct{}, fencers)
+	for i := range members {
+		m := &members[i]
+		if !m.overdue(halt, now) {
+			continue
+		}
+		slots <- struct{}{}
+		fencing.Go(func() {
+			defer func() { <-slots }()
+			r.fenceOne(ctx, halt, m)
+		})
+	}
+	fencing.Wait()
+}
+
+func (r *Reconciler) fenceOne(ctx context.Context, halt v1alpha1.Halt, m *member) {
+	against := process{halt.GetUID(), types.UID(m.agent.Status.PodUID)}
+	taken := r.recall(halt, m, against)
+	var problems []string
+	for _, step := range []struct {
+		word   v1alpha1.FenceStep
+		reason string
+		take   func(context.Context, v1alpha1.Halt, *member) error
+	}{
+		{v1alpha1.FenceEpoch, v1alpha1.ReasonEpochAdvanced, r.advance},
+		{v1alpha1.FenceVenue, v1alpha1.ReasonVenueStopped, r.stopAtVenue},
+		{v1alpha1.FencePod, v1alpha1.ReasonPodDeleted, r.deletePod},
+	} {
+		if slices.Contains(taken, step.word) {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, stepTimeout)
+		err := step.take(limited, halt, m)
+		cancel()
+		switch {
+		case err == nil:
+			taken = append(taken, step.word)
+			r.tell(halt, m, step.reason, fmt.Sprintf("agent %s/%s has not acknowledged within %s", m.agent.Namespace, m.agent.Name, halt.HaltSpec().Deadline()))
+		case errors.Is(err, errors.ErrUnsupported):
+		default:
+			problems = append(problems, string(step.word)+": "+err.Error())
+		}
+	}
+	r.remember(against, taken)
+	m.fenced = v1alpha1.OverdueAgent{
+		Namespace: m.agent.Namespace, Name: m.agent.Name, PodUID: m.agent.Status.PodUID,
+		Steps: taken, Message: clip(strings.Join(problems, "; ")),
+	}
+}
+
+func clip(text string) string {
+	if len(text) <= longestOverdue {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestOverdue], "") + "…"
+}
+
+// recall is which steps were taken against a process, by this operator or, as far
+// as the status names them, by one before it.
+func (r *Reconciler) recall(halt v1alpha1.Halt, m *member, against process) steps {
+	r.mu.Lock()
+	known := slices.Clone(r.taken[against])
+	r.mu.Unlock()
+	for _, named := range halt.HaltStatus().OverdueAgents {
+		if named.Namespace != m.agent.Namespace || named.Name != m.agent.Name || named.PodUID != m.agent.Status.PodUID {
+			continue
+		}
+		for _, step := range named.Steps {
+			if !slices.Contains(known, step) {
+				known = append(known, step)
+			}
+		}
+	}
+	return known
+}
+
+func (r *Reconciler) remember(against process, taken steps) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.taken) >= mostRemembered {
+		clear(r.taken)
+	}
+	r.taken[against] = taken
+}
+
+// tell emits an Event on the halt, about the agent.
+func (r *Reconciler) tell(halt v1alpha1.Halt, m *member, reason, message string) {
+	r.Reporter.Recorder.Eventf(halt, m.agent, corev1.EventTypeWarning, reason, "Fence", "%s", message)
+}
+
+// advance takes the epoch from the agent's process.
+func (r *Reconciler) advance(ctx context.Context, halt v1alpha1.Halt, m *member) error {
+	uri, err := r.ledgerOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	_, err = r.World.Fence(ctx, uri, string(m.agent.UID), string(halt.GetUID()), m.agent.Status.PodUID)
+	return err
+}
+
+// ledgerOf reads the connection URI of an agent's ledger past the cache, so that the
+// operator never holds the cluster's Secrets in memory.
+func (r *Reconciler) ledgerOf(ctx context.Context, m *member) (string, error) {
+	if m.account == nil {
+		return "", fmt.Errorf("TradingAccount %q does not exist", m.agent.Spec.AccountRef.Name)
+	}
+	ledger := &v1alpha1.Ledger{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: m.account.Spec.LedgerRef.Name}, ledger); err != nil {
+		return "", fmt.Errorf("read Ledger %q: %w", m.account.Spec.LedgerRef.Name, err)
+	}
+	ref := ledger.Spec.URISecretRef
+	secret := &corev1.Secret{}
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: ref.Name}, secret); err != nil {
+		return "", fmt.Errorf("read Secret %q: %w", ref.Name, err)
+	}
+	uri := string(secret.Data[ref.Key])
+	if uri == "" {
+		return "", fmt.Errorf("Secret %q has no key %q", ref.Name, ref.Key)
+	}
+	return uri, nil
+}
+
+// stopAtVenue cancels everything in the agent's pairs by the venue's own control.
+func (r *Reconciler) stopAtVenue(ctx context.Context, _ v1alpha1.Halt, m *member) error {
+	if m.account == nil {
+		return fmt.Errorf("TradingAccount %q does not exist", m.agent.Spec.AccountRef.Name)
+	}
+	var pairs v1alpha1.AssetPairList
+	if err := r.Client.List(ctx, &pairs, client.InNamespace(m.agent.Namespace)); err != nil {
+		return fmt.Errorf("list asset pairs: %w", err)
+	}
+	var traded []*v1alpha1.AssetPair
+	for _, selector := range m.agent.Spec.AssetPairs {
+		if pair := v1alpha1.FindPair(pairs.Items, selector.Name); pair != nil {
+			traded = append(traded, pair)
+		}
+	}
+	return r.World.Stop(ctx, m.account, traded)
+}
+
+// deletePod ends the agent's process with the time that it is given to do so. It is
+// never forced: a pod that is gone by force may run on.
+func (r *Reconciler) deletePod(ctx context.Context, _ v1alpha1.Halt, m *member) error {
+	uid := types.UID(m.agent.Status.PodUID)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: m.agent.Namespace, Name: m.agent.Status.PodName}}
+	err := r.Client.Delete(ctx, pod, client.Preconditions{UID: &uid})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // another has taken its place
+	}
+	return err
+}
+
+// release records a release in every ledger that may hold the halt latched, so that
+// an agent that comes up later is free although the halt's object may be gone.
+func (r *Reconciler) release(ctx context.Context, halt v1alpha1.Halt, members []member) (reconcile.Outcome, error) {
+	status := reconcile.StatusOf(halt)
+	given := halt.HaltSpec().Release
+	message := fmt.Sprintf("released by %s: %s", given.By, given.Reason)
+	if enforced := status.Get(v1alpha1.ConditionEnforced); enforced != nil && enforced.Reason == v1alpha1.ReasonHaltReleased {
+		return reconcile.Done(v1alpha1.ReasonHaltReleased, message), nil
+	}
+	done := map[string]bool{}
+	var errs []error
+	for i := range members {
+		uri, err := r.ledgerOf(ctx, &members[i])
+		if err == nil && !done[uri] {
+			done[uri] = true
+			limited, cancel := context.WithTimeout(ctx, stepTimeout)
+			err = r.World.Unlatch(limited, uri, string(halt.GetUID()), given.By, given.Reason)
+			cancel()
+		}
+		if err != nil && !members[i].absent {
+			errs = append(errs, fmt.Errorf("agent %s/%s: %w", members[i].agent.Namespace, members[i].agent.Name, err))
+		}
+	}
+	if len(errs) > 0 {
+		return reconcile.Outcome{}, fmt.Errorf("record the release in the ledgers: %w", errors.Join(errs[:min(len(errs), mostNamed)]...))
+	}
+	halt.HaltStatus().OverdueAgents, halt.HaltStatus().Overdue = nil, reconcile.Count(0)
+	status.Set(v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonHaltReleased, message, r.Clock.Now())
+	return reconcile.Done(v1alpha1.ReasonHaltReleased, message), nil
+}

@@ -1,0 +1,141 @@
+package tradinghalt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+)
+
+// member is an agent that a halt binds.
+type member struct {
+	agent   *v1alpha1.TradingAgent
+	account *v1alpha1.TradingAccount
+	// told is what the agent's present process says of the halt; nil if nothing.
+	told *v1alpha1.HaltAcknowledgement
+	// absent says that no process of the agent runs; else since is when it began.
+	absent bool
+	since  time.Time
+	// fenced is what was done about an agent that is overdue.
+	fenced v1alpha1.OverdueAgent
+}
+
+// acknowledgedBy is until when the agent may acknowledge: it has the whole time from
+// the halt, and a process that came later has it from its own beginning.
+func (m *member) acknowledgedBy(halt v1alpha1.Halt) time.Time {
+	begun := halt.GetCreationTimestamp().Time
+	if m.since.After(begun) {
+		begun = m.since
+	}
+	return begun.Add(halt.HaltSpec().Deadline())
+}
+
+func (m *member) overdue(halt v1alpha1.Halt, now time.Time) bool {
+	return m.told == nil && !m.absent && !now.Before(m.acknowledgedBy(halt))
+}
+
+// gather finds who is bound by a halt: by what the manifests say now, or by the
+// agent's own word, which holds on when the manifests have changed.
+func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) ([]member, error) {
+	var agents v1alpha1.TradingAgentList
+	// Nothing of the list is changed, and copying the agents of a cluster costs.
+	if err := r.Client.List(ctx, &agents, client.InNamespace(halt.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	var accounts v1alpha1.TradingAccountList
+	if err := r.Client.List(ctx, &accounts, client.InNamespace(halt.GetNamespace())); err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	byName := map[types.NamespacedName]*v1alpha1.TradingAccount{}
+	for i := range accounts.Items {
+		byName[client.ObjectKeyFromObject(&accounts.Items[i])] = &accounts.Items[i]
+	}
+	pairs, err := r.pairs(ctx, halt)
+	if err != nil {
+		return nil, err
+	}
+	var members []member
+	for i := range agents.Items {
+		m := member{agent: &agents.Items[i], told: wordOf(&agents.Items[i], halt)}
+		m.account = byName[client.ObjectKey{Namespace: m.agent.Namespace, Name: m.agent.Spec.AccountRef.Name}]
+		if m.told == nil && !v1alpha1.HaltBinds(halt, m.agent, m.account, pairs[m.agent.Namespace]).Bound {
+			continue
+		}
+		if m.told == nil {
+			if err := r.attendance(ctx, &m); err != nil {
+				return nil, err
+			}
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// pairs by namespace, for a halt that is of a pair.
+func (r *Reconciler) pairs(ctx context.Context, halt v1alpha1.Halt) (map[string][]v1alpha1.AssetPair, error) {
+	if halt.HaltSpec().Scope.Type != v1alpha1.HaltAssetPair {
+		return nil, nil
+	}
+	var pairs v1alpha1.AssetPairList
+	if err := r.Client.List(ctx, &pairs, client.InNamespace(halt.GetNamespace())); err != nil {
+		return nil, fmt.Errorf("list asset pairs: %w", err)
+	}
+	found := map[string][]v1alpha1.AssetPair{}
+	for _, pair := range pairs.Items {
+		found[pair.Namespace] = append(found[pair.Namespace], pair)
+	}
+	return found, nil
+}
+
+// wordOf is what the process says of a halt that the operator has named as the
+// agent's. What another has said is not its word.
+func wordOf(agent *v1alpha1.TradingAgent, halt v1alpha1.Halt) *v1alpha1.HaltAcknowledgement {
+	trading := agent.Status.Trading
+	if trading == nil || agent.Status.PodUID == "" || trading.PodUID != agent.Status.PodUID {
+		return nil
+	}
+	for i := range trading.Halts {
+		if trading.Halts[i].UID == string(halt.GetUID()) {
+			return &trading.Halts[i]
+		}
+	}
+	return nil
+}
+
+// attendance finds out whether a process of the agent runs, and since when.
+func (r *Reconciler) attendance(ctx context.Context, m *member) error {
+	status := &m.agent.Status
+	if status.PodUID == "" {
+		m.absent = true
+		return nil
+	}
+	pod := &corev1.Pod{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: status.PodName}, pod)
+	if apierrors.IsNotFound(err) {
+		m.absent = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the pod of agent %s: %w", m.agent.Name, err)
+	}
+	m.absent = true
+	for i := range pod.Status.ContainerStatuses {
+		if running := pod.Status.ContainerStatuses[i].State.Running; running != nil {
+			m.absent, m.since = false, running.StartedAt.Time
+		}
+	}
+	// A node that does not answer tells nothing of what runs on it.
+	if pod.Status.Phase == corev1.PodRunning && len(pod.Status.ContainerStatuses) == 0 {
+		m.absent, m.since = false, pod.CreationTimestamp.Time
+	}
+	return nil
+}
+
+func labelsOf(agent *v1alpha1.TradingAgent) string { return labels.Set(agent.Labels).String() }
