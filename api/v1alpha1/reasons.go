@@ -114,7 +114,7 @@ type Reason struct {
 // order of an object's life. The limits of the risk gate have a table of their
 // own, beside the gate.
 func Reasons() []Reason {
-	return slices.Concat(objectReasons(), acceptedReasons(), venueReasons(), endpointReasons(), haltReasons())
+	return slices.Concat(objectReasons(), acceptedReasons(), ledgerReasons(), venueReasons(), endpointReasons(), haltReasons())
 }
 
 func objectReasons() []Reason {

@@ -40,6 +40,10 @@ type Reconciler struct {
 	// not carry the URI's password.
 	Info    func(ctx context.Context, uri string) (ledger.ServerInfo, error)
 	Migrate func(ctx context.Context, uri string) (int64, error)
+	// Anchor takes an anchor in the database at a URI, and Forget tells its agents
+	// that it has forgotten something.
+	Anchor func(ctx context.Context, uri string) (ledger.Anchor, error)
+	Forget func(ctx context.Context, uri, reason string) (int64, error)
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=ledgers;tradingaccounts,verbs=get;list;watch
@@ -59,23 +63,47 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return r.Reporter.Finish(ctx, before, object, reconcile.Outcome{}, err)
 	}
 	object.Status.Accounts = reconcile.Count(len(accounts))
-	uri, err := r.uri(ctx, object)
+	uri, found, err := r.resolve(ctx, object)
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, object, reconcile.Outcome{}, err)
 	}
-	found := finding{resolved: uri != ""}
-	if found.resolved {
+	if found.missing == nil {
 		r.ask(ctx, uri, &found)
 	}
-	return r.Reporter.Finish(ctx, before, object, report(object, found, r.Clock.Now()), nil)
+	outcome := report(object, found, r.Clock.Now())
+	r.hold(ctx, uri, object, &found)
+	return r.Reporter.Finish(ctx, before, object, outcome, nil)
 }
 
-// uri reads the connection URI past the cache, so that the operator never holds
-// the cluster's Secrets in memory; empty if Secret or key do not exist.
-func (r *Reconciler) uri(ctx context.Context, object *v1alpha1.Ledger) (string, error) {
-	ref := object.Spec.URISecretRef
+// resolve reads the operator's connection URI, and looks whether the agents' exists.
+func (r *Reconciler) resolve(ctx context.Context, object *v1alpha1.Ledger) (string, finding, error) {
+	var found finding
+	owner, agents := object.Spec.URISecretRef, object.Spec.AgentURI()
+	uri, err := r.uri(ctx, object.Namespace, owner)
+	if err != nil {
+		return "", found, err
+	}
+	if uri == "" {
+		found.missing = &owner
+		return "", found, nil
+	}
+	if agents != owner {
+		theirs, err := r.uri(ctx, object.Namespace, agents)
+		if err != nil {
+			return "", found, err
+		}
+		if theirs == "" {
+			found.missing = &agents
+		}
+	}
+	return uri, found, nil
+}
+
+// uri reads a connection URI past the cache, so that the operator never holds the
+// cluster's Secrets in memory; empty if Secret or key do not exist.
+func (r *Reconciler) uri(ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference) (string, error) {
 	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: ref.Name}, secret)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, secret)
 	if apierrors.IsNotFound(err) {
 		return "", nil
 	}

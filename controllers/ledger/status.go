@@ -33,8 +33,8 @@ const (
 
 // finding is what one pass has learnt of a database.
 type finding struct {
-	// resolved says that the Secret has the key.
-	resolved bool
+	// missing is the first key of a Secret that does not exist; nil if all do.
+	missing *v1alpha1.SecretKeyReference
 	// server is what the database says about itself, if err is nil.
 	server ledger.ServerInfo
 	err    error
@@ -49,9 +49,12 @@ func (f *finding) unfit() bool { return f.server.ReadOnly || !f.server.Durable()
 // next look.
 func report(object *v1alpha1.Ledger, found finding, now time.Time) reconcile.Outcome {
 	status := reconcile.StatusOf(object)
-	if !found.resolved {
-		ref := object.Spec.URISecretRef
-		message := fmt.Sprintf("Secret %q with key %q does not exist; create it, or correct spec.uriSecretRef", ref.Name, ref.Key)
+	if found.missing != nil {
+		field := "spec.uriSecretRef"
+		if *found.missing != object.Spec.URISecretRef {
+			field = "spec.agentURISecretRef"
+		}
+		message := fmt.Sprintf("Secret %q with key %q does not exist; create it, or correct %s", found.missing.Name, found.missing.Key, field)
 		status.Set(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonLedgerSecretNotFound, message, now)
 		unknown(status, v1alpha1.ReasonLedgerSecretNotFound, message, now)
 		since := status.Since(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, now)

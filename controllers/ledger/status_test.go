@@ -26,7 +26,7 @@ func TestReport(t *testing.T) {
 	server := func(edit func(*ledger.ServerInfo)) finding {
 		info := healthy()
 		edit(&info)
-		return finding{resolved: true, server: info}
+		return finding{server: info}
 	}
 	const t0, f, u = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	for _, test := range []struct {
@@ -37,17 +37,17 @@ func TestReport(t *testing.T) {
 		resolved, reachable, migrated metav1.ConditionStatus
 	}{
 		{"healthy", server(func(*ledger.ServerInfo) {}), v1alpha1.ReasonReady, true, false, t0, t0, t0},
-		{"no secret", finding{}, v1alpha1.ReasonLedgerSecretNotFound, false, false, f, u, u},
-		{"no answer", finding{resolved: true, err: fmt.Errorf("%w: connection refused", database.ErrUnavailable)}, v1alpha1.ReasonLedgerUnreachable, false, false, t0, f, ""},
-		{"starting up", finding{resolved: true, err: errors.Join(database.ErrUnavailable, &pgconn.PgError{Code: "57P03"})}, v1alpha1.ReasonLedgerUnreachable, false, false, t0, f, ""},
-		{"wrong password", finding{resolved: true, err: errors.Join(database.ErrUnavailable, &pgconn.PgError{Code: "28P01"})}, v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
-		{"no such database", finding{resolved: true, err: errors.Join(database.ErrUnavailable, &pgconn.PgError{Code: "3D000"})}, v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
-		{"a URI that cannot be read", finding{resolved: true, err: errors.New("its scheme is not postgres")}, v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
+		{"no secret", finding{missing: &v1alpha1.SecretKeyReference{Name: "ledger", Key: "uri"}}, v1alpha1.ReasonLedgerSecretNotFound, false, false, f, u, u},
+		{"no answer", finding{err: fmt.Errorf("%w: connection refused", database.ErrUnavailable)}, v1alpha1.ReasonLedgerUnreachable, false, false, t0, f, ""},
+		{"starting up", finding{err: errors.Join(database.ErrUnavailable, &pgconn.PgError{Code: "57P03"})}, v1alpha1.ReasonLedgerUnreachable, false, false, t0, f, ""},
+		{"wrong password", finding{err: errors.Join(database.ErrUnavailable, &pgconn.PgError{Code: "28P01"})}, v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
+		{"no such database", finding{err: errors.Join(database.ErrUnavailable, &pgconn.PgError{Code: "3D000"})}, v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
+		{"a URI that cannot be read", finding{err: errors.New("its scheme is not postgres")}, v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
 		{"a standby", server(func(s *ledger.ServerInfo) { s.ReadOnly = true }), v1alpha1.ReasonLedgerRefused, false, true, t0, f, ""},
 		{"fsync is off", server(func(s *ledger.ServerInfo) { s.Fsync = "off" }), v1alpha1.ReasonLedgerNotDurable, false, true, t0, f, ""},
 		{"synchronous_commit is off", server(func(s *ledger.ServerInfo) { s.SynchronousCommit = "off" }), v1alpha1.ReasonLedgerNotDurable, false, true, t0, f, ""},
 		{"a newer schema", server(func(s *ledger.ServerInfo) { s.SchemaVersion = 4 }), v1alpha1.ReasonLedgerNewer, false, true, t0, t0, f},
-		{"a migration that failed", finding{resolved: true, server: healthy(), migration: errors.New("no right to create")}, v1alpha1.ReasonLedgerMigration, false, true, t0, t0, f},
+		{"a migration that failed", finding{server: healthy(), migration: errors.New("no right to create")}, v1alpha1.ReasonLedgerMigration, false, true, t0, t0, f},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			object := &v1alpha1.Ledger{ObjectMeta: metav1.ObjectMeta{Generation: 1}}
@@ -89,7 +89,7 @@ func TestNoConditionHoldsTheSecret(t *testing.T) {
 			t.Fatal("a database answers where there is none")
 		}
 		object := &v1alpha1.Ledger{}
-		reconcile.StatusOf(object).Summarize(report(object, finding{resolved: true, err: err}, now), now)
+		reconcile.StatusOf(object).Summarize(report(object, finding{err: err}, now), now)
 		for _, condition := range object.Status.Conditions {
 			if strings.Contains(condition.Message, password) {
 				t.Errorf("%s tells the password: %s", condition.Type, condition.Message)
@@ -101,7 +101,7 @@ func TestNoConditionHoldsTheSecret(t *testing.T) {
 // A database that does not answer is asked at once, then less and less often.
 func TestRetryPauses(t *testing.T) {
 	object := &v1alpha1.Ledger{}
-	lost := finding{resolved: true, err: database.ErrUnavailable}
+	lost := finding{err: database.ErrUnavailable}
 	for _, test := range []struct{ out, pause time.Duration }{
 		{0, time.Second}, {4 * time.Second, 2 * time.Second}, {40 * time.Second, 20 * time.Second}, {time.Hour, 30 * time.Second},
 	} {

@@ -76,6 +76,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.KrakenAccountSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Ledger"):
 		return &apiv1alpha1.LedgerApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LedgerAnchor"):
+		return &apiv1alpha1.LedgerAnchorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LedgerSpec"):
 		return &apiv1alpha1.LedgerSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LedgerStatus"):

@@ -498,9 +498,39 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LedgerStatus
       default:
         observedGeneration: -1
+- name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LedgerAnchor
+  map:
+    fields:
+    - name: agents
+      type:
+        scalar: numeric
+    - name: digest
+      type:
+        scalar: string
+    - name: epochs
+      type:
+        scalar: numeric
+    - name: links
+      type:
+        scalar: numeric
+    - name: serial
+      type:
+        scalar: numeric
+    - name: systemIdentifier
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: timeline
+      type:
+        scalar: numeric
 - name: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LedgerSpec
   map:
     fields:
+    - name: agentURISecretRef
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SecretKeyReference
     - name: uriSecretRef
       type:
         namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.SecretKeyReference
@@ -510,6 +540,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: accounts
       type:
         scalar: numeric
+    - name: anchor
+      type:
+        namedType: com.github.three-rivers-tech.trading-operator.api.v1alpha1.LedgerAnchor
     - name: conditions
       type:
         list:
@@ -589,6 +622,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: namespace
+      type:
+        scalar: string
+    - name: podUID
       type:
         scalar: string
     - name: steps

@@ -10,6 +10,11 @@ type LedgerSpecApplyConfiguration struct {
 	// uriSecretRef names the key of a Secret that holds the database's
 	// connection URI, such as postgres://user:password@host:5432/database.
 	URISecretRef *SecretKeyReferenceApplyConfiguration `json:"uriSecretRef,omitempty"`
+	// agentURISecretRef names the key of a Secret that holds the connection URI for
+	// agents: of a role that may add to journals and change nothing, as
+	// `trading-agent ledger admit` makes it. If absent, agents connect as the
+	// operator does.
+	AgentURISecretRef *SecretKeyReferenceApplyConfiguration `json:"agentURISecretRef,omitempty"`
 }
 
 // LedgerSpecApplyConfiguration constructs a declarative configuration of the LedgerSpec type for use with
@@ -23,5 +28,13 @@ func LedgerSpec() *LedgerSpecApplyConfiguration {
 // If called multiple times, the URISecretRef field is set to the value of the last call.
 func (b *LedgerSpecApplyConfiguration) WithURISecretRef(value *SecretKeyReferenceApplyConfiguration) *LedgerSpecApplyConfiguration {
 	b.URISecretRef = value
+	return b
+}
+
+// WithAgentURISecretRef sets the AgentURISecretRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AgentURISecretRef field is set to the value of the last call.
+func (b *LedgerSpecApplyConfiguration) WithAgentURISecretRef(value *SecretKeyReferenceApplyConfiguration) *LedgerSpecApplyConfiguration {
+	b.AgentURISecretRef = value
 	return b
 }

@@ -11,8 +11,8 @@ import (
 //
 // LedgerStatus says whether the database can be written to.
 type LedgerStatusApplyConfiguration struct {
-	// conditions are Ready, ResolvedRefs, Reachable, Migrated; Reconciling and
-	// Stalled only while true.
+	// conditions are Ready, ResolvedRefs, Reachable, Migrated, Intact; Reconciling
+	// and Stalled only while true.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that this status speaks
 	// of; -1 before the operator has seen the object.
@@ -23,6 +23,10 @@ type LedgerStatusApplyConfiguration struct {
 	ServerVersion *string `json:"serverVersion,omitempty"`
 	// accounts is how many TradingAccounts are booked here.
 	Accounts *int32 `json:"accounts,omitempty"`
+	// anchor is what the hash chains in the database came to when they were last
+	// looked at, at most once an hour: a database that comes back with less has
+	// forgotten something.
+	Anchor *LedgerAnchorApplyConfiguration `json:"anchor,omitempty"`
 }
 
 // LedgerStatusApplyConfiguration constructs a declarative configuration of the LedgerStatus type for use with
@@ -73,5 +77,13 @@ func (b *LedgerStatusApplyConfiguration) WithServerVersion(value string) *Ledger
 // If called multiple times, the Accounts field is set to the value of the last call.
 func (b *LedgerStatusApplyConfiguration) WithAccounts(value int32) *LedgerStatusApplyConfiguration {
 	b.Accounts = &value
+	return b
+}
+
+// WithAnchor sets the Anchor field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Anchor field is set to the value of the last call.
+func (b *LedgerStatusApplyConfiguration) WithAnchor(value *LedgerAnchorApplyConfiguration) *LedgerStatusApplyConfiguration {
+	b.Anchor = value
 	return b
 }
