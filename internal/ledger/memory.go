@@ -49,9 +49,25 @@ type fillKey struct{ venue, account, tradeID string }
 
 type memoryOrder struct{ Order }
 
-type decisionKey struct {
-	pair   string
-	barEnd time.Time
+// memoryDecisions are digests of the decisions on one pair by the end of their bars,
+// in microseconds of the Unix time, in order: a long backtest stays small.
+type memoryDecisions struct {
+	ends    []int64
+	digests []uint64
+}
+
+// find is where the decision on a bar is, or would be.
+func (d *memoryDecisions) find(barEnd time.Time) (int, bool) {
+	end := barEnd.UnixMicro()
+	if n := len(d.ends); n == 0 || d.ends[n-1] < end {
+		return n, false
+	}
+	return slices.BinarySearch(d.ends, end)
+}
+
+func (d *memoryDecisions) put(at int, barEnd time.Time, digest uint64) {
+	d.ends = slices.Insert(d.ends, at, barEnd.UnixMicro())
+	d.digests = slices.Insert(d.digests, at, digest)
 }
 
 type memoryAgent struct {
@@ -59,8 +75,9 @@ type memoryAgent struct {
 	epoch    int64
 	released bool
 	cash     map[string]market.Money
-	// decisions keeps a digest of each, so that a long backtest stays small.
-	decisions map[decisionKey]uint64
+	// decisions by pair, and how many there are in all.
+	decisions map[string]*memoryDecisions
+	decided   int64
 	last      *Decision
 	// lastSequence counts intents too: an id is never made twice.
 	lastSequence int64
@@ -114,7 +131,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 	}
 	snapshot := Snapshot{
 		LastSequence: agent.lastSequence,
-		Decisions:    int64(len(agent.decisions)),
+		Decisions:    agent.decided,
 		Fills:        agent.fills,
 		Cash:         agent.cash[agent.Currency],
 		Positions:    map[string]Position{},
@@ -179,9 +196,15 @@ func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, inten
 	if err != nil {
 		return err
 	}
-	key, digest := decisionKey{decision.Pair, decision.BarEnd}, m.digest(decision, intents)
-	if known, ok := agent.decisions[key]; ok {
-		if known != digest || !m.sameIntents(lease, intents) {
+	made := agent.decisions[decision.Pair]
+	if made == nil {
+		made = &memoryDecisions{}
+		agent.decisions[decision.Pair] = made
+	}
+	digest := m.digest(&decision, intents)
+	at, known := made.find(decision.BarEnd)
+	if known {
+		if made.digests[at] != digest || !m.sameIntents(lease, intents) {
 			return decided(decision)
 		}
 		return nil
@@ -192,7 +215,8 @@ func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, inten
 	if err := m.intend(agent, lease, intents); err != nil {
 		return err
 	}
-	agent.decisions[key] = digest
+	made.put(at, decision.BarEnd, digest)
+	agent.decided++
 	agent.lastSequence = decision.Sequence
 	agent.history.decide(decision, intents)
 	if agent.last == nil {
@@ -209,14 +233,18 @@ func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, inten
 }
 
 // digest stands for the content of a decision and the ids of its intents.
-func (m *Memory) digest(decision Decision, intents []order.Intent) uint64 {
+func (m *Memory) digest(decision *Decision, intents []order.Intent) uint64 {
+	said := maphash.Comparable(m.seed, struct {
+		sequence, confidence int64
+		action, outcome      string
+		intents              int
+	}{decision.Sequence, decision.ConfidenceMicros, decision.Action, decision.Outcome, len(intents)})
+	if len(intents) == 0 && len(decision.Reasoning) == 0 {
+		return said
+	}
 	var h maphash.Hash
 	h.SetSeed(m.seed)
-	maphash.WriteComparable(&h, [2]int64{decision.Sequence, decision.ConfidenceMicros})
-	for _, word := range [...]string{decision.Action, decision.Outcome} {
-		maphash.WriteComparable(&h, word)
-	}
-	maphash.WriteComparable(&h, len(intents))
+	maphash.WriteComparable(&h, said)
 	for i := range intents {
 		maphash.WriteComparable(&h, intents[i].ID)
 	}

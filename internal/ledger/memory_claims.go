@@ -42,7 +42,7 @@ func (m *Memory) Acquire(_ context.Context, agent Agent) (Lease, error) {
 func newMemoryAgent() *memoryAgent {
 	return &memoryAgent{
 		cash:        map[string]market.Money{},
-		decisions:   map[decisionKey]uint64{},
+		decisions:   map[string]*memoryDecisions{},
 		lastDecided: map[string]time.Time{},
 		marks:       map[string]Mark{},
 		opening:     map[time.Time]int32{},

@@ -33,7 +33,9 @@ func TestFillsAreBookedOnTheAgentsAccount(t *testing.T) {
 	var booked []order.Fill
 	shell, err := NewShell(config, Options{
 		Ledger: ledger.NewMemory(), Venue: nameless{simulated}, inline: true, OnFill: func(fill order.Fill) { booked = append(booked, fill) },
-		Feed: func(map[string]time.Time) (market.Feed, error) { return record(walk(11, 200, config.Agent.Instruments), nil), nil },
+		Feed: func(map[string]time.Time) (market.Feed, error) {
+			return record(walk(11, 200, config.Agent.Instruments), nil), nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

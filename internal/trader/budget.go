@@ -29,7 +29,8 @@ func (c *Core) fund(pair *pairState, e Ruled, proposed []order.Intent, confidenc
 	if !risk.Check(&c.settings.Limits, &state, &proposed[0]).NeedsShare() {
 		return false
 	}
-	c.short, c.deliberating = &e, true
+	waiting := e
+	c.short, c.deliberating = &waiting, true
 	c.claim(risk.Gross(&state, proposed[0].Side, proposed[0].Reserved))
 	return true
 }

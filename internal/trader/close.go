@@ -104,7 +104,7 @@ func (c *Core) closeNow(e Recalled) {
 	}
 	c.loop = Execution
 	c.inHand = &Commit{Intents: legs, Request: &e.Request}
-	c.emit(*c.inHand)
+	c.emit(c.inHand)
 }
 
 func (c *Core) deny(request ledger.Request, words ...string) {
@@ -185,7 +185,7 @@ func (s *Shell) recall(ctx context.Context, request ledger.Request) ([]Event, er
 func (s *Shell) request(ctx context.Context, commit Commit) error {
 	err := s.options.Ledger.Request(ctx, s.lease, *commit.Request, commit.Intents)
 	if err != nil {
-		s.giveUp(commit, impairedBy(err).Reason)
+		s.giveUp(&commit, impairedBy(err).Reason)
 	}
 	return err
 }
@@ -197,7 +197,7 @@ func (s *Shell) giveUp(command Command, reason string) {
 	switch c := command.(type) {
 	case Recall:
 		s.answer(c.Request, denied)
-	case Commit:
+	case *Commit:
 		if c.Request != nil {
 			s.answer(*c.Request, denied)
 		}

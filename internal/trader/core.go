@@ -38,6 +38,9 @@ type Config struct {
 	Target order.Fraction
 	// Debate that decides.
 	Debate decision.Debate
+	// Recorded says that the data is a recording: the market's time is then its own,
+	// whatever the venue.
+	Recorded bool
 	// Settings at the start; they may change while the agent runs.
 	Settings Settings
 }
@@ -95,9 +98,10 @@ type Core struct {
 	pairs    []pairState
 	commands []Command
 
-	// live says that the market's time is the wall clock's and that the venue
-	// tells of fills only when it is asked.
+	// live says that the venue tells of fills only when it is asked, and current
+	// that the market's time is the wall clock's besides.
 	live       bool
+	current    bool
 	recovered  bool
 	impairment Impaired
 	ended      bool
@@ -134,7 +138,11 @@ type Core struct {
 	// not been answered.
 	deliberating bool
 	inHand       *Commit
-	sentAt       []time.Time
+	// mark and question are what was emitted last of their kind: each is carried out
+	// before there is another one, and most bars have them.
+	mark     SaveMark
+	question Deliberate
+	sentAt   []time.Time
 }
 
 // NewCore checks the configuration and makes a core that waits for Recovered.
@@ -179,6 +187,8 @@ func (c *Core) Handle(event Event) []Command {
 		c.recover(e)
 	case Arrived:
 		c.arrive(e.Bar)
+	case *Arrived:
+		c.arrive(e.Bar)
 	case Ticked:
 		c.tick(e.Now)
 	case Passed:
@@ -199,8 +209,12 @@ func (c *Core) Handle(event Event) []Command {
 		c.closeNow(e)
 	case Ruled:
 		c.ruled(e)
+	case *Ruled:
+		c.ruled(*e)
 	case Committed:
 		c.committed(e)
+	case *Committed:
+		c.committed(*e)
 	case Refused:
 		c.refused()
 	case SendBegun:
@@ -368,10 +382,11 @@ func (c *Core) arrive(bar market.PairBar) {
 	}
 	if equity, known := c.equity(); known {
 		c.peak = max(c.peak, equity)
-		c.emit(SaveMark{ledger.Mark{
+		c.mark = SaveMark{ledger.Mark{
 			Pair: bar.Pair, MarketTime: bar.End, Price: bar.Close, Equity: equity,
 			PeakEquity: c.peak, DayStart: c.day, DayStartEquity: c.dayEquity,
-		}})
+		}}
+		c.emit(&c.mark)
 	}
 	c.askIfArmed()
 	c.giveBack()

@@ -64,7 +64,7 @@ func find[C Command](t *testing.T, commands []Command) C {
 	t.Helper()
 	var found []C
 	for _, command := range commands {
-		if c, ok := command.(C); ok {
+		if c, ok := commandOf[C](command); ok {
 			found = append(found, c)
 		}
 	}
@@ -77,10 +77,19 @@ func find[C Command](t *testing.T, commands []Command) C {
 func none[C Command](t *testing.T, commands []Command) {
 	t.Helper()
 	for _, command := range commands {
-		if c, ok := command.(C); ok {
+		if c, ok := commandOf[C](command); ok {
 			t.Fatalf("unwanted %+v", c)
 		}
 	}
+}
+
+// commandOf is a command of a type, or what one points to.
+func commandOf[C Command](command Command) (C, bool) {
+	if p, ok := command.(any).(*C); ok {
+		return *p, true
+	}
+	c, ok := command.(C)
+	return c, ok
 }
 
 func fresh() ledger.Snapshot { return ledger.Snapshot{Cash: balance} }
@@ -193,7 +202,7 @@ func untilAsked(t *testing.T, h *hand) []Command {
 	t.Helper()
 	for range 200 {
 		commands := h.bar(10_000)
-		if slices.ContainsFunc(commands, func(c Command) bool { _, ok := c.(Deliberate); return ok }) {
+		if slices.ContainsFunc(commands, func(c Command) bool { _, ok := commandOf[Deliberate](c); return ok }) {
 			return commands
 		}
 	}

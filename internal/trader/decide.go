@@ -48,7 +48,8 @@ func (c *Core) consider(pair *pairState) {
 		view.Gain = int64(order.Scale(value-pair.position.Cost, 1_000_000, max(int64(magnitude(pair.position.Cost)), 1)))
 	}
 	c.loop, c.deliberating = Reasoning, true
-	c.emit(Deliberate{View: view, BarEnd: pair.priceAt})
+	c.question = Deliberate{View: view, BarEnd: pair.priceAt}
+	c.emit(&c.question)
 }
 
 // busy says that something must be answered before more is done.
@@ -271,7 +272,7 @@ func (c *Core) commit(pair *pairState, action decision.Action, confidence int64,
 		Sequence: c.sequence + 1, Pair: pair.instrument.Pair, BarEnd: barEnd, Action: string(action),
 		ConfidenceMicros: confidence, Outcome: outcome, Reasoning: reasons,
 	}}
-	c.emit(*c.inHand)
+	c.emit(c.inHand)
 }
 
 // committed counts the decision and begins to send its orders.

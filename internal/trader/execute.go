@@ -21,16 +21,16 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 	call, cancel := s.bounded(ctx)
 	defer cancel()
 	switch c := command.(type) {
-	case Deliberate:
+	case *Deliberate:
 		return s.deliberate(call, c), nil
 	case Recall:
 		return s.recall(call, c.Request)
 	case Answer:
 		s.answer(c.Request, c.Closed)
 		return nil, nil
-	case Commit:
+	case *Commit:
 		// gofail: var decisionMade struct{}
-		return s.commit(call, c)
+		return s.commit(call, *c)
 	case BeginSend:
 		// gofail: var sendWanted struct{}
 		return s.beginSend(call, c.ID)
@@ -62,7 +62,7 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 	case AskArmed:
 		arming, err := s.options.Ledger.Arming(call, s.lease)
 		return s.outcome(err, Armed{arming})
-	case SaveMark:
+	case *SaveMark:
 		// gofail: var markMade struct{}
 		return s.outcome(s.options.Ledger.SaveMark(call, s.lease, c.Mark))
 	}
@@ -71,11 +71,13 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 
 // deliberate holds a debate, which a halt breaks off at once. What the owner has
 // said meanwhile is heard before what the debate has come to.
-func (s *Shell) deliberate(ctx context.Context, c Deliberate) []Event {
+func (s *Shell) deliberate(ctx context.Context, c *Deliberate) []Event {
 	s.ponder(true)
 	ruling, err := s.config.Debate.Hold(ctx, c.View)
 	s.ponder(false)
-	return append(s.posted(), Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err})
+	s.ruled = Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}
+	s.events = append(append(s.events[:0], s.posted()...), &s.ruled)
+	return s.events
 }
 
 func (s *Shell) ponder(pondering bool) {
@@ -103,7 +105,12 @@ func (s *Shell) commit(ctx context.Context, c Commit) ([]Event, error) {
 	case c.Request == nil && errors.Is(err, ledger.ErrDecided):
 		return []Event{Refused{err}}, nil
 	}
-	return s.outcome(err, Committed{c.Intents})
+	if err != nil {
+		return s.outcome(err)
+	}
+	s.committed = Committed{c.Intents}
+	s.events = append(s.events[:0], &s.committed)
+	return s.events, nil
 }
 
 // freeze returns the orders as they will leave, and until when they may.

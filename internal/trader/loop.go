@@ -255,7 +255,8 @@ func (s *Shell) step(ctx context.Context, bar market.PairBar) error {
 	if err := s.match(ctx, bar); err != nil {
 		return err
 	}
-	var event Event = Arrived{bar}
+	s.arrived = Arrived{bar}
+	var event Event = &s.arrived
 	if bar.Late {
 		event = Observed{bar}
 	}

@@ -41,8 +41,8 @@ func TestChangedOrdersNeverLeave(t *testing.T) {
 			ID: order.NewID(account.Account, config.Agent.UID, 1, 0, 0), Account: account.Account, AgentUID: config.Agent.UID, Sequence: 1,
 			Pair: "AAA-USD", Side: order.Buy, Quantity: 100, Limit: 10_000, MarketTime: start, Reason: OrderDecision,
 		}
-		commit := Commit{Intents: []order.Intent{intent}, Decision: ledger.Decision{Sequence: 1, Pair: "AAA-USD", BarEnd: start, Action: "Buy", Outcome: OutcomeOrdered}}
-		intent = do(t, shell, commit)[0].(Committed).Intents[0]
+		commit := &Commit{Intents: []order.Intent{intent}, Decision: ledger.Decision{Sequence: 1, Pair: "AAA-USD", BarEnd: start, Action: "Buy", Outcome: OutcomeOrdered}}
+		intent = do(t, shell, commit)[0].(*Committed).Intents[0]
 		do(t, shell, BeginSend{intent.ID})
 		if _, err := simulated.OnBar(t.Context(), market.PairBar{Pair: "AAA-USD", Bar: market.Bar{Start: start.Add(-1), End: start, Open: 1, High: 1, Low: 1, Close: 1}}); err != nil {
 			t.Fatal(err)

@@ -98,6 +98,16 @@ type Shell struct {
 	missed  []market.PairBar
 	backoff time.Duration
 
+	// What most bars need is kept, so that they need no memory: the events of one
+	// command, those that come most often, and commands that wait.
+	events    []Event
+	arrived   Arrived
+	ruled     Ruled
+	committed Committed
+	queue     []Command
+	spare     []Command
+	following []Command
+
 	mu      sync.Mutex
 	pending []Event
 	wake    chan struct{}
@@ -136,6 +146,7 @@ func NewShell(config Config, options Options) (*Shell, error) {
 	}
 	_, taker := options.Venue.(BarTaker)
 	core.live = !taker
+	core.current = core.live && !config.Recorded
 	s.traits = options.Venue.Traits()
 	switch {
 	case options.inline:
@@ -430,7 +441,7 @@ func (s *Shell) boundedBy(ctx context.Context, span time.Duration) (context.Cont
 // tell hands an event to the core. Where the market's time is the wall clock's,
 // the core learns the time first.
 func (s *Shell) tell(event Event) []Command {
-	if s.core.live {
+	if s.core.current {
 		s.core.Handle(Passed{s.clock.Now()})
 	}
 	commands := s.core.Handle(event)
@@ -444,7 +455,8 @@ func (s *Shell) tell(event Event) []Command {
 // dispatch tells the core of an event and carries out what follows, until
 // nothing is left to do.
 func (s *Shell) dispatch(ctx context.Context, event Event) error {
-	return s.carryOut(ctx, append([]Command(nil), s.tell(event)...))
+	s.queue = append(s.queue[:0], s.tell(event)...)
+	return s.carryOut(ctx, s.queue)
 }
 
 func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
@@ -462,12 +474,14 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 		}
 		// What follows from a command comes before what was waiting: an order is
 		// sent directly after the gate has let it pass.
-		var following []Command
+		s.following = s.following[:0]
 		for _, next := range events {
-			following = append(following, s.tell(next)...)
+			s.following = append(s.following, s.tell(next)...)
 		}
-		if len(following) > 0 {
-			queue = cancelsFirst(append(following, queue...))
+		if len(s.following) > 0 {
+			s.spare = append(append(s.spare[:0], s.following...), queue...)
+			s.queue, s.spare = s.spare, s.queue
+			queue = cancelsFirst(s.queue)
 		}
 	}
 	return nil
@@ -476,6 +490,9 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 // cancelsFirst keeps the order of commands, but lets no cancellation wait for the
 // ledger.
 func cancelsFirst(queue []Command) []Command {
+	if !slices.ContainsFunc(queue, func(c Command) bool { return rank(c) == 0 }) {
+		return queue
+	}
 	slices.SortStableFunc(queue, func(a, b Command) int { return rank(a) - rank(b) })
 	return queue
 }
