@@ -41,15 +41,13 @@ func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string,
 	if err != nil {
 		return nil, "", fmt.Errorf("listing fills at Coinbase: %w", err)
 	}
-	// What is before the cursor was told; Coinbase is asked for a second more,
-	// because it does not say whether it begins with the time or behind it.
-	listed = slices.DeleteFunc(listed, func(f *listedFill) bool { return f.at.Before(at.From) })
-	entries := make([]tally.Entry, len(listed))
+	// Coinbase is asked for a second more, because it does not say whether a list
+	// begins with the time or behind it; what was told there is passed over.
+	entries, passed := make([]tally.Entry, len(listed)), at.Passed()
 	for i, fill := range listed {
-		entries[i] = tally.Entry{ID: fill.TradeID, At: fill.at}
+		entries[i] = fill.entry()
 	}
-	known := at.Known()
-	listed = slices.DeleteFunc(listed, func(f *listedFill) bool { return known[f.TradeID] })
+	listed = slices.DeleteFunc(listed, func(f *listedFill) bool { return passed(f.entry()) })
 	if err := v.assign(ctx, listed); err != nil {
 		return nil, "", fmt.Errorf("finding the orders of fills at Coinbase: %w", err)
 	}

@@ -186,6 +186,8 @@ type listedFill struct {
 	at time.Time
 }
 
+func (f *listedFill) entry() tally.Entry { return tally.Entry{ID: f.TradeID, At: f.at} }
+
 // readFill tells of a fill, without its lots and without the client id, which
 // Coinbase does not tell with fills. Fees are in the quote currency.
 func (v *Venue) readFill(told *fillTold) (*listedFill, error) {

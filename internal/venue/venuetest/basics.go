@@ -3,7 +3,6 @@ package venuetest
 import (
 	"bytes"
 	"errors"
-	"testing"
 	"time"
 	"unicode/utf8"
 
@@ -18,7 +17,8 @@ import (
 
 // basics are what orders do where nothing goes wrong.
 var basics = []scenario{
-	{"an order rests, fills and stays filled", false, func(t *testing.T, b *bench) {
+	{"an order rests, fills and stays filled", false, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		b.expect(t, intent, order.Acked, 0)
 		b.Move(t, price-2_000_00)
@@ -34,7 +34,8 @@ var basics = []scenario{
 			t.Errorf("after the last cursor come %+v", more)
 		}
 	}},
-	{"an order is cancelled, and again", false, func(t *testing.T, b *bench) {
+	{"an order is cancelled, and again", false, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		for range 2 {
 			if err := b.Venue.Cancel(t.Context(), b.ref(intent)); err != nil {
@@ -48,7 +49,8 @@ var basics = []scenario{
 			t.Errorf("cancelling by the venue's id: %v", err)
 		}
 	}},
-	{"what was never sent is not there", false, func(t *testing.T, b *bench) {
+	{"what was never sent is not there", false, func(b *bench) {
+		t := b.t
 		intent := b.intent(t, order.Buy, bitcoin/10, price)
 		if found, err := b.Venue.Lookup(t.Context(), b.ref(intent)); !errors.Is(err, venue.ErrNotFound) {
 			t.Errorf("looking up: %+v, %v", found, err)
@@ -60,7 +62,8 @@ var basics = []scenario{
 			t.Errorf("looking up without a time: %v", err)
 		}
 	}},
-	{"an order beyond the account's means is refused", false, func(t *testing.T, b *bench) {
+	{"an order beyond the account's means is refused", false, func(b *bench) {
+		t := b.t
 		intent := b.intent(t, order.Buy, 1_000_000*bitcoin, price-1_000_00)
 		_, err := b.Venue.Place(t.Context(), venue.RequestOf(intent))
 		if rejected, ok := errors.AsType[*venue.RejectedError](err); !ok || rejected.Code == "" || rejected.Message == "" {
@@ -70,7 +73,8 @@ var basics = []scenario{
 			t.Error("the exchange has accepted it")
 		}
 	}},
-	{"a sale is a sale", false, func(t *testing.T, b *bench) {
+	{"a sale is a sale", false, func(b *bench) {
+		t := b.t
 		buy := b.intent(t, order.Buy, bitcoin/10, price+1_000_00)
 		b.place(t, buy)
 		b.Move(t, price)
@@ -85,7 +89,8 @@ var basics = []scenario{
 			}
 		}
 	}},
-	{"a request is frozen", false, func(t *testing.T, b *bench) {
+	{"a request is frozen", false, func(b *bench) {
+		t := b.t
 		intent := b.intent(t, order.Buy, bitcoin/10, price)
 		again, err := b.Venue.Freeze(intent, intent.NotAfter)
 		if err != nil || string(again) != intent.Frozen || !utf8.Valid(again) || bytes.ContainsRune(again, 0) {
@@ -108,7 +113,8 @@ var basics = []scenario{
 			}
 		}
 	}},
-	{"what leaves is what was frozen", true, func(t *testing.T, b *bench) {
+	{"what leaves is what was frozen", true, func(b *bench) {
+		t := b.t
 		intent, _ := b.resting(t)
 		b.Move(t, price)
 		b.expect(t, intent, order.Acked, 0)
@@ -120,7 +126,8 @@ var basics = []scenario{
 			t.Errorf("the guard was asked %+v, want once for %s with %s", asked, intent.ID, intent.Frozen)
 		}
 	}},
-	{"the guard's word is the last", true, func(t *testing.T, b *bench) {
+	{"the guard's word is the last", true, func(b *bench) {
+		t := b.t
 		intent := b.intent(t, order.Buy, bitcoin/10, price)
 		for _, refusal := range []error{&venue.RejectedError{Code: venue.ApprovalExpired, Message: "halted"}, venue.ErrNotApproved} {
 			b.guard.refusal = refusal
@@ -133,7 +140,8 @@ var basics = []scenario{
 		}
 		b.guard.asked = nil
 	}},
-	{"nothing leaves after its time", true, func(t *testing.T, b *bench) {
+	{"nothing leaves after its time", true, func(b *bench) {
+		t := b.t
 		intent := b.intent(t, order.Buy, bitcoin/10, price)
 		b.Exchange.Advance(time.Minute)
 		_, err := b.Venue.Place(t.Context(), venue.RequestOf(intent))
@@ -144,7 +152,8 @@ var basics = []scenario{
 			t.Errorf("the exchange has seen %+v", seen)
 		}
 	}},
-	{"numbers are exact", true, func(t *testing.T, b *bench) {
+	{"numbers are exact", true, func(b *bench) {
+		t := b.t
 		b.Exchange.SetBalance(b.Account, "USD", decimal.New(1, 15))
 		for _, test := range []struct {
 			quantity market.Quantity
@@ -163,7 +172,8 @@ var basics = []scenario{
 		fills, _ := b.drain(t, "")
 		b.compareFills(t, fills)
 	}},
-	{"what is not a whole tick is an error", true, func(t *testing.T, b *bench) {
+	{"what is not a whole tick is an error", true, func(b *bench) {
+		t := b.t
 		_, placed := b.resting(t)
 		_ = placed
 		booked := b.Exchange.Book().Orders[0]
@@ -174,7 +184,8 @@ var basics = []scenario{
 			t.Errorf("a price of 48999.999 is told as %+v", fills)
 		}
 	}},
-	{"an order fills in parts", true, func(t *testing.T, b *bench) {
+	{"an order fills in parts", true, func(b *bench) {
+		t := b.t
 		b.Exchange.Behave(exchange.Behaviour{PartialFill: decimal.RequireFromString("0.4")})
 		intent := b.intent(t, order.Buy, bitcoin/10, price+100_00)
 		b.place(t, intent)
@@ -193,7 +204,8 @@ var basics = []scenario{
 		all, _ := b.drain(t, "")
 		b.compareFills(t, all)
 	}},
-	{"balances are the whole account's", true, func(t *testing.T, b *bench) {
+	{"balances are the whole account's", true, func(b *bench) {
+		t := b.t
 		balancer, ok := b.Venue.(venue.Balancer)
 		if !ok {
 			return

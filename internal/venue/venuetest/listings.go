@@ -19,7 +19,8 @@ const manyFills = 620
 
 // listings are what the venue tells of orders and fills, and how it may lag.
 var listings = []scenario{
-	{"fills come in pages, and none is left out", true, func(t *testing.T, b *bench) {
+	{"fills come in pages, and none is left out", true, func(b *bench) {
+		t := b.t
 		o := b.foreignID(t, order.NewID("account", "agent", 1_000, 0, 0), manyFills)
 		for i := range manyFills {
 			if i%7 == 0 {
@@ -43,7 +44,8 @@ var listings = []scenario{
 			t.Errorf("after one more fill, %d come again", len(more))
 		}
 	}},
-	{"fills since a time are all there", true, func(t *testing.T, b *bench) {
+	{"fills since a time are all there", true, func(b *bench) {
+		t := b.t
 		intent, _ := b.resting(t)
 		b.Exchange.Advance(time.Hour)
 		since := venue.Since(b.now())
@@ -57,7 +59,8 @@ var listings = []scenario{
 			t.Errorf("after the last cursor come %+v", more)
 		}
 	}},
-	{"a fill that comes to light late is told", true, func(t *testing.T, b *bench) {
+	{"a fill that comes to light late is told", true, func(b *bench) {
+		t := b.t
 		o := b.foreignID(t, order.NewID("account", "agent", 1_000, 0, 0), 3)
 		cursor := ""
 		fill := func() {
@@ -77,7 +80,8 @@ var listings = []scenario{
 		more, _ := b.drain(t, cursor)
 		b.compareFills(t, unite(fills, more))
 	}},
-	{"fills may be repeated and shuffled", true, func(t *testing.T, b *bench) {
+	{"fills may be repeated and shuffled", true, func(b *bench) {
+		t := b.t
 		o := b.foreignID(t, order.NewID("account", "agent", 1_000, 0, 0), 20)
 		for range 20 {
 			b.Exchange.Advance(time.Second)
@@ -89,7 +93,8 @@ var listings = []scenario{
 		fills, _ := b.drain(t, "")
 		b.compareFills(t, fills)
 	}},
-	{"orders and fills that the venue shows late are found in the end", true, func(t *testing.T, b *bench) {
+	{"orders and fills that the venue shows late are found in the end", true, func(b *bench) {
+		t := b.t
 		settle := b.Venue.Traits().Settle
 		b.Exchange.Behave(exchange.Behaviour{OrderLag: exchange.Duration(settle * 9 / 10), TradeLag: exchange.Duration(settle * 9 / 10)})
 		intent := b.intent(t, order.Buy, bitcoin/100, price+100_00)
@@ -100,7 +105,8 @@ var listings = []scenario{
 		more, _ := b.drain(t, cursor)
 		b.compareFills(t, unite(fills, more))
 	}},
-	{"the order that was asked for is found among many", true, func(t *testing.T, b *bench) {
+	{"the order that was asked for is found among many", true, func(b *bench) {
+		t := b.t
 		intent, _ := b.resting(t)
 		sent := b.now()
 		for i := range 260 {
@@ -124,7 +130,8 @@ var listings = []scenario{
 			t.Errorf("%d orders are open, want 260 (%v)", len(open), err)
 		}
 	}},
-	{"open orders are those of the pair, whoever has placed them", true, func(t *testing.T, b *bench) {
+	{"open orders are those of the pair, whoever has placed them", true, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		orphan := order.NewID("account", "agent", 1_000, 0, 0)
 		b.foreign(t, b.Symbol, orphan.String(), price-3_000_00)
@@ -163,7 +170,8 @@ var listings = []scenario{
 			t.Errorf("of the other pair, %+v are open", others)
 		}
 	}},
-	{"fills of others are told as theirs, and other pairs' are not told", true, func(t *testing.T, b *bench) {
+	{"fills of others are told as theirs, and other pairs' are not told", true, func(b *bench) {
+		t := b.t
 		intent := b.intent(t, order.Buy, bitcoin/100, price+100_00)
 		b.place(t, intent)
 		b.foreign(t, b.Symbol, "entered-by-hand", price+1_000_00)
@@ -178,7 +186,8 @@ var listings = []scenario{
 		}
 		b.compareFills(t, fills)
 	}},
-	{"an order that the venue takes back ends as it has to", true, func(t *testing.T, b *bench) {
+	{"an order that the venue takes back ends as it has to", true, func(b *bench) {
+		t := b.t
 		for status, want := range map[exchange.Status]order.State{exchange.Failed: order.Rejected, exchange.Expired: order.Cancelled, exchange.Cancelled: order.Cancelled} {
 			intent, placed := b.resting(t)
 			if err := b.Exchange.End(b.accepted(intent)[0].ID, status); err != nil {
@@ -193,7 +202,8 @@ var listings = []scenario{
 			}
 		}
 	}},
-	{"an order that was taken back after a part of it was filled has ended as cancelled", true, func(t *testing.T, b *bench) {
+	{"an order that was taken back after a part of it was filled has ended as cancelled", true, func(b *bench) {
+		t := b.t
 		b.Exchange.Behave(exchange.Behaviour{PartialFill: decimal.RequireFromString("0.5"), FailAccepted: true})
 		intent := b.intent(t, order.Buy, bitcoin/100, price+100_00)
 		if _, err := b.Venue.Place(t.Context(), venue.RequestOf(intent)); err != nil && !errors.Is(err, venue.ErrUnknownOutcome) {

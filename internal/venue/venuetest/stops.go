@@ -2,7 +2,6 @@ package venuetest
 
 import (
 	"errors"
-	"testing"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -14,7 +13,8 @@ import (
 
 // stops are cancellations that meet something, and the venue's own controls.
 var stops = []scenario{
-	{"an order that fills whole while it is cancelled is filled", true, func(t *testing.T, b *bench) {
+	{"an order that fills whole while it is cancelled is filled", true, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		b.Exchange.Behave(exchange.Behaviour{FillOnCancel: decimal.NewFromInt(1)})
 		ref := b.ref(intent)
@@ -26,7 +26,8 @@ var stops = []scenario{
 		fills, _ := b.drain(t, "")
 		b.compareFills(t, fills)
 	}},
-	{"an order that fills in part while it is cancelled is cancelled", true, func(t *testing.T, b *bench) {
+	{"an order that fills in part while it is cancelled is cancelled", true, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		b.Exchange.Behave(exchange.Behaviour{FillOnCancel: decimal.RequireFromString("0.5")})
 		ref := b.ref(intent)
@@ -38,7 +39,8 @@ var stops = []scenario{
 		fills, _ := b.drain(t, "")
 		b.compareFills(t, fills)
 	}},
-	{"a cancellation whose answer is lost has happened, and may be asked for again", true, func(t *testing.T, b *bench) {
+	{"a cancellation whose answer is lost has happened, and may be asked for again", true, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		ref := b.ref(intent)
 		ref.VenueOrderID = placed.VenueOrderID
@@ -51,7 +53,8 @@ var stops = []scenario{
 		}
 		b.expect(t, intent, order.Cancelled, 0)
 	}},
-	{"all orders of a pair are cancelled at once", true, func(t *testing.T, b *bench) {
+	{"all orders of a pair are cancelled at once", true, func(b *bench) {
+		t := b.t
 		stopper, ok := b.Venue.(venue.Stopper)
 		if !ok {
 			return
@@ -70,7 +73,8 @@ var stops = []scenario{
 			t.Errorf("where none are left: %v", err)
 		}
 	}},
-	{"a dead-man switch cancels unless it is pressed", true, func(t *testing.T, b *bench) {
+	{"a dead-man switch cancels unless it is pressed", true, func(b *bench) {
+		t := b.t
 		stopper, ok := b.Venue.(venue.Stopper)
 		if !ok {
 			return

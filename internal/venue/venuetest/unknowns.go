@@ -14,7 +14,8 @@ import (
 
 // unknowns are what becomes of an order whose answer does not come.
 var unknowns = []scenario{
-	{"an order whose answer is lost is found", true, func(t *testing.T, b *bench) {
+	{"an order whose answer is lost is found", true, func(b *bench) {
+		t := b.t
 		for _, fault := range []exchange.Fault{
 			{Kind: exchange.ResetAfter}, {Kind: exchange.ResetAnswer}, {Kind: exchange.Truncate},
 			{Kind: exchange.StatusAfter, Status: http.StatusBadGateway}, {Kind: exchange.StatusAfter, Status: http.StatusInternalServerError},
@@ -37,7 +38,8 @@ var unknowns = []scenario{
 			}
 		}
 	}},
-	{"an order that does not arrive is absent", true, func(t *testing.T, b *bench) {
+	{"an order that does not arrive is absent", true, func(b *bench) {
+		t := b.t
 		for _, fault := range []exchange.Fault{
 			{Kind: exchange.ResetBefore}, {Kind: exchange.ResetRequest},
 			{Kind: exchange.StatusBefore, Status: http.StatusServiceUnavailable},
@@ -64,7 +66,8 @@ var unknowns = []scenario{
 			}
 		}
 	}},
-	{"an order whose answer is late is unknown", true, func(t *testing.T, b *bench) {
+	{"an order whose answer is late is unknown", true, func(b *bench) {
+		t := b.t
 		b.fail(t, exchange.Fault{Kind: exchange.DelayAnswer, Endpoint: exchange.EndpointPlace, Delay: exchange.Duration(10 * time.Minute), Next: 1})
 		intent := b.intent(t, order.Buy, bitcoin/100, price-1_000_00)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -78,7 +81,8 @@ var unknowns = []scenario{
 		<-ctx.Done()
 		b.expect(t, intent, order.Acked, 0)
 	}},
-	{"an order that is held up within its time arrives", true, func(t *testing.T, b *bench) {
+	{"an order that is held up within its time arrives", true, func(b *bench) {
+		t := b.t
 		delay := min(b.Venue.Traits().Settle, 10*time.Minute) / 2
 		if b.Venue.Traits().RequestExpiry > 0 {
 			delay = min(delay, timeToLeave-time.Second) // the venue keeps the request's own end
@@ -89,7 +93,8 @@ var unknowns = []scenario{
 			t.Errorf("the book has %+v", booked)
 		}
 	}},
-	{"an order that is held up for too long is refused", true, func(t *testing.T, b *bench) {
+	{"an order that is held up for too long is refused", true, func(b *bench) {
+		t := b.t
 		expiry := b.Venue.Traits().RequestExpiry
 		if expiry == 0 {
 			return // the venue takes it at any time, and its adapter does not say otherwise
@@ -99,7 +104,8 @@ var unknowns = []scenario{
 			t.Errorf("the book has %+v", booked)
 		}
 	}},
-	{"a limit on requests refuses", true, func(t *testing.T, b *bench) {
+	{"a limit on requests refuses", true, func(b *bench) {
+		t := b.t
 		b.fail(t, exchange.Fault{Kind: exchange.StatusBefore, Endpoint: exchange.EndpointPlace, Status: http.StatusTooManyRequests, RetryAfter: 1})
 		intent := b.intent(t, order.Buy, bitcoin/100, price)
 		_, err := b.Venue.Place(t.Context(), venue.RequestOf(intent))
@@ -114,7 +120,8 @@ var unknowns = []scenario{
 		_, err = b.Venue.Lookup(t.Context(), b.ref(intent))
 		b.notAbsent(t, err)
 	}},
-	{"a repeat is what the venue's class says", true, func(t *testing.T, b *bench) {
+	{"a repeat is what the venue's class says", true, func(b *bench) {
+		t := b.t
 		intent, first := b.resting(t)
 		again, err := b.Venue.Place(t.Context(), venue.RequestOf(intent))
 		booked := b.accepted(intent)
@@ -136,7 +143,8 @@ var unknowns = []scenario{
 			t.Errorf("there is no class %q", class)
 		}
 	}},
-	{"an answer that cannot be read says nothing", true, func(t *testing.T, b *bench) {
+	{"an answer that cannot be read says nothing", true, func(b *bench) {
+		t := b.t
 		intent, placed := b.resting(t)
 		known := b.ref(intent)
 		known.VenueOrderID = placed.VenueOrderID
@@ -167,7 +175,8 @@ var unknowns = []scenario{
 			}
 		}
 	}},
-	{"a venue whose clock is off accepts no order that counts as refused", true, func(t *testing.T, b *bench) {
+	{"a venue whose clock is off accepts no order that counts as refused", true, func(b *bench) {
+		t := b.t
 		for _, skew := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
 			b.Exchange.Behave(exchange.Behaviour{Skew: exchange.Duration(skew)})
 			intent := b.intent(t, order.Buy, bitcoin/100, price-1_000_00)
@@ -183,7 +192,8 @@ var unknowns = []scenario{
 			}
 		}
 	}},
-	{"maintenance refuses or leaves open, and never doubles", true, func(t *testing.T, b *bench) {
+	{"maintenance refuses or leaves open, and never doubles", true, func(b *bench) {
+		t := b.t
 		b.Exchange.Behave(exchange.Behaviour{Maintenance: true})
 		intent := b.intent(t, order.Buy, bitcoin/100, price)
 		_, err := b.Venue.Place(t.Context(), venue.RequestOf(intent))

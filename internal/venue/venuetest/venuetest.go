@@ -88,7 +88,7 @@ func MoveAt(behind *exchange.Exchange, symbol string) func(*testing.T, market.Pr
 type scenario struct {
 	name string
 	wire bool
-	run  func(t *testing.T, b *bench)
+	run  func(b *bench)
 }
 
 // Run puts an adapter through every case that its harness can show.
@@ -97,11 +97,11 @@ func Run(t *testing.T, start Start) {
 	for _, s := range slices.Concat(basics, unknowns, listings, stops) {
 		t.Run(s.name, func(t *testing.T) {
 			guard := &recorder{}
-			b := &bench{Harness: start(t, guard), guard: guard}
+			b := &bench{Harness: start(t, guard), t: t, guard: guard}
 			if b.Exchange == nil && s.wire {
 				return
 			}
-			s.run(t, b)
+			s.run(b)
 			b.judge(t)
 		})
 	}
@@ -111,6 +111,7 @@ func Run(t *testing.T, start Start) {
 type bench struct {
 	*Harness
 
+	t        *testing.T
 	guard    *recorder
 	sequence int64
 }

@@ -127,8 +127,9 @@ func (f *Front) accounts(w http.ResponseWriter, r *http.Request, key exchange.Ke
 		Type      string `json:"type"`
 		Portfolio string `json:"retail_portfolio_id"`
 	}
-	accounts := []account{}
-	for currency, balance := range f.exchange.Balances(key.Account) {
+	balances := f.exchange.Balances(key.Account)
+	accounts := make([]account, 0, len(balances))
+	for currency, balance := range balances {
 		accounts = append(accounts, account{
 			UUID: key.Account + "/" + currency, Name: currency + " Wallet", Currency: currency, Active: true, Ready: true,
 			Available: amount{balance.Total.Sub(balance.Held), currency}, Hold: amount{balance.Held, currency},

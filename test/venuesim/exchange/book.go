@@ -28,7 +28,7 @@ const (
 )
 
 // Refusal is the exchange's definitive no.
-type Refusal struct{ Reason Reason }
+type Refusal struct{ Reason Reason } //nolint:errname // a refusal is what an exchange calls it
 
 // Error is the reason.
 func (r *Refusal) Error() string { return string(r.Reason) }

@@ -7,6 +7,8 @@ package exchange
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -201,11 +203,7 @@ func New(options Options) *Exchange {
 var namespace = uuid.MustParse("5f4b6e0a-9d1f-5a35-8a0e-3f1f9d6f6c11")
 
 func idOf(kind byte, sequence int64) string {
-	name := []byte{kind}
-	for shift := 56; shift >= 0; shift -= 8 {
-		name = append(name, byte(sequence>>shift))
-	}
-	return uuid.NewSHA1(namespace, name).String()
+	return uuid.NewSHA1(namespace, strconv.AppendInt([]byte{kind}, sequence, 10)).String()
 }
 
 // PutKey makes a key known, or changes it.
@@ -267,7 +265,7 @@ func (e *Exchange) Products() []Product {
 	for _, product := range e.products {
 		products = append(products, product)
 	}
-	slices.SortFunc(products, func(a, b Product) int { return compare(a.Symbol, b.Symbol) })
+	slices.SortFunc(products, func(a, b Product) int { return strings.Compare(a.Symbol, b.Symbol) })
 	return products
 }
 
@@ -373,14 +371,4 @@ func (e *Exchange) Waiting() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.waiting
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -3,8 +3,8 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -69,27 +69,36 @@ func (e *Exchange) serve(w http.ResponseWriter, r *http.Request, front Front) {
 	for _, fault := range t.struck {
 		note.Struck = append(note.Struck, fault.Kind)
 	}
-	defer func() {
-		note.Body, note.Key = string(t.body), t.key
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.requests = append(e.requests, note)
-	}()
-	if _, struck := t.by(ResetBefore); struck {
+	answer := e.answer(r, front, t)
+	note.Body, note.Key = string(t.body), t.key
+	if _, struck := t.by(ResetAfter); answer != nil && !struck {
+		note.Status = answer.Code
+	}
+	e.mu.Lock()
+	e.requests = append(e.requests, note)
+	e.mu.Unlock()
+	if answer == nil || note.Status == 0 {
 		hangUp(w)
 		return
+	}
+	e.send(w, t, answer)
+}
+
+// answer is what the exchange says to a request in the end; nil if it says nothing
+// because the request does not arrive.
+func (e *Exchange) answer(r *http.Request, front Front, t *ticket) *httptest.ResponseRecorder {
+	if _, struck := t.by(ResetBefore); struck {
+		return nil
 	}
 	if _, struck := t.by(ResetRequest); struck {
 		half := make([]byte, max(r.ContentLength/2, 0))
 		n, _ := io.ReadFull(r.Body, half) // whatever has come is cut off
 		t.body = half[:n]
-		hangUp(w)
-		return
+		return nil
 	}
 	var err error
 	if t.body, err = io.ReadAll(io.LimitReader(r.Body, maxRequest)); err != nil {
-		hangUp(w)
-		return
+		return nil
 	}
 	e.wait(t.delay(DelayArrival), nil)
 	// The order is accepted whether or not the client still waits.
@@ -102,7 +111,7 @@ func (e *Exchange) serve(w http.ResponseWriter, r *http.Request, front Front) {
 		answered(answer, t, front, asked, StatusAfter, BodyAfter)
 	}
 	e.wait(t.delay(DelayAnswer), r.Context().Done())
-	note.Status = e.send(w, t, answer)
+	return answer
 }
 
 // answered puts a fault's answer in the place of the exchange's.
@@ -132,36 +141,24 @@ func answered(answer *httptest.ResponseRecorder, t *ticket, front Front, r *http
 	return true
 }
 
-// send writes an answer as far as the request's faults let it, and returns its
-// status; zero if the client saw none.
-func (e *Exchange) send(w http.ResponseWriter, t *ticket, answer *httptest.ResponseRecorder) int {
-	if _, struck := t.by(ResetAfter); struck {
-		hangUp(w)
-		return 0
-	}
+// send writes an answer as far as the request's faults let it.
+func (e *Exchange) send(w http.ResponseWriter, t *ticket, answer *httptest.ResponseRecorder) {
 	body := answer.Body.Bytes()
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), answer.Header())
 	w.Header().Set("Date", e.Clock().Format(http.TimeFormat))
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(answer.Code)
 	_, reset := t.by(ResetAnswer)
-	_, truncated := t.by(Truncate)
-	if !reset && !truncated {
+	if _, truncated := t.by(Truncate); !reset && !truncated {
 		_, _ = w.Write(body) // the client may be gone
-		return answer.Code
+		return
 	}
 	_, _ = w.Write(body[:len(body)/2])
-	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return answer.Code
-	}
-	if reset {
-		hangUp(w)
-	}
 	// A handler that returns early has the server close the connection in good
 	// order, before as many bytes as it has announced.
-	return answer.Code
+	if err := http.NewResponseController(w).Flush(); err == nil && reset {
+		hangUp(w)
+	}
 }
 
 // strike picks the faults that a request meets.
