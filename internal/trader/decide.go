@@ -105,11 +105,12 @@ func (c *Core) ruled(e Ruled) {
 // pass holds the legs of a proposal against the gate, each with those before it
 // open. It returns the legs that pass, or why the first one does not.
 func (c *Core) pass(pair *pairState, proposed []order.Intent, confidence order.Fraction) ([]order.Intent, []risk.Reason) {
+	if len(proposed) == 0 {
+		return nil, nil
+	}
 	state := c.riskState(pair, nil)
 	state.Confidence = confidence
-	if len(proposed) > 0 {
-		state.Trading = c.permittedIn(pair, proposed[0].Reason)
-	}
+	state.Trading = c.permittedIn(pair, proposed[0].Reason)
 	for i := range proposed {
 		leg := &proposed[i]
 		verdict := risk.Check(&c.settings.Limits, &state, leg)
