@@ -23,7 +23,7 @@ type accountTold struct {
 	CryptoStatus     string `json:"crypto_status"`
 	Currency         string `json:"currency"`
 	Cash             string `json:"cash"`
-	Spendable        string `json:"non_marginable_buying_power"`
+	Spendable        string `json:"non_marginable_buying_power"` //nolint:misspell // Alpaca's word
 	TradingBlocked   *bool  `json:"trading_blocked"`
 	TransfersBlocked *bool  `json:"transfers_blocked"`
 	AccountBlocked   *bool  `json:"account_blocked"`
@@ -142,7 +142,7 @@ func (v *Venue) Balances(ctx context.Context) ([]venue.Balance, error) {
 	if err != nil {
 		return nil, err
 	}
-	spendable, err := signed("non_marginable_buying_power", told.Spendable)
+	spendable, err := signed("the buying power", told.Spendable)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func TestProduct(t *testing.T) {
 func TestBalances(t *testing.T) {
 	w := newWorld(t, nil, nil, venuetest.Instrument(t))
 	if err := w.exchange.SetFaults(
-		exchange.Fault{Kind: exchange.BodyBefore, Endpoint: exchange.EndpointAccount, Body: `{"currency":"USD","cash":"-23140.2","non_marginable_buying_power":"0"}`},
+		exchange.Fault{Kind: exchange.BodyBefore, Endpoint: exchange.EndpointAccount, Body: `{"currency":"USD","cash":"-23140.2","non_marginable_buying_power":"0"}`}, //nolint:misspell // Alpaca's word
 		exchange.Fault{Kind: exchange.BodyBefore, Endpoint: exchange.EndpointBalances, Body: `[{"symbol":"AAPL","asset_class":"us_equity","qty":"5","qty_available":"5"},
 			{"symbol":"USDCUSD","asset_class":"crypto","qty":"66.748","qty_available":"60"},{"symbol":"BTC/USD","asset_class":"crypto","qty":"0.000024974","qty_available":"0"}]`},
 	); err != nil {

@@ -54,16 +54,17 @@ func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string,
 	if err != nil {
 		return nil, "", err
 	}
-	known := at.Known()
+	passed := at.Passed()
 	fills, entries := []order.Fill{}, make([]tally.Entry, 0, len(told))
 	for i := range told {
 		happened, err := moment(told[i].At)
 		if err != nil || !activityID.MatchString(told[i].ID) {
 			return nil, "", fmt.Errorf("%w: an execution has no id or time", venue.ErrMalformed)
 		}
-		entries = append(entries, tally.Entry{ID: told[i].ID, At: happened})
+		entry := tally.Entry{ID: told[i].ID, At: happened}
+		entries = append(entries, entry)
 		pair, traded := v.pairs[joined(told[i].Symbol)]
-		if known[told[i].ID] || !traded {
+		if passed(entry) || !traded {
 			continue
 		}
 		fill, err := v.fill(ctx, &told[i], pair, happened)

@@ -22,10 +22,10 @@ type open struct{}
 func (open) Leaves(uuid.UUID, []byte) error { return nil }
 
 // intent is an order that rests in the book.
-func (w *world) intent(t *testing.T, sequence int64) order.Intent {
+func (w *world) intent(t *testing.T) order.Intent {
 	t.Helper()
 	intent := order.Intent{
-		ID: order.NewID("account", "agent", sequence, 0, 0), Pair: "BTC-USD", Side: order.Buy, Quantity: 10_000_000, Limit: 4_000_000,
+		ID: order.NewID("account", "agent", 1, 0, 0), Pair: "BTC-USD", Side: order.Buy, Quantity: 10_000_000, Limit: 4_000_000,
 		NotAfter: w.exchange.Time().Add(5 * time.Second),
 	}
 	frozen, err := w.venue.Freeze(intent, intent.NotAfter)
@@ -48,13 +48,13 @@ func TestFreeze(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
 	want := `{"symbol":"BTC/USD","qty":"0.1","side":"buy","type":"limit","time_in_force":"gtc","limit_price":"40000","client_order_id":"` +
 		order.NewID("account", "agent", 1, 0, 0).String() + `"}`
-	if got := w.intent(t, 1).Frozen; got != want {
+	if got := w.intent(t).Frozen; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	for name, edit := range map[string]func(*order.Intent){
 		"quantity": func(i *order.Intent) { i.Quantity = 0 }, "limit": func(i *order.Intent) { i.Limit = -1 }, "side": func(i *order.Intent) { i.Side = 0 },
 	} {
-		intent := w.intent(t, 1)
+		intent := w.intent(t)
 		edit(&intent)
 		if body, err := w.venue.Freeze(intent, intent.NotAfter); err == nil {
 			t.Errorf("an order without %s was frozen as %s", name, body)
@@ -82,7 +82,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		w := newWorld(t, nil, open{}, venuetest.Instrument(t))
 		w.fail(t, exchange.Fault{Kind: exchange.StatusBefore, Status: test.status, Body: test.body})
-		_, err := w.venue.Place(t.Context(), venue.RequestOf(w.intent(t, 1)))
+		_, err := w.venue.Place(t.Context(), venue.RequestOf(w.intent(t)))
 		rejected, refused := errors.AsType[*venue.RejectedError](err)
 		switch {
 		case test.definitive != "" && (!refused || rejected.Code != test.definitive || rejected.Message == ""):
@@ -96,7 +96,7 @@ func TestRefusals(t *testing.T) {
 // Alpaca refuses a repeat for ever, and that says nothing of the first: it is there.
 func TestRepeat(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
-	intent := w.intent(t, 1)
+	intent := w.intent(t)
 	placed, err := w.venue.Place(t.Context(), venue.RequestOf(intent))
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestRepeat(t *testing.T) {
 // An order that Alpaca takes back after it was accepted has ended without a fill.
 func TestRejectedLater(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
-	intent := w.intent(t, 1)
+	intent := w.intent(t)
 	if _, err := w.venue.Place(t.Context(), venue.RequestOf(intent)); err != nil {
 		t.Fatal(err)
 	}
@@ -223,24 +223,28 @@ func TestPartsOfLots(t *testing.T) {
 func TestFeesAreNeverTooSmall(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
 	before := w.exchange.Balances(w.key.Account)
-	for i, part := range []string{"0.1", "0.01234567", "0.00000003"} {
-		for _, side := range []exchange.Side{exchange.Buy, exchange.Sell} {
-			for _, limit := range []int64{50_000, 50_000 - int64(side[0]-'b')} {
-				w.exchange.SetPrice(symbol, decimal.NewFromInt(50_000))
-				if _, _, err := w.exchange.Place(t.Context(), exchange.Placement{
-					Account: w.key.Account, ClientID: order.NewID(part, string(side), limit, int32(i), 0).String(), Symbol: symbol, Side: side, //nolint:gosec // three parts
-					Quantity: decimal.RequireFromString(part).Add(decimal.New(4, -4)), Limit: decimal.NewFromInt(limit),
-				}); err != nil {
-					t.Fatal(err)
-				}
-				w.exchange.SetPrice(symbol, decimal.NewFromInt(limit))
+	sequence := int64(0)
+	for _, part := range []string{"0.1", "0.01234567", "0.00020003"} {
+		for _, asked := range []struct {
+			side  exchange.Side
+			limit int64
+		}{{exchange.Buy, 50_000}, {exchange.Buy, 49_000}, {exchange.Sell, 50_000}, {exchange.Sell, 51_000}} {
+			sequence++
+			w.exchange.SetPrice(symbol, decimal.NewFromInt(50_000))
+			if _, _, err := w.exchange.Place(t.Context(), exchange.Placement{
+				Account: w.key.Account, ClientID: order.NewID("account", "agent", sequence, 0, 0).String(), Symbol: symbol, Side: asked.side,
+				Quantity: decimal.RequireFromString(part), Limit: decimal.NewFromInt(asked.limit),
+			}); err != nil {
+				t.Fatal(err)
 			}
+			// What rests is filled here, as a maker.
+			w.exchange.SetPrice(symbol, decimal.NewFromInt(asked.limit))
 		}
 	}
 	books := map[string]decimal.Decimal{"BTC": before["BTC"].Total, "USD": before["USD"].Total}
 	instrument := venuetest.Instrument(t)
 	fills, _, err := w.venue.Fills(t.Context(), "")
-	if err != nil || len(fills) < 12 {
+	if err != nil || len(fills) != 12 {
 		t.Fatalf("%d fills, %v", len(fills), err)
 	}
 	for _, fill := range fills {

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -273,7 +274,7 @@ func (v *Venue) Cancel(ctx context.Context, ref venue.Ref) error {
 	switch {
 	case err != nil:
 		return err
-	case answer.Status == http.StatusNoContent, answer.Status == http.StatusOK:
+	case answer.Status == http.StatusNoContent:
 		return nil
 	case missing(answer):
 		return fmt.Errorf("order %s: %w", ref.ID, venue.ErrNotFound)
@@ -315,7 +316,7 @@ func (v *Venue) open(ctx context.Context, pairs []string) ([]venue.Order, error)
 		return nil, nil
 	}
 	var told []orderTold
-	query := url.Values{"status": {"open"}, "limit": {fmt.Sprint(mostOrders)}, "symbols": {strings.Join(symbols, ",")}}
+	query := url.Values{"status": {"open"}, "limit": {strconv.Itoa(mostOrders)}, "symbols": {strings.Join(symbols, ",")}}
 	if err := v.ask(ctx, "/v2/orders", query, &told); err != nil {
 		return nil, err
 	}

@@ -67,6 +67,7 @@ const symbol, otherSymbol = "BTC/USD", "ETH/USD"
 
 func TestConformance(t *testing.T) {
 	venuetest.Run(t, func(t *testing.T, guard venue.Guard) *venuetest.Harness {
+		t.Helper()
 		instrument := venuetest.Instrument(t)
 		w := newWorld(t, nil, guard, instrument)
 		return &venuetest.Harness{

@@ -67,8 +67,8 @@ func parseCursors(text string, pairs []string) (map[string]tally.Cursor, error) 
 }
 
 func (v *Venue) fillsOf(ctx context.Context, pair string, at tally.Cursor) ([]order.Fill, tally.Cursor, error) {
-	known := at.Known()
-	trades, err := v.trades(ctx, pair, at.From, known)
+	passed := at.Passed()
+	trades, err := v.trades(ctx, pair, at)
 	if err != nil {
 		return nil, at, err
 	}
@@ -79,8 +79,9 @@ func (v *Venue) fillsOf(ctx context.Context, pair string, at tally.Cursor) ([]or
 		if err != nil {
 			return nil, at, err
 		}
-		entries = append(entries, tally.Entry{ID: string(trades[i].ID), At: happened})
-		if known[string(trades[i].ID)] || trades[i].Break == fullyBroken {
+		entry := tally.Entry{ID: string(trades[i].ID), At: happened}
+		entries = append(entries, entry)
+		if passed(entry) || trades[i].Break == fullyBroken {
 			continue
 		}
 		fill, err := trades[i].fill(pair, v.instruments[pair], func(t *trade) (decimal.Decimal, error) { return v.before(ctx, t) })
@@ -94,15 +95,15 @@ func (v *Venue) fillsOf(ctx context.Context, pair string, at tally.Cursor) ([]or
 	return fills, at.After(entries, settle), nil
 }
 
-// trades are all of a pair from a time on, oldest first. "To retrieve your full trade
+// trades are all of a pair from a cursor on, oldest first. "To retrieve your full trade
 // history" one asks from a time on and goes on from the newest trade of the list
 // (https://docs.gemini.com/rest/orders). The lists overlap by a millisecond, because
 // several trades may have the same; a full list that does not hold what was listed
 // there before leaves something out, and is an error.
-func (v *Venue) trades(ctx context.Context, pair string, from time.Time, known map[string]bool) ([]trade, error) {
-	start := int64(0)
-	if !from.IsZero() {
-		start = from.UnixMilli()
+func (v *Venue) trades(ctx context.Context, pair string, at tally.Cursor) ([]trade, error) {
+	start, known := int64(0), at.Listed
+	if !at.From.IsZero() {
+		start = at.From.UnixMilli()
 	}
 	var all []trade
 	for {
@@ -114,7 +115,7 @@ func (v *Venue) trades(ctx context.Context, pair string, from time.Time, known m
 		if err := sortTrades(page); err != nil {
 			return nil, err
 		}
-		if len(page) >= pageSize && len(known) > 0 && !slices.ContainsFunc(page, func(t trade) bool { return known[string(t.ID)] }) {
+		if len(page) >= pageSize && len(known) > 0 && !slices.ContainsFunc(page, func(t trade) bool { return slices.Contains(known, string(t.ID)) }) {
 			return nil, fmt.Errorf("%w: Gemini leaves out trades of %s", venue.ErrMalformed, pair)
 		}
 		all = append(all, page...)
@@ -128,7 +129,7 @@ func (v *Venue) trades(ctx context.Context, pair string, from time.Time, known m
 		if newest.UnixMilli() == start {
 			return nil, fmt.Errorf("%w: more trades of %s have one time than Gemini lists at once", venue.ErrMalformed, pair)
 		}
-		start, known = newest.UnixMilli(), map[string]bool{string(page[len(page)-1].ID): true}
+		start, known = newest.UnixMilli(), []string{string(page[len(page)-1].ID)}
 	}
 }
 

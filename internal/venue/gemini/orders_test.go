@@ -27,10 +27,10 @@ func (open) Leaves(uuid.UUID, []byte) error { return nil }
 const timeToLeave = 5 * time.Second
 
 // intent is an order that rests in the book.
-func (w *world) intent(t *testing.T, sequence int64) order.Intent {
+func (w *world) intent(t *testing.T) order.Intent {
 	t.Helper()
 	intent := order.Intent{
-		ID: order.NewID("account", "agent", sequence, 0, 0), Pair: "BTC-USD", Side: order.Buy, Quantity: 10_000_000, Limit: 4_000_000,
+		ID: order.NewID("account", "agent", 1, 0, 0), Pair: "BTC-USD", Side: order.Buy, Quantity: 10_000_000, Limit: 4_000_000,
 		NotAfter: w.exchange.Time().Add(timeToLeave),
 	}
 	frozen, err := w.venue.Freeze(intent, intent.NotAfter)
@@ -52,7 +52,7 @@ func (w *world) fail(t *testing.T, faults ...exchange.Fault) {
 // whose window ends when the order must not be accepted any more.
 func TestFreeze(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
-	intent := w.intent(t, 1)
+	intent := w.intent(t)
 	frozen := func(notAfter time.Time) string {
 		return `{"request":"/v1/order/new","nonce":` + strconv.FormatInt(notAfter.Unix()-30, 10) + `,"client_order_id":"` + intent.ID.String() +
 			`","symbol":"btcusd","amount":"0.1","price":"40000","side":"buy","type":"exchange limit","options":[]}`
@@ -85,7 +85,7 @@ func TestRequestsExpire(t *testing.T) {
 		accepted bool
 	}{{0, true}, {timeToLeave - 2*time.Second, true}, {timeToLeave + time.Second, false}, {time.Hour, false}} {
 		w := newWorld(t, nil, open{}, venuetest.Instrument(t))
-		intent := w.intent(t, 1)
+		intent := w.intent(t)
 		// The exchange's clock is ahead by as much as the request is late.
 		w.exchange.Behave(exchange.Behaviour{Skew: exchange.Duration(test.held)})
 		_, err := w.venue.Place(t.Context(), venue.RequestOf(intent))
@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		w := newWorld(t, nil, open{}, venuetest.Instrument(t))
 		w.fail(t, exchange.Fault{Kind: exchange.StatusBefore, Status: test.status, Body: `{"result":"error","reason":"` + reason + `","message":"m"}`})
-		_, err := w.venue.Place(t.Context(), venue.RequestOf(w.intent(t, 1)))
+		_, err := w.venue.Place(t.Context(), venue.RequestOf(w.intent(t)))
 		rejected, refused := errors.AsType[*venue.RejectedError](err)
 		switch {
 		case test.definitive && (!refused || rejected.Code != reason || rejected.Message == ""):
@@ -122,7 +122,7 @@ func TestRefusals(t *testing.T) {
 	for _, body := range []string{"<html>", `{"reason":"InvalidPrice"}`, ""} {
 		w := newWorld(t, nil, open{}, venuetest.Instrument(t))
 		w.fail(t, exchange.Fault{Kind: exchange.StatusBefore, Status: 502, Body: body})
-		if _, err := w.venue.Place(t.Context(), venue.RequestOf(w.intent(t, 1))); !errors.Is(err, venue.ErrUnknownOutcome) {
+		if _, err := w.venue.Place(t.Context(), venue.RequestOf(w.intent(t))); !errors.Is(err, venue.ErrUnknownOutcome) {
 			t.Errorf("%q: got %v", body, err)
 		}
 	}
@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 // one that is not there.
 func TestRepeat(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
-	intent := w.intent(t, 1)
+	intent := w.intent(t)
 	for range 2 {
 		if _, err := w.venue.Place(t.Context(), venue.RequestOf(intent)); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ const (
 	nonceWindow = 30 * time.Second
 	// requestExpiry is the longest that an order's request lives. It leaves nonces a
 	// good part of the window on either side for clocks that differ.
-	requestExpiry = 15 * time.Second
+	requestExpiry = 10 * time.Second
 	// settle is by how much answers are taken to lag behind what has happened. Gemini
 	// promises nothing; it usually shows trades within a second.
 	settle = 10 * time.Second
@@ -156,9 +157,7 @@ func (v *Venue) request(path string, parts fields) rest.Request {
 func (v *Venue) requestAt(path string, parts fields, nonce func(now time.Time) int64) rest.Request {
 	return rest.Request{Method: http.MethodPost, Path: path, Sign: func(leaving *rest.Leaving) error {
 		payload := fields{"request": path, "nonce": nonce(leaving.Now)}
-		for name, value := range parts {
-			payload[name] = value
-		}
+		maps.Copy(payload, parts)
 		encoded, err := json.Marshal(payload)
 		if err != nil {
 			return fmt.Errorf("the payload cannot be written: %w", err)
@@ -305,10 +304,12 @@ func (v *Venue) status(ctx context.Context, ref venue.Ref, trades bool) (*orderT
 			return nil, err
 		}
 	}
-	switch len(list) {
-	case 0:
+	switch {
+	case list == nil:
+		return nil, fmt.Errorf("%w: it is null", venue.ErrMalformed)
+	case len(list) == 0:
 		return nil, fmt.Errorf("order %s: %w", ref.ID, venue.ErrNotFound)
-	case 1:
+	case len(list) == 1:
 		return &list[0], nil
 	}
 	return nil, fmt.Errorf("%w: Gemini has %d orders with the id %s; cancel what is not wanted at Gemini", venue.ErrMalformed, len(list), ref.ID)
@@ -335,12 +336,19 @@ func (v *Venue) Cancel(ctx context.Context, ref venue.Ref) error {
 	switch {
 	case err != nil:
 		return err
-	case answer.Status == http.StatusOK:
-		return nil
 	case missing(answer):
 		return fmt.Errorf("order %s: %w", ref.ID, venue.ErrNotFound)
+	case answer.Status != http.StatusOK:
+		return question(answer)
 	}
-	return question(answer)
+	var told orderTold
+	if err := answer.Decode(&told); err != nil {
+		return err
+	}
+	if string(told.ID) != ref.VenueOrderID {
+		return fmt.Errorf("%w: it tells of another order than %s", venue.ErrMalformed, ref.VenueOrderID)
+	}
+	return nil
 }
 
 // Open implements venue.Venue.

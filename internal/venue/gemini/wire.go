@@ -166,9 +166,9 @@ func (t *trade) fee(currency string) (market.Money, error) {
 	if rebate {
 		amount = amount.Neg()
 	}
-	fee, err := tally.Fee(amount)
+	fee, err := market.MoneyOf(amount)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", venue.ErrMalformed, err)
+		return 0, fmt.Errorf("%w: its fee cannot be counted", venue.ErrMalformed)
 	}
 	return fee, nil
 }

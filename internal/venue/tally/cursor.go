@@ -63,13 +63,14 @@ func (c Cursor) String() string {
 	return string(text)
 }
 
-// Known are the ids that were listed from the cursor on.
-func (c Cursor) Known() map[string]bool {
+// Passed tells what was listed before the cursor: venues that count time more
+// coarsely list a little of it again.
+func (c Cursor) Passed() func(Entry) bool {
 	known := make(map[string]bool, len(c.Listed))
 	for _, id := range c.Listed {
 		known[id] = true
 	}
-	return known
+	return func(entry Entry) bool { return known[entry.ID] || entry.At.Before(c.From) }
 }
 
 // After is the cursor behind a list that begins at this one and holds all that the

@@ -98,8 +98,13 @@ func TestCursor(t *testing.T) {
 	if err != nil || !again.From.Equal(at(10)) || !slices.Equal(again.Listed, []string{"c", "b"}) {
 		t.Errorf("got %+v, %v", again, err)
 	}
-	if known := again.Known(); known["a"] || !known["b"] || !known["c"] {
-		t.Errorf("known are %v", known)
+	passed := again.Passed()
+	for entry, want := range map[tally.Entry]bool{
+		{"a", at(0)}: true, {"b", at(15)}: true, {"c", at(20)}: true, {"new", at(10).Add(-time.Nanosecond)}: true, {"new", at(10)}: false, {"new", at(15)}: false,
+	} {
+		if passed(entry) != want {
+			t.Errorf("%+v was passed: %t", entry, !want)
+		}
 	}
 	if late := again.After([]tally.Entry{{"z", at(12)}, {"b", at(15)}, {"c", at(20)}}, time.Hour); !late.From.Equal(at(10)) || len(late.Listed) != 3 {
 		t.Errorf("it went back to %+v", late)

@@ -151,7 +151,8 @@ func (f *Front) account(w http.ResponseWriter, _ *http.Request, key exchange.Key
 	exchange.Say(w, http.StatusOK, map[string]any{
 		"id": key.Account, "account_number": "PA" + strings.ToUpper(key.Account[:8]), "status": "ACTIVE", "crypto_status": key.AccountType,
 		"currency": "USD", "cash": cash.Total, "buying_power": cash.Total.Sub(cash.Held),
-		"non_marginable_buying_power": cash.Total.Sub(cash.Held), "multiplier": "1", "crypto_tier": 1,
+		"non_marginable_buying_power": cash.Total.Sub(cash.Held), //nolint:misspell // Alpaca's word
+		"multiplier":                  "1", "crypto_tier": 1,
 		"trading_blocked": !key.CanTrade, "transfers_blocked": !key.CanTransfer, "account_blocked": !key.CanView,
 		"trade_suspended_by_user": false, "shorting_enabled": false,
 	})
@@ -203,7 +204,7 @@ func (f *Front) asset(w http.ResponseWriter, r *http.Request, _ exchange.Key) {
 	}
 	exchange.Say(w, http.StatusOK, map[string]any{
 		"id": uuid.NewSHA1(uuid.Nil, []byte(product.Symbol)), "class": "crypto", "exchange": "CRYPTO", "symbol": product.Symbol,
-		"name": product.Base + " / " + product.Quote, "status": status, "tradable": product.State == "", "marginable": false,
+		"name": product.Base + " / " + product.Quote, "status": status, "tradable": product.State == "",
 		"shortable": false, "fractionable": true, "min_order_size": product.MinQuantity,
 		"min_trade_increment": product.Lot, "price_increment": product.Tick,
 	})
@@ -290,8 +291,9 @@ func (f *Front) cancel(w http.ResponseWriter, r *http.Request, key exchange.Key)
 }
 
 func (f *Front) cancelAll(w http.ResponseWriter, r *http.Request, key exchange.Key) {
-	results := []map[string]any{}
-	for _, o := range f.exchange.OpenOrders(key.Account) {
+	open := f.exchange.OpenOrders(key.Account)
+	results := make([]map[string]any, 0, len(open))
+	for _, o := range open {
 		code := http.StatusOK
 		if _, err := f.exchange.Cancel(r.Context(), key.Account, o.ID); err != nil {
 			code = http.StatusInternalServerError

@@ -133,7 +133,7 @@ func (f *Front) fills(w http.ResponseWriter, r *http.Request, key exchange.Key) 
 	if token != "" {
 		last := -1
 		for i := range trades {
-			if activityID(&trades[i]) == token {
+			if ActivityID(&trades[i]) == token {
 				last = i
 			}
 		}
@@ -169,7 +169,8 @@ func (f *Front) cumulated() (map[int64]decimal.Decimal, map[string]exchange.Orde
 // newYork is behind UTC, as the times in activities' ids are.
 var newYork = time.FixedZone("EST", -5*60*60)
 
-func activityID(t *exchange.Trade) string {
+// ActivityID is what Alpaca calls a trade by: its time in New York, and its own id.
+func ActivityID(t *exchange.Trade) string {
 	return strings.ReplaceAll(t.At.In(newYork).Format("20060102150405.000"), ".", "") + "::" + t.ID
 }
 
@@ -179,7 +180,7 @@ func activity(t *exchange.Trade, cumulated decimal.Decimal, o exchange.Order) ma
 		kind = "fill"
 	}
 	return map[string]any{
-		"id": activityID(t), "activity_type": "FILL", "transaction_time": timeWord(t.At), "type": kind, "price": t.Price, "qty": t.Quantity,
+		"id": ActivityID(t), "activity_type": "FILL", "transaction_time": timeWord(t.At), "type": kind, "price": t.Price, "qty": t.Quantity,
 		"side": t.Side, "symbol": t.Symbol, "leaves_qty": o.Quantity.Sub(cumulated), "cum_qty": cumulated, "order_id": t.OrderID,
 		"order_status": status(&o),
 	}

@@ -170,8 +170,9 @@ func (f *Front) status(w http.ResponseWriter, _ *http.Request, c call) {
 }
 
 func (f *Front) orders(w http.ResponseWriter, _ *http.Request, c call) {
-	told := []map[string]any{}
-	for _, o := range f.exchange.OpenOrders(c.key.Account) {
+	open := f.exchange.OpenOrders(c.key.Account)
+	told := make([]map[string]any, 0, len(open))
+	for _, o := range open {
 		told = append(told, tell(&o))
 	}
 	exchange.Say(w, http.StatusOK, told)
@@ -240,8 +241,9 @@ func (f *Front) trades(w http.ResponseWriter, _ *http.Request, c call) {
 }
 
 func (f *Front) balances(w http.ResponseWriter, _ *http.Request, c call) {
-	told := []map[string]any{}
-	for currency, balance := range f.exchange.Balances(c.key.Account) {
+	balances := f.exchange.Balances(c.key.Account)
+	told := make([]map[string]any, 0, len(balances))
+	for currency, balance := range balances {
 		told = append(told, map[string]any{
 			"type": "exchange", "currency": currency, "amount": balance.Total, "available": balance.Total.Sub(balance.Held),
 			"availableForWithdrawal": balance.Total.Sub(balance.Held),
