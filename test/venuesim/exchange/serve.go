@@ -144,12 +144,18 @@ func answered(answer *httptest.ResponseRecorder, t *ticket, front Front, r *http
 // send writes an answer as far as the request's faults let it.
 func (e *Exchange) send(w http.ResponseWriter, t *ticket, answer *httptest.ResponseRecorder) {
 	body := answer.Body.Bytes()
+	_, reset := t.by(ResetAnswer)
+	_, truncated := t.by(Truncate)
+	if (reset || truncated) && len(body) == 0 {
+		// There is no middle of an answer that has no body.
+		hangUp(w)
+		return
+	}
 	maps.Copy(w.Header(), answer.Header())
 	w.Header().Set("Date", e.Clock().Format(http.TimeFormat))
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(answer.Code)
-	_, reset := t.by(ResetAnswer)
-	if _, truncated := t.by(Truncate); !reset && !truncated {
+	if !reset && !truncated {
 		_, _ = w.Write(body) // the client may be gone
 		return
 	}
