@@ -21,7 +21,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const manifest = "../../config/prometheus/endpoint-rules.yaml"
+// manifests are the rules, each with its cases in a file of this folder:
+// endpoint-rules.yaml has endpoint_test.yaml.
+const manifests = "../../config/prometheus/*-rules.yaml"
 
 // suite is a file of promtool's tests, as far as it is used.
 type suite struct {
@@ -56,7 +58,7 @@ type prometheusRule struct {
 	} `json:"spec"`
 }
 
-func readManifest(t *testing.T) prometheusRule {
+func readManifest(t *testing.T, manifest string) prometheusRule {
 	t.Helper()
 	content, err := os.ReadFile(manifest)
 	if err != nil {
@@ -70,9 +72,9 @@ func readManifest(t *testing.T) prometheusRule {
 }
 
 // ruleFile writes the rules as Prometheus itself reads them.
-func ruleFile(t *testing.T) string {
+func ruleFile(t *testing.T, manifest string) string {
 	t.Helper()
-	content, err := yaml.Marshal(readManifest(t).Spec)
+	content, err := yaml.Marshal(readManifest(t, manifest).Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,18 @@ func ruleFile(t *testing.T) string {
 }
 
 func TestAlerts(t *testing.T) {
-	content, err := os.ReadFile("endpoint_test.yaml")
+	files, err := filepath.Glob(manifests)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no rules found: %v", err)
+	}
+	for _, manifest := range files {
+		name := strings.TrimSuffix(filepath.Base(manifest), "-rules.yaml")
+		t.Run(name, func(t *testing.T) { testAlerts(t, manifest, name+"_test.yaml") })
+	}
+}
+
+func testAlerts(t *testing.T, manifest, file string) {
+	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +108,13 @@ func TestAlerts(t *testing.T) {
 	tried := map[string]bool{}
 	for _, group := range cases.Tests {
 		t.Run(group.Name, func(t *testing.T) {
-			run(t, group, time.Duration(cases.EvaluationInterval))
+			run(t, manifest, group, time.Duration(cases.EvaluationInterval))
 		})
 		for _, one := range group.Cases {
 			tried[one.Alert] = tried[one.Alert] || len(one.Firing) > 0
 		}
 	}
-	for _, group := range readManifest(t).Spec.Groups {
+	for _, group := range readManifest(t, manifest).Spec.Groups {
 		for _, rule := range group.Rules {
 			if name, _ := rule["alert"].(string); !tried[name] {
 				t.Errorf("no case has %s firing", name)
@@ -111,7 +124,7 @@ func TestAlerts(t *testing.T) {
 }
 
 // run evaluates the rules step by step, and compares what fires.
-func run(t *testing.T, group group, every time.Duration) {
+func run(t *testing.T, manifest string, group group, every time.Duration) {
 	t.Helper()
 	var series strings.Builder
 	series.WriteString("load " + group.Step.String() + "\n")
@@ -135,7 +148,7 @@ func run(t *testing.T, group group, every time.Duration) {
 		Logger:       promslog.NewNopLogger(),
 		Parser:       parser.NewParser(parser.Options{}),
 	})
-	groups, errs := manager.LoadGroups(every, labels.EmptyLabels(), "", nil, false, ruleFile(t))
+	groups, errs := manager.LoadGroups(every, labels.EmptyLabels(), "", nil, false, ruleFile(t, manifest))
 	if errs != nil {
 		t.Fatal(errs)
 	}
@@ -200,8 +213,19 @@ func text(of map[string]string) string {
 
 // Every alert leads to a runbook that exists and names it.
 func TestRunbooks(t *testing.T) {
+	files, err := filepath.Glob(manifests)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no rules found: %v", err)
+	}
+	for _, manifest := range files {
+		testRunbooks(t, manifest)
+	}
+}
+
+func testRunbooks(t *testing.T, manifest string) {
+	t.Helper()
 	const base = "https://github.com/three-rivers-tech/trading-operator/blob/main/docs/runbooks/"
-	for _, group := range readManifest(t).Spec.Groups {
+	for _, group := range readManifest(t, manifest).Spec.Groups {
 		for _, rule := range group.Rules {
 			annotations, _ := rule["annotations"].(map[string]any)
 			address, _ := annotations["runbook_url"].(string)
