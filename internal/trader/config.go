@@ -41,6 +41,7 @@ func NewConfig(agent *v1alpha1.TradingAgent, policy *v1alpha1.RiskPolicy, accoun
 		},
 		Interval:  time.Duration(resolved.IntervalSeconds) * time.Second,
 		LongShort: resolved.Direction == v1alpha1.DirectionLongShort,
+		Recorded:  agent.Spec.MarketData.Source == v1alpha1.DataSourceReplay,
 		Settings:  settings,
 	}
 	for i := range pairs {

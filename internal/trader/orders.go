@@ -176,7 +176,7 @@ func (c *Core) tend(pair *pairState) {
 // rested reports whether an order has been open for so long that it is cancelled.
 func (c *Core) rested(pair *pairState, o *openOrder) bool {
 	length := pair.last.End.Sub(pair.last.Start)
-	if c.live && length > 0 && c.now.Sub(o.MarketTime) >= restingBars*length {
+	if c.current && length > 0 && c.now.Sub(o.MarketTime) >= restingBars*length {
 		return true
 	}
 	return pair.bars-o.placedAt >= restingBars

@@ -6,6 +6,7 @@ package paper
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,16 +28,24 @@ type BookOrder struct {
 	State        order.State
 	// AcceptedAt is the market time of acceptance.
 	AcceptedAt time.Time
+	// NotAfter is until when, in wall-clock time, the order may be accepted. A book
+	// outside of the process holds it to that by a clock of its own and does not
+	// keep it; zero is for ever.
+	NotAfter time.Time
 }
+
+// ErrTooLate means that an order came to its book later than it may.
+var ErrTooLate = errors.New("the order came later than it may")
 
 // Book is the venue's book of record for one agent on one account. It belongs
 // to the venue: the agent's ledger is never written through it, and tests use
 // it to judge the ledger.
 type Book interface {
 	// Accept stores a new order, or returns the stored one and true if its id
-	// is known already.
+	// is known already. It fails with ErrTooLate.
 	Accept(ctx context.Context, o BookOrder) (BookOrder, bool, error)
-	// Order finds an order; found is false if there is none.
+	// Order finds an order; found is false if there is none. An order whose
+	// acceptance is under way is waited for.
 	Order(ctx context.Context, id uuid.UUID) (o BookOrder, found bool, err error)
 	// Open lists the orders that are not final, oldest first.
 	Open(ctx context.Context) ([]BookOrder, error)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -28,10 +29,11 @@ func NewMemoryBook() *MemoryBook {
 	return &MemoryBook{orders: map[uuid.UUID]*BookOrder{}, trades: map[string]bool{}}
 }
 
-// Accept implements Book.
+// Accept implements Book. Nothing comes late to a book in the agent's own process.
 func (b *MemoryBook) Accept(_ context.Context, o BookOrder) (BookOrder, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	o.NotAfter = time.Time{}
 	if known, ok := b.orders[o.ID]; ok {
 		return *known, true, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -45,6 +46,9 @@ func (b *PostgresBook) Accept(ctx context.Context, o BookOrder) (BookOrder, bool
 		if err != nil || known {
 			return err
 		}
+		if err := inTime(ctx, tx, o.NotAfter); err != nil {
+			return err
+		}
 		batch := &pgx.Batch{}
 		batch.Queue(`INSERT INTO paper.orders (account, agent_uid, id, ordinal, venue_order_id, pair, side, quantity_lots,
 				filled_lots, limit_ticks, reduce_only, state, accepted_at)
@@ -53,7 +57,7 @@ func (b *PostgresBook) Accept(ctx context.Context, o BookOrder) (BookOrder, bool
 			o.ReduceOnly, string(o.State), o.AcceptedAt)
 		batch.Queue(`UPDATE paper.books SET orders = orders + 1 WHERE account = $1 AND agent_uid = $2`, b.account, b.agentUID)
 		stored, accepted = o, true
-		stored.AcceptedAt = o.AcceptedAt.UTC()
+		stored.AcceptedAt, stored.NotAfter = o.AcceptedAt.UTC(), time.Time{}
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
@@ -61,6 +65,22 @@ func (b *PostgresBook) Accept(ctx context.Context, o BookOrder) (BookOrder, bool
 	}
 	// After a lost reply the repetition finds the order that this call stored.
 	return stored, known && !accepted, nil
+}
+
+// inTime holds an order to its time by the database's clock: what an agent sends
+// late, because it was paused or its connection was, is not taken any more.
+func inTime(ctx context.Context, tx pgx.Tx, notAfter time.Time) error {
+	if notAfter.IsZero() {
+		return nil
+	}
+	var late bool
+	if err := tx.QueryRow(ctx, `SELECT clock_timestamp() > $1`, notAfter).Scan(&late); err != nil {
+		return err
+	}
+	if late {
+		return ErrTooLate
+	}
+	return nil
 }
 
 const bookColumns = `id, venue_order_id, pair, side, quantity_lots, filled_lots, limit_ticks, reduce_only, state, accepted_at`
@@ -93,7 +113,10 @@ func (b *PostgresBook) find(ctx context.Context, tx pgx.Tx, id uuid.UUID) (BookO
 
 // Order implements Book.
 func (b *PostgresBook) Order(ctx context.Context, id uuid.UUID) (o BookOrder, found bool, err error) {
-	err = b.db.Read(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+	err = b.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		if _, err = b.lock(ctx, tx); err != nil {
+			return err
+		}
 		o, found, err = b.find(ctx, tx, id)
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -94,6 +95,30 @@ func TestPostgresBook(t *testing.T) {
 		}
 	})
 
+	t.Run("what comes late is refused", func(t *testing.T) {
+		book := paper.NewPostgresBook(pool, papertest.Account, "late")
+		for n, test := range []struct {
+			notAfter time.Time
+			want     error
+		}{
+			{time.Time{}, nil}, {time.Now().Add(time.Hour), nil}, {time.Now().Add(-time.Second), paper.ErrTooLate},
+		} {
+			o := papertest.Order(n + 1)
+			o.NotAfter = test.notAfter
+			if _, _, err := book.Accept(t.Context(), o); !errors.Is(err, test.want) {
+				t.Errorf("not after %s: %v", test.notAfter, err)
+			}
+			if _, found, err := book.Order(t.Context(), o.ID); err != nil || found != (test.want == nil) {
+				t.Errorf("not after %s: found %v, %v", test.notAfter, found, err)
+			}
+		}
+		// An order that the book knows is told of at any time.
+		again := papertest.Order(1)
+		again.NotAfter = time.Now().Add(-time.Hour)
+		if _, known, err := book.Accept(t.Context(), again); err != nil || !known {
+			t.Errorf("a repeat: known %v, %v", known, err)
+		}
+	})
 	t.Run("many at once leave no gap", executeAtOnce(pool))
 	t.Run("it needs nothing of the ledger", withoutLedger(server))
 	t.Run("the database is gone", databaseGone(server, uri))

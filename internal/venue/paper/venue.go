@@ -25,6 +25,7 @@ const (
 	CodeMinNotional       = "MinNotional"
 	CodeReduceOnly        = "ReduceOnly"
 	CodeInsufficientFunds = "InsufficientFunds"
+	CodeTooLate           = "TooLate"
 )
 
 // Config is one simulated account for one agent.
@@ -191,8 +192,11 @@ func (v *Venue) Place(ctx context.Context, request venue.Request) (venue.Order, 
 	stored, _, err := v.book.Accept(ctx, BookOrder{
 		ID: intent.ID, VenueOrderID: "paper-" + intent.ID.String(), Pair: intent.Pair, Side: intent.Side,
 		Quantity: intent.Quantity, Limit: intent.Limit, ReduceOnly: intent.ReduceOnly,
-		State: order.Acked, AcceptedAt: intent.MarketTime,
+		State: order.Acked, AcceptedAt: intent.MarketTime, NotAfter: request.NotAfter,
 	})
+	if errors.Is(err, ErrTooLate) {
+		return venue.Order{}, refuse(CodeTooLate, "the order may be accepted until %s by the clock of the book's database", request.NotAfter.Format(time.RFC3339Nano))
+	}
 	if err != nil {
 		return venue.Order{}, unknownOutcome(err)
 	}
