@@ -36,6 +36,9 @@ type Fill struct {
 type Book struct {
 	Orders []Order
 	Fills  []Fill
+	// FeesUntold says that the exchange does not tell the fees of its executions:
+	// the ledger must have booked at least as much.
+	FeesUntold bool
 }
 
 // Intent is an order in the ledger with what the ledger says became of it.
@@ -111,12 +114,13 @@ func (v *Verdict) differ(format string, values ...any) {
 // Compare holds the ledger against the exchange.
 func Compare(book Book, record Record) Verdict {
 	verdict := Verdict{Orders: len(book.Orders), Fills: len(book.Fills)}
+	book.Fills = slices.Clone(book.Fills)
 	intents := map[string]*Intent{}
 	for i := range record.Intents {
 		intents[record.Intents[i].ClientID] = &record.Intents[i]
 	}
 	verdict.orders(book.Orders, intents)
-	verdict.fills(book.Fills, record.Fills)
+	verdict.fills(&book, record.Fills)
 	verdict.sums(book.Fills, record)
 	for _, entry := range record.Unbalanced {
 		verdict.differ("postings do not sum to zero: %s", entry)
@@ -171,8 +175,9 @@ func (v *Verdict) order(order *Order, intent *Intent) {
 }
 
 // fills finds executions that only one of the two has, and those of which they
-// tell different things.
-func (v *Verdict) fills(executed, booked []Fill) {
+// tell different things. A fee that the exchange does not tell becomes what was
+// booked, if that is not too little.
+func (v *Verdict) fills(book *Book, booked []Fill) {
 	known := map[string]*Fill{}
 	for i := range booked {
 		if _, twice := known[booked[i].TradeID]; twice {
@@ -180,14 +185,17 @@ func (v *Verdict) fills(executed, booked []Fill) {
 		}
 		known[booked[i].TradeID] = &booked[i]
 	}
-	for i := range executed {
-		fill := &executed[i]
+	for i := range book.Fills {
+		fill := &book.Fills[i]
 		got, ok := known[fill.TradeID]
 		if !ok {
 			v.LostFills = append(v.LostFills, fmt.Sprintf("trade %s of order %s: %s %s %s at %s", fill.TradeID, fill.ClientID, fill.Side, fill.Quantity, fill.Pair, fill.Price))
 			continue
 		}
 		delete(known, fill.TradeID)
+		if book.FeesUntold && got.Fee.GreaterThanOrEqual(fill.Fee) {
+			fill.Fee = got.Fee
+		}
 		if got.ClientID != fill.ClientID || got.Pair != fill.Pair || got.Side != fill.Side || !got.Quantity.Equal(fill.Quantity) ||
 			!got.Price.Equal(fill.Price) || !got.Fee.Equal(fill.Fee) || got.FeeCurrency != fill.FeeCurrency {
 			v.differ("trade %s is %+v at the exchange and %+v in the ledger", fill.TradeID, *fill, *got)

@@ -103,6 +103,20 @@ func TestDisagreement(t *testing.T) {
 	}
 }
 
+// Where the exchange does not tell fees, more may be booked, and never less.
+func TestFeesUntold(t *testing.T) {
+	book, record := story()
+	book.FeesUntold = true
+	record.Fills[0].Fee, record.Holdings["USD"] = number("0.05"), number("899.35")
+	if verdict := judge.Compare(book, record); !verdict.Clean() {
+		t.Errorf("a fee that was booked with caution is judged\n%s", verdict.String())
+	}
+	record.Fills[0].Fee, record.Holdings["USD"] = number("0.03"), number("899.37")
+	if verdict := judge.Compare(book, record); verdict.Clean() {
+		t.Error("a fee that was booked too low is not found")
+	}
+}
+
 func TestOutdated(t *testing.T) {
 	taken := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	book, record := story()

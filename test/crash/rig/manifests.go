@@ -78,13 +78,13 @@ metadata: {name: wide, namespace: desk}
 spec:
   trading: Enabled
   currency: USD
-  order: {maxNotional: "2000", priceCollarFraction: "0.01", maxPerSecond: 100}
+  order: {maxNotional: "4000", priceCollarFraction: "0.01", maxPerSecond: 100}
   agent:
     maxDrawdownFraction: "0.9"
     maxDailyLossFraction: "0.9"
     maxTradesPerDay: 100000
     maxPositions: 3
-    maxPositionFraction: "0.5"
+    maxPositionFraction: "0.02"
     maxCorrelatedPositions: 3
     maxValueAtRiskFraction: "1"
     maxVolatilityFraction: "1"

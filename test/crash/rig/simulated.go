@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,10 @@ type protocol struct {
 	front        func(*exchange.Exchange) exchange.Front
 	// symbol of a base currency against USD.
 	symbol func(base string) string
+	// trade is what the venue calls a trade by.
+	trade func(*exchange.Trade) string
+	// feesUntold says that the venue does not tell what a trade's fee was.
+	feesUntold bool
 	// key makes the two parts of the credentials, by their keys in the Secret, and
 	// what the exchange is told of them.
 	key func(edit func(*exchange.Key)) (secret map[string]string, key exchange.Key, err error)
@@ -67,7 +72,8 @@ func Alpaca(ctx context.Context) (Exchange, error) {
 	return simulate(ctx, protocol{
 		venue: "Alpaca", field: "alpaca", options: alpaca.Options, symbol: func(base string) string { return base + "/USD" },
 		front: func(behind *exchange.Exchange) exchange.Front { return alpaca.New(behind) },
-		key:   secretOf("key-id", "secret-key", alpaca.NewKey),
+		trade: alpaca.ActivityID, feesUntold: true,
+		key: secretOf("key-id", "secret-key", alpaca.NewKey),
 	})
 }
 
@@ -76,6 +82,7 @@ func Gemini(ctx context.Context) (Exchange, error) {
 	return simulate(ctx, protocol{
 		venue: "Gemini", field: "gemini", options: gemini.Options, symbol: func(base string) string { return strings.ToLower(base) + "usd" },
 		front: func(behind *exchange.Exchange) exchange.Front { return gemini.New(behind) },
+		trade: func(t *exchange.Trade) string { return strconv.FormatInt(t.Sequence, 10) },
 		key:   secretOf("api-key", "api-secret", gemini.NewKey),
 	})
 }
@@ -86,6 +93,7 @@ func Kraken(ctx context.Context) (Exchange, error) {
 		venue: "Kraken", field: "kraken", options: kraken.Options,
 		symbol: func(base string) string { return strings.Replace(base, "BTC", "XBT", 1) + "USD" },
 		front:  func(behind *exchange.Exchange) exchange.Front { return kraken.New(behind) },
+		trade:  kraken.TradeID,
 		key:    secretOf("api-key", "private-key", kraken.NewKey),
 	})
 }
@@ -95,6 +103,7 @@ func Coinbase(ctx context.Context) (Exchange, error) {
 	return simulate(ctx, protocol{
 		venue: "Coinbase", field: "coinbase", options: coinbase.Options,
 		front:  func(behind *exchange.Exchange) exchange.Front { return coinbase.New(behind) },
+		trade:  func(t *exchange.Trade) string { return t.ID },
 		symbol: func(base string) string { return base + "-USD" },
 		key: func(edit func(*exchange.Key)) (map[string]string, exchange.Key, error) {
 			name, private, key, err := coinbase.NewKey(edit)
@@ -157,7 +166,7 @@ func (s *Simulated) Behave(behaviour exchange.Behaviour) { s.exchange.Behave(beh
 // Book implements Exchange.
 func (s *Simulated) Book(context.Context, judge.Querier) (judge.Book, error) {
 	kept := s.exchange.Book()
-	book := judge.Book{Orders: make([]judge.Order, len(kept.Orders)), Fills: make([]judge.Fill, len(kept.Trades))}
+	book := judge.Book{FeesUntold: s.protocol.feesUntold, Orders: make([]judge.Order, len(kept.Orders)), Fills: make([]judge.Fill, len(kept.Trades))}
 	pairs := map[string]string{}
 	for _, base := range Pairs {
 		pairs[s.protocol.symbol(base)] = base + "-USD"
@@ -172,7 +181,7 @@ func (s *Simulated) Book(context.Context, judge.Querier) (judge.Book, error) {
 	for i := range kept.Trades {
 		t := &kept.Trades[i]
 		book.Fills[i] = judge.Fill{
-			TradeID: t.ID, ClientID: t.ClientID, Pair: pairs[t.Symbol], Side: sideOf(t.Side), Quantity: t.Quantity, Price: t.Price,
+			TradeID: s.protocol.trade(t), ClientID: t.ClientID, Pair: pairs[t.Symbol], Side: sideOf(t.Side), Quantity: t.Quantity, Price: t.Price,
 			Fee: t.Fee, FeeCurrency: t.FeeCurrency,
 		}
 	}

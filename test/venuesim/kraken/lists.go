@@ -95,6 +95,9 @@ func txid(kind byte, id string) string {
 	return string(kind) + text[:5] + "-" + text[5:10] + "-" + text[10:16]
 }
 
+// TradeID is what Kraken calls a trade by.
+func TradeID(t *exchange.Trade) string { return txid('T', t.ID) }
+
 // seconds of the Unix time with a fraction, as a number.
 func seconds(at time.Time) json.Number {
 	if at.IsZero() {
@@ -191,7 +194,7 @@ func (f *Front) trades(_ *http.Request, key exchange.Key, form url.Values) (any,
 	for i := range page.entries {
 		t := &page.entries[i]
 		product, _ := f.exchange.Product(t.Symbol)
-		found[txid('T', t.ID)] = map[string]any{
+		found[TradeID(t)] = map[string]any{
 			"ordertxid": txid('O', t.OrderID), "postxid": txid('P', t.OrderID), "pair": pairID(&product), "time": seconds(t.At),
 			"type": string(t.Side), "ordertype": "limit", "price": t.Price, "cost": t.Price.Mul(t.Quantity), "fee": t.Fee, "vol": t.Quantity,
 			"margin": "0.00000", "misc": "", "trade_id": t.Sequence, "maker": t.Maker,
