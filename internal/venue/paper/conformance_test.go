@@ -12,7 +12,7 @@ import (
 
 // Paper does what every other venue does, as far as it has no wire to break.
 func TestConforms(t *testing.T) {
-	venuetest.Run(t, func(t *testing.T, _ venue.Guard) *venuetest.Harness {
+	venuetest.RunWithoutWire(t, func(t *testing.T, _ venue.Guard) *venuetest.Harness {
 		t.Helper()
 		instrument := venuetest.Instrument(t)
 		simulated, err := paper.New(paper.NewMemoryBook(), paper.Config{

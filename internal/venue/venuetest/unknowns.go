@@ -164,7 +164,9 @@ var unknowns = []scenario{
 					t.Fatalf("with %s %d %q", fault.Kind, fault.Status, fault.Body)
 				}
 			}
-			if err := b.Venue.Cancel(t.Context(), known); err == nil || errors.Is(err, venue.ErrNotFound) {
+			// What is broken off has happened, and an answer may have no body to break.
+			happened := fault.Kind == exchange.ResetAnswer || fault.Kind == exchange.Truncate
+			if err := b.Venue.Cancel(t.Context(), known); err == nil && !happened || errors.Is(err, venue.ErrNotFound) {
 				t.Errorf("%s %d %q: cancelling gives %v", fault.Kind, fault.Status, fault.Body, err)
 			}
 			if open, err := b.Venue.Open(t.Context()); err == nil && fault.Kind != exchange.BodyBefore {

@@ -37,8 +37,7 @@ type Harness struct {
 	// fill.
 	Move func(t *testing.T, price market.Price)
 
-	// Exchange that the adapter speaks to by HTTP; nil for a venue that has none,
-	// which passes by the cases that need one.
+	// Exchange that the adapter speaks to by HTTP; nil for RunWithoutWire.
 	Exchange *exchange.Exchange
 	// Account at the exchange; Symbol and OtherSymbol are how it spells the agent's
 	// pair and one that is not the agent's.
@@ -91,15 +90,27 @@ type scenario struct {
 	run  func(b *bench)
 }
 
-// Run puts an adapter through every case that its harness can show.
+// Run puts an adapter through every case.
 func Run(t *testing.T, start Start) {
 	t.Helper()
-	for _, s := range slices.Concat(basics, unknowns, listings, stops) {
+	run(t, start, slices.Concat(basics, unknowns, listings, stops))
+}
+
+// RunWithoutWire puts a venue that has no exchange to speak to through the cases
+// that need none.
+func RunWithoutWire(t *testing.T, start Start) {
+	t.Helper()
+	run(t, start, slices.DeleteFunc(slices.Clone(basics), func(s scenario) bool { return s.wire }))
+}
+
+func run(t *testing.T, start Start, scenarios []scenario) {
+	t.Helper()
+	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			guard := &recorder{}
 			b := &bench{Harness: start(t, guard), t: t, guard: guard}
-			if b.Exchange == nil && s.wire {
-				return
+			if s.wire && b.Exchange == nil {
+				t.Fatal("the harness has no exchange")
 			}
 			s.run(b)
 			b.judge(t)
