@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/kraken"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/venuetest"
@@ -136,6 +138,29 @@ func TestOptions(t *testing.T) {
 		change(&options)
 		if _, err := kraken.New(options); err == nil || strings.Contains(err.Error(), privateKey) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// Kraken has no sandbox. What a simulator is sent would be checked there, and
+// nothing more.
+func TestSandboxExecutesNothingAtKraken(t *testing.T) {
+	credentials, err := kraken.ParseCredentials(apiKey, privateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	btc := venuetest.Instrument(t)
+	intent := order.Intent{ID: order.NewID("account", "agent", 1, 0, 0), Pair: btc.Pair, Side: order.Buy, Quantity: 1, Limit: 1}
+	for environment, want := range map[v1alpha1.VenueEnvironment]bool{v1alpha1.EnvironmentProduction: false, v1alpha1.EnvironmentSandbox: true} {
+		opened, err := kraken.New(kraken.Options{
+			Environment: environment, Credentials: credentials, Instruments: []market.Instrument{btc}, Gateway: "http://127.0.0.1:1",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := opened.Freeze(intent, time.Now())
+		if err != nil || strings.Contains(string(body), "validate=true") != want {
+			t.Errorf("%s: %s, %v", environment, body, err)
 		}
 	}
 }

@@ -51,8 +51,8 @@ func (v *Venue) fills(ctx context.Context, at tally.Cursor) ([]order.Fill, tally
 	if err != nil {
 		return nil, at, err
 	}
-	listed := at.Known()
-	isTold := func(t *trade) bool { return t.at.Before(at.From) || listed[t.id] }
+	passed := at.Passed()
+	isTold := func(t *trade) bool { return passed(tally.Entry{ID: t.id, At: t.at}) }
 	orders, err := v.ordersOf(ctx, trades, isTold)
 	if err != nil {
 		return nil, at, err

@@ -45,7 +45,8 @@ const (
 
 // Options of a Venue.
 type Options struct {
-	// Environment is Production: Kraken has no sandbox of its spot exchange.
+	// Environment is Production, or Sandbox for a simulator behind a gateway: Kraken
+	// has no sandbox of its spot exchange.
 	Environment v1alpha1.VenueEnvironment
 	// Instruments of the agent's pairs; none for one who only asks about the account.
 	Instruments []market.Instrument
@@ -66,9 +67,11 @@ type Options struct {
 
 // Venue is one account at Kraken. It is safe for use by many at once.
 type Venue struct {
-	session  *session
-	now      func() time.Time
-	listings *listings
+	session *session
+	// simulated says that Kraken itself must execute nothing.
+	simulated bool
+	now       func() time.Time
+	listings  *listings
 
 	mu sync.Mutex
 	// orders by Kraken's ids: trades are told with those.
@@ -92,7 +95,11 @@ var (
 // New prepares the account; it asks nothing yet. It fails on an environment that
 // Kraken does not have, and on a gateway or symbols that must not be used.
 func New(options Options) (*Venue, error) {
-	if options.Environment != v1alpha1.EnvironmentProduction {
+	simulated := options.Environment == v1alpha1.EnvironmentSandbox
+	switch {
+	case simulated && options.Gateway == "":
+		return nil, fmt.Errorf("kraken has no sandbox of its spot exchange; environment %s needs a gateway to a simulator", options.Environment)
+	case !simulated && options.Environment != v1alpha1.EnvironmentProduction:
 		return nil, fmt.Errorf("kraken has no environment %q; use %s", options.Environment, v1alpha1.EnvironmentProduction)
 	}
 	session, err := newSession(&options)
@@ -103,7 +110,7 @@ func New(options Options) (*Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Venue{session: session, now: session.nonces.now, listings: listings, orders: map[string]known{}}, nil
+	return &Venue{session: session, simulated: simulated, now: session.nonces.now, listings: listings, orders: map[string]known{}}, nil
 }
 
 // Close lets go of connections that are kept for further requests.
@@ -139,6 +146,11 @@ func (v *Venue) Freeze(intent order.Intent, notAfter time.Time) ([]byte, error) 
 		"timeinforce": {"GTC"},
 		"type":        {side},
 		"volume":      {listed.instrument.QuantityDecimal(intent.Quantity).String()},
+	}
+	if v.simulated {
+		// Should the gateway lead to Kraken after all, it checks the order and executes
+		// nothing (https://docs.kraken.com/api/docs/rest-api/add-order).
+		form.Set("validate", "true")
 	}
 	return []byte(form.Encode()), nil
 }
