@@ -41,7 +41,7 @@ func (*Credentials) GoString() string { return "(credentials)" }
 func (*Credentials) MarshalJSON() ([]byte, error) { return []byte(`"(credentials)"`), nil }
 
 // sign adds what Alpaca knows a caller by. There is nothing of the request in it,
-// nor of the time (https://docs.alpaca.markets/docs/authentication-1).
+// nor of the time (https://docs.alpaca.markets/docs/getting-started-with-trading-api).
 func (c *Credentials) sign(header http.Header) {
 	header.Set("APCA-API-KEY-ID", c.id)
 	header.Set("APCA-API-SECRET-KEY", c.secret)

@@ -264,6 +264,27 @@ func TestFeesAreNeverTooSmall(t *testing.T) {
 	}
 }
 
+// One call lists all that there is, page by page.
+func TestManyFills(t *testing.T) {
+	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
+	placed, _, err := w.exchange.Place(t.Context(), exchange.Placement{
+		Account: w.key.Account, ClientID: "by hand", Symbol: symbol, Side: exchange.Buy, Quantity: decimal.NewFromInt(3), Limit: decimal.NewFromInt(40_000),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 250
+	for range many {
+		if err := w.exchange.Fill(placed.ID, decimal.New(1, -2), decimal.NewFromInt(40_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fills, _, err := w.venue.Fills(t.Context(), "")
+	if err != nil || len(fills) != many || fills[0].OrderID != uuid.Nil {
+		t.Errorf("%d fills, %v", len(fills), err)
+	}
+}
+
 func TestCursorOfAnother(t *testing.T) {
 	w := newWorld(t, nil, open{}, venuetest.Instrument(t))
 	if _, _, err := w.venue.Fills(t.Context(), "17"); err == nil || !strings.Contains(err.Error(), "cursor") {

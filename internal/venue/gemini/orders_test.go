@@ -276,12 +276,13 @@ func TestTradesLeftOut(t *testing.T) {
 		}
 		return "[" + strings.Join(told, ",") + "]"
 	}
+	last := tradeTold(501, start+499, "")
 	for name, body := range map[string]string{
-		"the newest only":  list(2, func(i int) int64 { return start + int64(i) }),
-		"all of one time":  list(1, func(int) int64 { return start - 10_000 }),
-		"a trade of no id": "[" + strings.ReplaceAll(tradeTold(2, start, ""), `"tid":2`, `"tid":"x"`) + "]",
+		"the newest only":    list(2, func(i int) int64 { return start + int64(i) }),
+		"all of one time":    list(1, func(int) int64 { return start - 10_000 }),
+		"a trade without id": "[" + strings.ReplaceAll(tradeTold(2, start, ""), `"tid":2`, `"tid":"x"`) + "]",
 	} {
-		w.fail(t, exchange.Fault{Kind: exchange.BodyBefore, Body: body})
+		w.fail(t, exchange.Fault{Kind: exchange.BodyBefore, Body: body, Next: 1}, exchange.Fault{Kind: exchange.BodyBefore, Body: "[" + last + "]", Skip: 1})
 		if fills, _, err := w.venue.Fills(t.Context(), cursor); !errors.Is(err, venue.ErrMalformed) {
 			t.Errorf("%s: %d fills, %v", name, len(fills), err)
 		}
