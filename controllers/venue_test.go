@@ -11,6 +11,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/shopspring/decimal"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -20,29 +21,30 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
-	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/exchange"
-	"github.com/three-rivers-tech/trading-operator/test/venues/coinbase/process"
+	simulated "github.com/three-rivers-tech/trading-operator/test/venuesim/coinbase"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/exchange"
+	"github.com/three-rivers-tech/trading-operator/test/venuesim/process"
 )
 
 // An account at Coinbase is checked against an exchange in a process of its own.
 var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, func() {
 	var (
 		d     *desk
-		venue *process.Exchange
+		venue *process.Venue
 	)
 	BeforeAll(func(ctx SpecContext) {
-		var err error
-		venue, err = process.Start(ctx)
+		running, err := process.Start(ctx, "coinbase")
 		Expect(err).NotTo(HaveOccurred())
+		venue = running.Venue("coinbase")
 		DeferCleanup(func() {
 			Expect(bench.Venue.Connect("")).To(Succeed())
-			Expect(venue.Stop()).To(Succeed())
+			Expect(running.Stop()).To(Succeed())
 		})
 	})
 	BeforeEach(func(ctx SpecContext) {
 		d = newDesk(ctx)
-		Expect(bench.Venue.Connect(venue.API)).To(Succeed())
-		Expect(venue.Fail(ctx)).To(Succeed())
+		Expect(bench.Venue.Connect(venue.URL)).To(Succeed())
+		Expect(venue.SetFaults(ctx)).To(Succeed())
 		Expect(venue.PutProduct(ctx, bitcoin())).To(Succeed())
 		d.create(d.secret(), d.ledger())
 	})
@@ -53,9 +55,9 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		account := d.liveAccount()
 		eventuallyReady(d, account, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		Expect(account.Status.VenueAccount).To(HaveValue(Equal(v1alpha1.VenueAccountStatus{
-			ID: key.PortfolioID, Type: "DEFAULT", Permissions: []v1alpha1.KeyPermission{v1alpha1.PermissionView, v1alpha1.PermissionTrade},
+			ID: key.Account, Type: "DEFAULT", Permissions: []v1alpha1.KeyPermission{v1alpha1.PermissionView, v1alpha1.PermissionTrade},
 		})))
-		claim := d.claim(key.PortfolioID)
+		claim := d.claim(key.Account)
 		Expect(claim.Spec.HolderIdentity).To(HaveValue(Equal(d.namespace + "/live/" + string(account.UID))))
 		d.nothingTells(credentials)
 
@@ -102,7 +104,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		d.create(d.keySecret(credentials), d.liveAccount())
 		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonCredentialsRefused)
 		d.nothingTells(credentials)
-		broken := process.Credentials{Name: "organizations/o/apiKeys/k", PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte("canary-canary")}))}
+		broken := keyPair{Name: "organizations/o/apiKeys/k", PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte("canary-canary")}))}
 		change(d, d.keySecret(broken), func(secret *corev1.Secret) { secret.Data = d.keySecret(broken).Data })
 		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonCredentialsInvalid)
 		d.nothingTells(broken)
@@ -127,11 +129,11 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 
 	It("goes on by itself when a lost venue answers again", func(ctx SpecContext) {
 		for _, fault := range []exchange.Fault{
-			{Kind: exchange.FaultReset},
-			{Kind: exchange.FaultTruncate},
-			{Kind: exchange.FaultStatus, Status: 503},
+			{Kind: exchange.ResetBefore},
+			{Kind: exchange.Truncate},
+			{Kind: exchange.StatusBefore, Status: 503},
 		} {
-			Expect(venue.Fail(ctx, fault)).To(Succeed())
+			Expect(venue.SetFaults(ctx, fault)).To(Succeed())
 			credentials, _ := newKey(ctx, venue, nil)
 			secret := d.keySecret(credentials)
 			d.create(secret, d.liveAccount())
@@ -139,11 +141,11 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 			eventuallyReady(d, account, metav1.ConditionFalse, v1alpha1.ReasonVenueUnreachable)
 			Expect(reconcile.StatusOf(account).Get(v1alpha1.ConditionStalled)).To(BeNil(), "nobody needs to act")
 			d.nothingTells(credentials)
-			Expect(venue.Fail(ctx)).To(Succeed())
+			Expect(venue.SetFaults(ctx)).To(Succeed())
 			eventuallyReady(d, account, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 			By("its last word stands while the venue is away")
-			Expect(venue.Fail(ctx, fault)).To(Succeed())
+			Expect(venue.SetFaults(ctx, fault)).To(Succeed())
 			bench.Clock.SetTime(bench.Clock.Now().Add(time.Hour))
 			d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonVenueUnreachable)
 			account = get(d, &v1alpha1.TradingAccount{}, "live")
@@ -155,10 +157,10 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 
 	It("leaves a venue alone that asks for it", func(ctx SpecContext) {
 		credentials, key := newKey(ctx, venue, nil)
-		Expect(venue.Fail(ctx, exchange.Fault{Kind: exchange.FaultStatus, Status: 429, RetryAfter: 120})).To(Succeed())
+		Expect(venue.SetFaults(ctx, exchange.Fault{Kind: exchange.StatusAfter, Status: 429, RetryAfter: 120})).To(Succeed())
 		d.create(d.keySecret(credentials), d.liveAccount())
 		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonVenueRateLimited)
-		Expect(venue.Fail(ctx)).To(Succeed())
+		Expect(venue.SetFaults(ctx)).To(Succeed())
 		for range 5 {
 			d.touchAccount()
 		}
@@ -184,7 +186,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 		// Another key of the same account is the same account.
-		second, _ := newKey(ctx, venue, func(other *exchange.Key) { other.PortfolioID = key.PortfolioID })
+		second, _ := newKey(ctx, venue, func(other *exchange.Key) { other.Account = key.Account })
 		elsewhere := newDesk(ctx)
 		elsewhere.create(elsewhere.secret(), elsewhere.ledger(), elsewhere.keySecret(second), elsewhere.liveAccount())
 		loser := elsewhere.liveAccount()
@@ -197,11 +199,11 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		By("the claim passes on when its holder goes")
 		Expect(bench.Client.Delete(d.ctx, d.liveAccount())).To(Succeed())
 		eventuallyReady(elsewhere, loser, metav1.ConditionTrue, v1alpha1.ReasonReady)
-		Expect(d.claim(key.PortfolioID).Spec.HolderIdentity).To(HaveValue(HavePrefix(elsewhere.namespace + "/live/")))
+		Expect(d.claim(key.Account).Spec.HolderIdentity).To(HaveValue(HavePrefix(elsewhere.namespace + "/live/")))
 
 		By("nothing is left when the last one goes")
 		Expect(bench.Client.Delete(d.ctx, elsewhere.liveAccount())).To(Succeed())
-		Eventually(d.claims).WithTimeout(patience).ShouldNot(ContainElement(claimName(key.PortfolioID)))
+		Eventually(d.claims).WithTimeout(patience).ShouldNot(ContainElement(claimName(key.Account)))
 	})
 
 	It("may become another account while no agent trades on it, and not after", func(ctx SpecContext) {
@@ -213,14 +215,14 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		Eventually(func() string {
 			d.touchAccount()
 			return get(d, &v1alpha1.TradingAccount{}, "live").Status.VenueAccount.ID
-		}).WithTimeout(patience).Should(Equal(after.PortfolioID))
-		Eventually(d.claims).WithTimeout(patience).Should(And(ContainElement(claimName(after.PortfolioID)), Not(ContainElement(claimName(before.PortfolioID)))))
+		}).WithTimeout(patience).Should(Equal(after.Account))
+		Eventually(d.claims).WithTimeout(patience).Should(And(ContainElement(claimName(after.Account)), Not(ContainElement(claimName(before.Account)))))
 
 		d.create(d.liveAgent("btc"))
 		Eventually(func() any { return get(d, &v1alpha1.TradingAccount{}, "live").Status.Agents }).WithTimeout(patience).Should(HaveValue(BeEquivalentTo(1)))
 		change(d, d.keySecret(first), func(secret *corev1.Secret) { secret.Data = d.keySecret(first).Data })
 		d.eventuallyAccount(metav1.ConditionFalse, v1alpha1.ReasonVenueAccountChanged)
-		Expect(d.claims()).To(ContainElement(claimName(after.PortfolioID)), "the account that agents trade on stays claimed")
+		Expect(d.claims()).To(ContainElement(claimName(after.Account)), "the account that agents trade on stays claimed")
 		change(d, d.keySecret(second), func(secret *corev1.Secret) { secret.Data = d.keySecret(second).Data })
 		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
 	})
@@ -261,7 +263,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		agent.Spec.AccountRef.Name = "live"
 		agent.Spec.MarketData.Replay.Dataset = "sample/btcusd-1d"
 		d.create(d.keySecret(credentials), sandbox, d.policy(), d.bitcoinPair("0.01", "0.00000001"), agent)
-		d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
+		eventuallyReady(d, sandbox, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		pod := d.pod("btc")
 		Expect(pod.Spec.Containers[0].Args).To(ContainElement("--credentials-dir=/etc/trading/credentials"))
 		Expect(pod.Spec.Containers[0].VolumeMounts).To(ContainElement(corev1.VolumeMount{
@@ -287,7 +289,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 	Describe("and its agents", func() {
 		var key exchange.Key
 		BeforeEach(func(ctx SpecContext) {
-			var credentials process.Credentials
+			var credentials keyPair
 			credentials, key = newKey(ctx, venue, nil)
 			d.create(d.keySecret(credentials), d.liveAccount(), d.policy())
 			d.eventuallyAccount(metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -318,7 +320,7 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 
 		It("are told that a pair is closed", func(ctx SpecContext) {
 			closed := bitcoin()
-			closed.TradingDisabled = true
+			closed.State = simulated.TradingDisabled
 			Expect(venue.PutProduct(ctx, closed)).To(Succeed())
 			d.create(d.bitcoinPair("0.01", "0.00000001"), d.liveAgent("btc"))
 			d.eventuallyPlatform("btc", v1alpha1.ReasonPairNotTradable, "has trading disabled")
@@ -333,11 +335,11 @@ var _ = Describe("A TradingAccount at Coinbase", Ordered, ContinueOnFailure, fun
 		})
 
 		It("wait for a venue that cannot be asked, and go on when it can", func(ctx SpecContext) {
-			Expect(venue.Fail(ctx, exchange.Fault{Path: "/products", Kind: exchange.FaultStatus, Status: 503})).To(Succeed())
+			Expect(venue.SetFaults(ctx, exchange.Fault{Path: "/products", Kind: exchange.StatusBefore, Status: 503})).To(Succeed())
 			d.create(d.bitcoinPair("0.01", "0.00000001"), d.liveAgent("btc"))
 			d.eventuallyPlatform("btc", v1alpha1.ReasonVenueChecking, "cannot be asked about BTC-USD")
 			Expect(reconcile.StatusOf(d.readAgent("btc")).Get(v1alpha1.ConditionStalled)).To(BeNil(), "nobody needs to act")
-			Expect(venue.Fail(ctx)).To(Succeed())
+			Expect(venue.SetFaults(ctx)).To(Succeed())
 			d.eventuallyPhase("btc", v1alpha1.ConditionPlatformValid, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 		})
 
@@ -371,20 +373,24 @@ func eventuallyGeneration(d *desk, object client.Object) {
 
 func bitcoin() exchange.Product {
 	return exchange.Product{
-		ID: "BTC-USD", BaseIncrement: "0.00000001", QuoteIncrement: "0.01", PriceIncrement: "0.01",
-		BaseMinSize: "0.00000001", QuoteMinSize: "1", Status: "online",
+		Symbol: "BTC-USD", Base: "BTC", Quote: "USD", Tick: decimal.New(1, -2), Lot: decimal.New(1, -8),
+		MinQuantity: decimal.New(1, -8), MinNotional: decimal.NewFromInt(1),
 	}
 }
 
-func newKey(ctx SpecContext, venue *process.Exchange, edit func(*exchange.Key)) (process.Credentials, exchange.Key) {
+// keyPair is what a Secret holds.
+type keyPair struct{ Name, PrivateKey string }
+
+func newKey(ctx SpecContext, venue *process.Venue, edit func(*exchange.Key)) (keyPair, exchange.Key) {
 	GinkgoHelper()
-	credentials, key, err := venue.NewKey(ctx, edit)
+	name, privateKey, key, err := simulated.NewKey(edit)
 	Expect(err).NotTo(HaveOccurred())
-	return credentials, key
+	Expect(venue.PutKey(ctx, key)).To(Succeed())
+	return keyPair{name, privateKey}, key
 }
 
 // requestsOf counts what was asked with a key.
-func requestsOf(ctx SpecContext, venue *process.Exchange, key exchange.Key) int {
+func requestsOf(ctx SpecContext, venue *process.Venue, key exchange.Key) int {
 	GinkgoHelper()
 	seen, err := venue.Requests(ctx)
 	Expect(err).NotTo(HaveOccurred())
@@ -397,7 +403,7 @@ func requestsOf(ctx SpecContext, venue *process.Exchange, key exchange.Key) int 
 	return count
 }
 
-func (d *desk) keySecret(credentials process.Credentials) *corev1.Secret {
+func (d *desk) keySecret(credentials keyPair) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: d.meta("coinbase"), Data: map[string][]byte{
 		v1alpha1.CoinbaseKeyName: []byte(credentials.Name), v1alpha1.CoinbasePrivateKey: []byte(credentials.PrivateKey),
 	}}
@@ -486,7 +492,7 @@ func (d *desk) claims() []string {
 
 // nothingTells makes sure that no part of a key is in any object's status, in any
 // Event or in the operator's log.
-func (d *desk) nothingTells(credentials process.Credentials) {
+func (d *desk) nothingTells(credentials keyPair) {
 	GinkgoHelper()
 	var accounts v1alpha1.TradingAccountList
 	var events eventsv1.EventList
