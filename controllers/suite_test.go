@@ -206,6 +206,7 @@ func (d *desk) checkInvariants() {
 	GinkgoHelper()
 	lists := []client.ObjectList{
 		&v1alpha1.TradingAgentList{}, &v1alpha1.TradingAccountList{}, &v1alpha1.RiskPolicyList{}, &v1alpha1.AssetPairList{}, &v1alpha1.LedgerList{},
+		&v1alpha1.TradingHaltList{},
 	}
 	for _, list := range lists {
 		Expect(bench.Client.List(d.ctx, list, client.InNamespace(d.namespace))).To(Succeed())

@@ -50,5 +50,6 @@ func newRootCommand() *cobra.Command {
 		Example: `  kubectl trading keys create eur-trend --name dashboard --scope read --expires-in 2160h
   kubectl trading keys rotate eur-trend dashboard --grace 24h`,
 	}))
+	root.AddCommand(newHaltCommand(config), newReleaseCommand(config))
 	return root
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -68,6 +69,7 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 	if running.route, err = options.venue.read(); err != nil {
 		return err
 	}
+	running.halter = &halter{client: writer, identity: identity}
 	if running.front, err = newFront(&options.front, identity.Namespace, identity.Name, running, log); err != nil {
 		return err
 	}
@@ -109,8 +111,8 @@ func revisionFrom(text string) (*v1alpha1.AgentRevision, error) {
 
 func newStatusWriter(config *rest.Config) (client.Client, error) {
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("register the desk's kinds: %w", err)
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), authenticationv1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("register the kinds: %w", err)
 	}
 	writer, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {

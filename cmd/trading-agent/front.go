@@ -91,7 +91,7 @@ func newFront(options *frontOptions, namespace, name string, running *process, l
 	f.keyring = keys.NewKeyring(keys.Options{TrustedProxies: trusted, Record: f.record})
 	f.server = server.New(server.Options{
 		Namespace: namespace, Name: name, Agent: running, Keyring: f.keyring,
-		API:        api.New(api.Options{Namespace: namespace, Name: name, Agent: running, Auth: f.keyring, Log: log}),
+		API:        api.New(api.Options{Namespace: namespace, Name: name, Agent: running, Auth: f.keyring, Halter: running.halter, Log: log}),
 		Stream:     stream.NewHandler(f.hub, stream.Options{Auth: f.keyring, Origins: func() []string { return f.server.Origins() }}),
 		Collectors: []prometheus.Collector{f.hub, trader.NewRiskCollector(namespace, name, running.trading)}, Log: log,
 	})

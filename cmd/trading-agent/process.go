@@ -35,6 +35,8 @@ type process struct {
 	changed chan struct{}
 	voice   voice
 	halts   *halts
+	// halter creates halts for the agent's API; nil without an API server.
+	halter api.Halter
 	// route is the way to real venues.
 	route route
 	// front is nil for an agent that nobody can reach.
@@ -116,8 +118,12 @@ func (p *process) openLedger(ctx context.Context, uri string, generation int64, 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p.log.Info("the ledger cannot be used yet", "reason", v1alpha1.ReasonLedgerUnavailable, "error", err.Error())
-		p.wait(v1alpha1.ReasonLedgerUnavailable, err.Error(), generation)
+		reason := v1alpha1.ReasonLedgerUnavailable
+		if errors.Is(err, ledger.ErrNotDurable) {
+			reason = v1alpha1.ReasonLedgerNotDurable
+		}
+		p.log.Info("the ledger cannot be used yet", "reason", reason, "error", err.Error())
+		p.wait(reason, err.Error(), generation)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -43,6 +43,8 @@ type Bench struct {
 	Clock *clocktesting.FakePassiveClock
 	// Database that stands in for every ledger's.
 	Database *Database
+	// Halts is what fences agents, and what remembers releases.
+	Halts *Halts
 	// Venue is the way to every venue.
 	Venue *Venue
 	// MarketData is the way to every provider of market data.
@@ -70,6 +72,7 @@ func Start(webhooks bool) (*Bench, error) {
 		Server:     server,
 		Clock:      clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
 		Database:   NewDatabase(),
+		Halts:      &Halts{},
 		Venue:      &Venue{},
 		MarketData: &Venue{},
 		Endpoints:  &Endpoints{},
@@ -109,7 +112,7 @@ func (b *Bench) startOperator(webhooks bool) error {
 	world := controllers.World{
 		AgentImage: AgentImage, Clock: b.Clock,
 		Info: b.Database.Info, Migrate: b.Database.Migrate, Release: b.Database.Release,
-		Venues: reached, MarketData: candles,
+		Halts: b.Halts.World(), Venues: reached, MarketData: candles,
 		Try: b.Endpoints.Try, Metrics: b.Metrics,
 	}
 	err = controllers.SetupWithManager(ctx, mgr, world)

@@ -1,5 +1,5 @@
 // Package api answers for one agent over HTTP: what it is, holds, has done and
-// sees, and the one thing that a person may ask of it, to close a position.
+// sees, and what a person may ask of it: to close a position, and to halt.
 package api
 
 import (
@@ -74,7 +74,9 @@ type Options struct {
 	Agent           Agent
 	// Auth finds out who asks.
 	Auth keys.Authenticator
-	Log  logr.Logger
+	// Halter creates halts; nil for an agent without an API server.
+	Halter Halter
+	Log    logr.Logger
 }
 
 // handlers answer the routes.
@@ -133,6 +135,7 @@ func register(mux *http.ServeMux, options Options) *huma.OpenAPI {
 	h.registerRecords(routes)
 	h.registerPulse(routes)
 	h.registerClose(routes)
+	h.registerHalt(routes)
 	document := routes.OpenAPI()
 	openapi.AddOthers(document)
 	openapi.Finish(document)

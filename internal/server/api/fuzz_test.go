@@ -204,7 +204,7 @@ func (c *contract) attempt(r *rapid.T) attempt {
 			continue
 		}
 		value := p.Schema.draw(r, p.Name)
-		a.right = a.right && (p.Schema.fits(value) || value == "" && p.In == "query")
+		a.right = a.right && (p.Schema.fits(value) || value == "" && p.In == "query" && !p.Required)
 		switch p.In {
 		case "path":
 			if value == "" || value == "." || value == ".." {

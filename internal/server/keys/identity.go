@@ -17,7 +17,7 @@ const (
 	Read Scope = "read"
 	// Trade may also ask for orders, such as closing a position.
 	Trade Scope = "trade"
-	// Admin is for what is the desk owner's alone. No route asks for it yet.
+	// Admin is for what is the desk owner's alone, such as a halt.
 	Admin Scope = "admin"
 )
 
