@@ -43,6 +43,7 @@ var patches = []patch{
 	return time.Now()
 }
 `},
+	{"internal/trader/clock.go", "time.Until(awaited.Until)", "awaited.Until.Sub(c.Now())"},
 }
 
 // roots are where failpoints may stand.

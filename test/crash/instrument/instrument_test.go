@@ -74,24 +74,28 @@ func TestPatch(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "cmd/agent/main.go", "package main\n")
 	write(t, root, "internal/core/plain.go", "package core\n")
+	whole := map[string]string{}
 	for _, p := range patches {
-		write(t, root, p.file, "package p\n\n"+p.from)
+		whole[p.file] += p.from
+	}
+	for file, text := range whole {
+		write(t, root, file, "package p\n\n"+text)
 	}
 	files, names, err := rewrite(root)
 	if err != nil || !slices.Equal(names, []string{"clockAhead"}) {
 		t.Fatalf("the failpoints are %v, %v", names, err)
 	}
-	if text := files[filepath.Join(root, patches[0].file)]; !bytes.Contains(text, []byte("clockAhead, __fpTypeOK")) {
-		t.Errorf("the clock became %s", text)
-	}
 	for _, p := range patches {
 		if text := files[filepath.Join(root, p.file)]; len(text) == 0 || bytes.Contains(text, []byte(p.from)) {
 			t.Errorf("%s became %q", p.file, text)
 		}
-		write(t, root, p.file, "package p\n")
+		write(t, root, p.file, strings.Replace("package p\n\n"+whole[p.file], p.from, "", 1))
 		if _, _, err := rewrite(root); err == nil {
-			t.Errorf("%s was patched where nothing is to be patched", p.file)
+			t.Errorf("%s was patched where %q is not", p.file, p.from)
 		}
-		write(t, root, p.file, "package p\n\n"+p.from)
+		write(t, root, p.file, "package p\n\n"+whole[p.file])
+	}
+	if text := files[filepath.Join(root, patches[0].file)]; !bytes.Contains(text, []byte("clockAhead, __fpTypeOK")) {
+		t.Errorf("the clock became %s", text)
 	}
 }
