@@ -106,6 +106,13 @@ fuzz: ## Fuzz every decoder and validator for a short while each (FUZZTIME=30s).
 bench: ## Run the benchmarks of the gate, the backtest and the readers.
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/risk ./internal/trader ./internal/market/...
 
+# backtesting.py is installed into an environment of its own.
+.PHONY: bench-runtime
+bench-runtime: ## Measure gate, backtests, ticks, durable orders, reconciliation and start-up, beside their targets (ARGS=--help).
+	@test -x $(BIN)/python/bin/python || { python3 -m venv $(BIN)/python && $(BIN)/python/bin/pip install -q -r test/runtime/requirements.txt; }
+	@$(GO) build -o $(BIN)/bench-runtime ./test/runtime
+	@$(BIN)/bench-runtime --python $(BIN)/python/bin/python $(ARGS)
+
 .PHONY: bench-operator
 bench-operator: build ## Measure the operator with AGENTS=1000,10000 agents on a real API server, beside a bare client and StatefulSets.
 	$(GO) run ./test/scale --agents=$${AGENTS:-1000,10000} --manager=$(BIN)/manager \
