@@ -182,9 +182,10 @@ func duplicates(limits *Limits, state *State, intent *order.Intent) bool {
 	return false
 }
 
-// coolsDown reports whether the pair's last stop is too new.
+// coolsDown reports whether the pair's last stop is too new. A stop that never was
+// is longer ago than any cool-down.
 func coolsDown(limits *Limits, state *State) bool {
-	return limits.StopCoolDown > 0 && !state.LastStop.IsZero() && state.Now.Sub(state.LastStop) < limits.StopCoolDown
+	return state.Now.Sub(state.LastStop) < limits.StopCoolDown
 }
 
 // DrawdownExceeded reports whether equity has fallen further from its peak than

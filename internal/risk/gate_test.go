@@ -54,6 +54,45 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
+// A tick, a lot and a nanosecond are amounts like any others.
+func TestSmallestAmounts(t *testing.T) {
+	instrument, err := market.NewInstrument("BTC", "USD", decimal.RequireFromString("1"), decimal.RequireFromString("0.01"), decimal.Zero)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := instrument.Notional(1, 1)
+	for name, test := range map[string]struct {
+		change func(*Limits, *State, *order.Intent)
+		reason Reason
+	}{
+		"one lot at one tick":     {func(*Limits, *State, *order.Intent) {}, ""},
+		"an own bid at one tick":  {func(_ *Limits, s *State, _ *order.Intent) { s.HighestBuy = 1 }, SelfMatch},
+		"net at its limit":        {func(l *Limits, _ *State, _ *order.Intent) { l.MaxNet = value }, ""},
+		"net just above it":       {func(l *Limits, _ *State, _ *order.Intent) { l.MaxNet = value - 1 }, MaxNet},
+		"a window of a moment":    {func(l *Limits, _ *State, _ *order.Intent) { l.DuplicateWindow = 1 }, DuplicateOrder},
+		"no window":               {func(l *Limits, _ *State, _ *order.Intent) { l.DuplicateWindow = 0 }, ""},
+		"a stop a moment ago":     {func(l *Limits, s *State, _ *order.Intent) { s.LastStop, l.StopCoolDown = noon.Add(-1), 2 }, CoolDown},
+		"a stop that is over":     {func(l *Limits, s *State, _ *order.Intent) { s.LastStop, l.StopCoolDown = noon.Add(-1), 1 }, ""},
+		"no cool-down":            {func(_ *Limits, s *State, _ *order.Intent) { s.LastStop = noon }, ""},
+		"a cool-down and no stop": {func(l *Limits, _ *State, _ *order.Intent) { l.StopCoolDown = 1 << 62 }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limits := NoLimits()
+			state := State{
+				PairState: PairState{Instrument: &instrument, Reference: 1, ReferenceAt: noon},
+				Trading:   Enabled, Now: noon, Confidence: order.Whole, EquityKnown: true,
+				Equity: usd, PeakEquity: usd, DayStartEquity: usd, PolicyShare: Unlimited, AccountShare: Unlimited,
+			}
+			intent := order.Intent{Pair: "BTC-USD", Sequence: 7, Side: order.Sell, Quantity: 1, Limit: 1}
+			state.Recent = []Sent{{Side: intent.Side, Quantity: 1, Limit: 1, Sequence: 6, At: noon}}
+			test.change(&limits, &state, &intent)
+			if got := Check(&limits, &state, &intent).Leading(); got != test.reason {
+				t.Errorf("denied by %q, want %q", got, test.reason)
+			}
+		})
+	}
+}
+
 // Each limit is met one unit below, at and one unit above its boundary, with
 // everything else far from its own.
 func TestBoundaries(t *testing.T) {
