@@ -14,6 +14,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/market/indicator"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/server/api"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
