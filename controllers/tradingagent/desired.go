@@ -220,7 +220,7 @@ func desiredMounts(s *scope) []corev1.VolumeMount {
 }
 
 func desiredVolumes(s *scope) []corev1.Volume {
-	uri := s.ledger.Spec.URISecretRef
+	uri := s.ledger.Spec.AgentURI()
 	volumes := []corev1.Volume{{
 		Name: "ledger",
 		VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
@@ -305,7 +305,7 @@ func templateHash(s *scope) (string, error) {
 		AccountUID: s.account.UID,
 		Paper:      s.account.Spec.Paper,
 		LedgerUID:  s.ledger.UID,
-		LedgerURI:  s.ledger.Spec.URISecretRef,
+		LedgerURI:  s.ledger.Spec.AgentURI(),
 	}
 	if access := s.account.Access(); access != nil {
 		content.Credentials = access.Secret

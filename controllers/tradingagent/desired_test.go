@@ -83,6 +83,9 @@ func TestTemplateHash(t *testing.T) {
 		{"the account's fees", func(s *scope) { s.account.Spec.Paper.TakerFeeFraction = "0.001" }, true},
 		{"another ledger of that name", func(s *scope) { s.ledger.UID = "other" }, true},
 		{"the ledger's secret", func(s *scope) { s.ledger.Spec.URISecretRef.Name = "other" }, true},
+		{"a secret of the agents' own", func(s *scope) {
+			s.ledger.Spec.AgentURISecretRef = &v1alpha1.SecretKeyReference{Name: "agents", Key: "uri"}
+		}, true},
 		{"another pair of that name", func(s *scope) { s.pairs[0].UID = "other" }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -78,8 +78,7 @@ func ledgerSecretExists(s *scope) finding {
 	if resolved == nil || resolved.Reason != v1alpha1.ReasonLedgerSecretNotFound {
 		return finding{}
 	}
-	ref := s.ledger.Spec.URISecretRef
-	return finding{v1alpha1.ReasonLedgerSecretNotFound, fmt.Sprintf("Secret %q with key %q, which Ledger %q names, does not exist; create it", ref.Name, ref.Key, s.ledger.Name)}
+	return finding{v1alpha1.ReasonLedgerSecretNotFound, fmt.Sprintf("Ledger %q: %s", s.ledger.Name, resolved.Message)}
 }
 
 func referencesReady(s *scope) finding {

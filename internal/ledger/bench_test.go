@@ -1,7 +1,10 @@
 package ledger_test
 
 import (
+	"fmt"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +76,48 @@ func BenchmarkSaveMark(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkPostings books pages of fills, a hundred in a commit, on a server that
+// syncs every commit: one agent alone, and several on accounts of their own.
+func BenchmarkPostings(b *testing.B) {
+	const page = 100
+	for _, agents := range []int{1, 4} {
+		b.Run("agents="+strconv.Itoa(agents), func(b *testing.B) {
+			uri := durable(b).Database(b)
+			books, leases, ids := make([]*ledger.Postgres, agents), make([]ledger.Lease, agents), make([]uuid.UUID, agents)
+			for i := range agents {
+				agent := trader(strconv.Itoa(i), btc)
+				agent.Account = "account-" + agent.UID
+				books[i] = openAt(b, uri)
+				leases[i] = acquire(b, books[i], agent)
+				ids[i] = ordered(b, books[i], leases[i], 1, "BTC-USD", order.Buy, 1_000_000_000)
+			}
+			var pages atomic.Int64
+			b.ResetTimer()
+			var wait sync.WaitGroup
+			for i := range agents {
+				wait.Go(func() {
+					for n := pages.Add(1); n <= int64(b.N); n = pages.Add(1) {
+						fills := make([]order.Fill, page)
+						for f := range fills {
+							fills[f] = fillOf(leases[i], ids[i], fmt.Sprintf("%d-%d", n, f), "BTC-USD", order.Buy, 1, 10000, "0.01")
+						}
+						if _, err := books[i].BookFills(b.Context(), leases[i], fills); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wait.Wait()
+			b.StopTimer()
+			posted := query[int64](b, books[0], `SELECT count(*) FROM trading.postings p JOIN trading.fills f ON f.transaction_id = p.transaction_id`)
+			b.ReportMetric(float64(posted)/b.Elapsed().Seconds(), "postings/s")
+			b.ReportMetric(float64(posted)/float64(b.N*page), "postings/fill")
+			verify(b, uri)
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
@@ -274,6 +276,113 @@ func TestLostCommitReply(t *testing.T) {
 			load(t, direct, next)
 			checkBooks(t, direct)
 		})
+	}
+}
+
+// No method may do its work twice, or not at all, when the reply to its commit is
+// lost: what it has done is counted, and everything stays whole.
+func TestLostCommitReplyOfEveryMethod(t *testing.T) {
+	share := []ledger.Claim{{Scope: "policy", Total: money("100"), Want: money("60")}}
+	closing := func(lease ledger.Lease) order.Intent {
+		i := intent(lease, 7, 0, "BTC-USD", order.Sell, 1)
+		i.ReduceOnly = true
+		return i
+	}
+	for name, method := range map[string]struct {
+		call func(context.Context, *ledger.Postgres, ledger.Lease) error
+		// rows are where the work shows, and must be one.
+		rows string
+	}{
+		"Acquire": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			agent := trader("other", eth)
+			_, err := b.Acquire(ctx, agent)
+			return err
+		}, `SELECT count(*) FROM trading.transactions WHERE agent_uid = 'uid-other' AND kind = 'Opening'`},
+		"Load": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			_, err := b.Load(ctx, lease)
+			return err
+		}, `SELECT 1`},
+		"Decide": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.Decide(ctx, lease, decide(5, "BTC-USD", noon), nil)
+		}, `SELECT count(*) FROM trading.decisions`},
+		"Intend": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.Intend(ctx, lease, []order.Intent{intent(lease, 6, 0, "BTC-USD", order.Buy, 1)})
+		}, `SELECT count(*) FROM trading.intents WHERE sequence = 6`},
+		"Request": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.Request(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{closing(lease)})
+		}, `SELECT count(*) FROM trading.requests r JOIN trading.intents i ON i.id = r.intents[1]`},
+		"Recall": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			_, err := b.Recall(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"})
+			return err
+		}, `SELECT 1`},
+		"UpdateOrder": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.UpdateOrder(ctx, lease, ledger.OrderUpdate{ID: orderID(lease, 1, 0), State: order.Rejected, MarketTime: noon})
+		}, `SELECT count(*) FROM trading.order_updates`},
+		"BookFill": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			_, err := b.BookFill(ctx, lease, fillOf(lease, orderID(lease, 1, 0), "t1", "BTC-USD", order.Buy, 1, 100, "0"))
+			return err
+		}, `SELECT count(*) FROM trading.fills f JOIN trading.outbox o ON o.key = f.trade_id`},
+		"BookFills": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			_, err := b.BookFills(ctx, lease, []order.Fill{fillOf(lease, orderID(lease, 1, 0), "t1", "BTC-USD", order.Buy, 1, 100, "0")})
+			return err
+		}, `SELECT count(*) FROM trading.fills`},
+		"Disarm": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.Disarm(ctx, lease, "DailyLoss", noon)
+		}, `SELECT count(*) FROM trading.arming`},
+		"Arming": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			_, err := b.Arming(ctx, lease)
+			return err
+		}, `SELECT 1`},
+		"Fund": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			granted, err := b.Fund(ctx, lease, share)
+			if err == nil && granted["policy"] != money("60") {
+				return fmt.Errorf("granted %v", granted)
+			}
+			return err
+		}, `SELECT count(*) FROM trading.shares WHERE amount = 60`},
+		"SaveMark": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.SaveMark(ctx, lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 1})
+		}, `SELECT count(*) FROM trading.marks`},
+		"Holdings": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			_, err := b.Holdings(ctx, lease)
+			return err
+		}, `SELECT 1`},
+		"Proven": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.Proven(ctx, lease, "nothing was forgotten")
+		}, `SELECT 1 + count(*) FROM trading.recoveries`},
+		"RecordUse": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.RecordUse(ctx, lease.Agent.UID, ledger.Use{Request: uuid.Nil, Outcome: "Done", KeyID: "k", Scope: "trade", Method: "POST", Path: "/", Status: 200})
+		}, `SELECT count(*) FROM trading.api_uses`},
+		"SaveLastUses": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.SaveLastUses(ctx, lease.Agent.UID, map[string]time.Time{"k": noon})
+		}, `SELECT count(*) FROM trading.api_keys`},
+		"Release": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
+			return b.Release(ctx, lease.Agent.UID)
+		}, `SELECT count(*) FROM trading.agents WHERE released_at IS NOT NULL`},
+	} {
+		for fate, arm := range map[string]func(*proxy){
+			"arrived":        func(p *proxy) { p.forwardThenCut.Store(1) },
+			"did not arrive": func(p *proxy) { p.cutBefore.Store(1) },
+		} {
+			t.Run(name+" "+fate, func(t *testing.T) {
+				uri := server.Database(t)
+				p := newProxy(t, server.Addr())
+				direct, b := openAt(t, uri), openAt(t, p.through(t, uri))
+				lease := acquire(t, b, trader("a", btc))
+				ordered(t, b, lease, 1, "BTC-USD", order.Buy, 10)
+				arm(p)
+				if err := method.call(t.Context(), b, lease); err != nil {
+					t.Fatal(err)
+				}
+				if p.forwardThenCut.Load() > 0 || p.cutBefore.Load() > 0 {
+					t.Error("no commit was cut off")
+				}
+				if n := query[int64](t, direct, method.rows); n != 1 {
+					t.Errorf("%d rows, want 1", n)
+				}
+				verify(t, uri)
+			})
+		}
 	}
 }
 

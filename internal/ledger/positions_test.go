@@ -176,6 +176,64 @@ func TestFillsAreBookedOnce(t *testing.T) {
 	}
 }
 
+// A page of fills comes to the same as its fills one by one, and is booked whole or
+// not at all.
+func TestFillsAreBookedByThePage(t *testing.T) {
+	fills := func(lease ledger.Lease) []order.Fill {
+		first, second := orderID(lease, 1, 0), orderID(lease, 2, 0)
+		inKind := fillOf(lease, first, "t2", "BTC-USD", order.Buy, 30, 12000, "0.00025")
+		inKind.FeeCurrency = "BTC"
+		return []order.Fill{
+			fillOf(lease, first, "t1", "BTC-USD", order.Buy, 50, 10000, "0.01"), inKind,
+			fillOf(lease, second, "t3", "BTC-USD", order.Sell, 100, 13000, "0.02"),
+			fillOf(lease, first, "t1", "BTC-USD", order.Buy, 50, 10000, "0.01"),
+			fillOf(lease, first, "t4", "BTC-USD", order.Buy, 20, 9000, "0"),
+			fillOf(lease, first, "t5", "BTC-USD", order.Buy, 1, 9000, "0"),
+		}
+	}
+	prepare := func() (*ledger.Postgres, string, ledger.Lease) {
+		b, uri := openLedger(t)
+		lease := acquire(t, b, trader("a", btc))
+		ordered(t, b, lease, 1, "BTC-USD", order.Buy, 100)
+		ordered(t, b, lease, 2, "BTC-USD", order.Sell, 100)
+		return b, uri, lease
+	}
+	one, _, lease := prepare()
+	for _, fill := range fills(lease) {
+		if _, err := one.BookFill(t.Context(), lease, fill); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, uri, lease := prepare()
+	empty := load(t, page, lease)
+	wrong := append(fills(lease), fillOf(lease, orderID(lease, 9, 9), "t9", "BTC-USD", order.Buy, 1, 1, "0"))
+	if _, err := page.BookFills(t.Context(), lease, wrong); !errors.Is(err, ledger.ErrNoIntent) {
+		t.Errorf("a page with a fill of no order: %v", err)
+	}
+	if diff := cmp.Diff(empty, load(t, page, lease)); diff != "" {
+		t.Errorf("a page that was refused left something (-before +after):\n%s", diff)
+	}
+	for _, want := range [][]bool{{true, true, true, false, true, true}, {false, false, false, false, false, false}} {
+		booked, err := page.BookFills(t.Context(), lease, fills(lease))
+		if diff := cmp.Diff(want, booked); err != nil || diff != "" {
+			t.Errorf("%v, new fills (-want +got):\n%s", err, diff)
+		}
+	}
+	byOne, byPage := load(t, one, lease), load(t, page, lease)
+	byOne.ClaimedAt, byPage.ClaimedAt = nil, nil
+	if diff := cmp.Diff(byOne, byPage); diff != "" || byPage.Fills != 5 {
+		t.Errorf("one by one and by the page differ (-one +page):\n%s", diff)
+	}
+	if booked, err := page.BookFills(t.Context(), lease, nil); err != nil || len(booked) != 0 {
+		t.Errorf("an empty page: %v, %v", booked, err)
+	}
+	if _, err := page.BookFills(t.Context(), lease, make([]order.Fill, 1001)); err == nil {
+		t.Error("a page of more than a thousand was booked")
+	}
+	checkBooks(t, page)
+	verify(t, uri)
+}
+
 func TestFillsThatCannotBe(t *testing.T) {
 	for kind, open := range ledgers {
 		t.Run(kind, func(t *testing.T) {

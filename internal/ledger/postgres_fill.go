@@ -1,11 +1,13 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
 
@@ -13,121 +15,250 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
+// mostFills is how many fills are booked in one transaction at most.
+const mostFills = 1000
+
 // BookFill implements Ledger.
 func (p *Postgres) BookFill(ctx context.Context, lease Lease, fill order.Fill) (bool, error) {
-	// A repetition after a lost commit finds the fill that the first attempt
-	// booked: it was new all the same.
-	booked := false
-	doing := fmt.Sprintf("booking fill %s of order %s", fill.TradeID, fill.OrderID)
+	booked, err := p.BookFills(ctx, lease, []order.Fill{fill})
+	return err == nil && booked[0], err
+}
+
+// BookFills books fills in their order and in one transaction, all or none, and
+// reports which of them were new. One commit for a page of fills is what makes many
+// of them cheap. At most a thousand at once.
+func (p *Postgres) BookFills(ctx context.Context, lease Lease, fills []order.Fill) ([]bool, error) {
+	if len(fills) > mostFills {
+		return nil, fmt.Errorf("booking %d fills: at most %d go into one transaction", len(fills), mostFills)
+	}
+	// A repetition after a lost commit finds the fills that the first attempt
+	// booked: they were new all the same.
+	booked := make([]bool, len(fills))
+	doing := "booking fills"
+	if len(fills) > 0 {
+		doing = fmt.Sprintf("booking fill %s of order %s", fills[0].TradeID, fills[0].OrderID)
+	}
 	err := p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
-		fill, instrument, err := checkedFill(lease, fill)
+		checked := make([]order.Fill, len(fills))
+		for i := range fills {
+			var err error
+			if checked[i], _, err = checkedFill(lease, fills[i]); err != nil {
+				return err
+			}
+		}
+		known, err := knownFills(ctx, tx, lease, checked)
 		if err != nil {
 			return err
 		}
-		known, err := knownFill(ctx, tx, fill)
-		if err != nil || known {
-			return err
-		}
-		before, err := orderAndPosition(ctx, tx, lease, fill, instrument)
+		standings, err := readStandings(ctx, tx, lease, checked, known)
 		if err != nil {
 			return err
 		}
-		result, err := execute(instrument, before.position, fill)
-		if err != nil {
-			return err
+		var columns fillColumns
+		for i := range checked {
+			fill := checked[i]
+			if before, ok := known[fill.TradeID]; ok {
+				if err := sameFill(before, fill); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := columns.add(lease, standings, fill); err != nil {
+				return err
+			}
+			known[fill.TradeID] = fill
+			booked[i] = true
 		}
-		queueFill(batch, lease, instrument, fill, result, openedAt(before.openedAt, result, fill.MarketTime))
-		state := stateAfterFill(before.State, before.Filled+fill.Quantity, before.Quantity)
-		queueNews(batch, lease, NewsFill, fill.TradeID, fillNews(instrument, fill, state, before.State.Final()))
+		columns.queue(batch, lease)
 		// gofail: var fillPosted struct{}
-		booked = true
 		return nil
 	})
-	return booked && err == nil, err
-}
-
-// knownFill says whether a fill is booked already, and why a trade id cannot
-// come again with another content.
-func knownFill(ctx context.Context, tx pgx.Tx, fill order.Fill) (bool, error) {
-	var known order.Fill
-	err := tx.QueryRow(ctx, `SELECT order_id, pair, side, quantity_lots, price_ticks FROM trading.fills
-		WHERE venue = $1 AND account = $2 AND trade_id = $3`, fill.Venue, fill.Account, fill.TradeID).
-		Scan(&known.OrderID, &known.Pair, (*readSide)(&known.Side), &known.Quantity, &known.Price)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
 	if err != nil {
-		return false, fmt.Errorf("looking for fill %s: %w", fill.TradeID, err)
+		return nil, err
 	}
-	return true, sameFill(known, fill)
+	return booked, nil
 }
 
-// standing is an order and the position of its pair before a fill.
-type standing struct {
-	Order
+// knownFills are those of the fills that are booked already, by trade id.
+func knownFills(ctx context.Context, tx pgx.Tx, lease Lease, fills []order.Fill) (map[string]order.Fill, error) {
+	ids := make([]string, len(fills))
+	for i := range fills {
+		ids[i] = fills[i].TradeID
+	}
+	rows, err := tx.Query(ctx, `SELECT trade_id, order_id, pair, side, quantity_lots, price_ticks FROM trading.fills
+		WHERE venue = $1 AND account = $2 AND trade_id = ANY ($3)`, lease.Agent.Venue, lease.Agent.Account, ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking for fills: %w", err)
+	}
+	found := make(map[string]order.Fill, len(fills))
+	var known order.Fill
+	_, err = pgx.ForEachRow(rows, []any{&known.TradeID, &known.OrderID, &known.Pair, (*readSide)(&known.Side), &known.Quantity, &known.Price}, func() error {
+		found[known.TradeID] = known
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for fills: %w", err)
+	}
+	return found, nil
+}
+
+// holdingOf is what is held of a pair, and since when.
+type holdingOf struct {
 	position Position
 	openedAt time.Time
 }
 
-func orderAndPosition(ctx context.Context, tx pgx.Tx, lease Lease, fill order.Fill, instrument market.Instrument) (standing, error) {
-	var s standing
-	var opened *time.Time
-	err := tx.QueryRow(ctx, `SELECT i.id, i.pair, i.side, i.quantity_lots, o.state, o.filled_lots, c.opened_at,
-			(coalesce(q.amount, 0) / $4::text::numeric)::bigint, (coalesce(v.amount, 0) * 100000000)::bigint
+// standings are the orders of fills and the positions of their pairs, as the fills
+// that were added so far have left them.
+type standings struct {
+	orders map[uuid.UUID]*Order
+	pairs  map[string]*holdingOf
+}
+
+func readStandings(ctx context.Context, tx pgx.Tx, lease Lease, fills []order.Fill, known map[string]order.Fill) (standings, error) {
+	found := standings{orders: map[uuid.UUID]*Order{}, pairs: map[string]*holdingOf{}}
+	var ids []uuid.UUID
+	for i := range fills {
+		if _, ok := known[fills[i].TradeID]; !ok {
+			ids = append(ids, fills[i].OrderID)
+		}
+	}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	rows, err := tx.Query(ctx, `SELECT i.id, i.pair, i.side, i.quantity_lots, o.state, o.filled_lots, c.opened_at,
+			(coalesce(q.amount, 0) / c.lot)::bigint, (coalesce(v.amount, 0) * 100000000)::bigint
 		FROM trading.intents i
 		JOIN trading.orders o ON o.id = i.id
 		JOIN trading.claims c ON c.account = i.account AND c.pair = i.pair AND c.agent_uid = i.agent_uid
 		LEFT JOIN trading.balances q ON q.agent_uid = i.agent_uid AND q.ledger_account = 'assets:position' AND q.pair = i.pair AND q.currency = c.base
 		LEFT JOIN trading.balances v ON v.agent_uid = i.agent_uid AND v.ledger_account = 'assets:cost' AND v.pair = i.pair AND v.currency = c.quote
-		WHERE i.id = $1 AND i.agent_uid = $2 AND i.account = $3`,
-		fill.OrderID, lease.Agent.UID, lease.Agent.Account, instrument.Lot.String()).
-		Scan(&s.ID, &s.Pair, (*readSide)(&s.Side), &s.Quantity, &s.State, &s.Filled, &opened, &s.position.Quantity, &s.position.Cost)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return standing{}, fmt.Errorf("fill %s of order %s: %w", fill.TradeID, fill.OrderID, ErrNoIntent)
-	}
+		WHERE i.id = ANY ($1) AND i.agent_uid = $2 AND i.account = $3`, ids, lease.Agent.UID, lease.Agent.Account)
 	if err != nil {
-		return standing{}, fmt.Errorf("reading order %s: %w", fill.OrderID, err)
+		return found, fmt.Errorf("reading the orders of fills: %w", err)
 	}
-	if opened != nil {
-		s.openedAt = opened.UTC()
+	var o Order
+	var h holdingOf
+	fields := []any{&o.ID, &o.Pair, (*readSide)(&o.Side), &o.Quantity, &o.State, &o.Filled, (*utcInstant)(&h.openedAt), &h.position.Quantity, &h.position.Cost}
+	_, err = pgx.ForEachRow(rows, fields, func() error {
+		found.orders[o.ID] = new(o)
+		found.pairs[o.Pair] = new(h)
+		return nil
+	})
+	if err != nil {
+		return found, fmt.Errorf("reading the orders of fills: %w", err)
 	}
-	return s, matches(fill, s.Intent)
+	return found, nil
 }
 
-// queueFill queues the postings and the fill that they book.
-func queueFill(batch *pgx.Batch, lease Lease, instrument market.Instrument, fill order.Fill, result execution, opened time.Time) {
-	var postings postings
-	postings.add("assets:position", fill.Pair, instrument.Base, instrument.QuantityDecimal(result.quantity-result.fee).String())
-	postings.add("equity:exchange", fill.Pair, instrument.Base, instrument.QuantityDecimal(-result.quantity).String())
-	postings.add("assets:cash", "", instrument.Quote, (-result.value).String())
-	postings.add("assets:cost", fill.Pair, instrument.Quote, (result.value + result.realised).String())
-	postings.add("income:realised", fill.Pair, instrument.Quote, (-result.realised).String())
-	postings.add("expenses:fees", fill.Pair, fill.FeeCurrency, fill.Fee.String())
-	if result.fee != 0 {
-		postings.add("assets:cash", "", fill.FeeCurrency, result.change.String())
-	} else {
-		postings.add("assets:cash", "", fill.FeeCurrency, (-fill.Fee).String())
+// fillColumns are the columns of what new fills add to the journals. Postings name
+// their fill by its place among them.
+type fillColumns struct {
+	postings
+
+	postingFills []int32
+
+	tradeIDs, pairs, sides, quantities, prices, values, fees, feeCurrencies, realised, feeQuantities []string
+	orderIDs                                                                                         []uuid.UUID
+	lots, ticks                                                                                      []int64
+	marketTimes                                                                                      []time.Time
+	openedAt                                                                                         []*time.Time
+	news                                                                                             []string
+}
+
+// add works a fill out and moves its order and position on.
+func (c *fillColumns) add(lease Lease, now standings, fill order.Fill) error {
+	instrument, err := lease.Agent.instrument(fill.Pair)
+	if err != nil {
+		return fmt.Errorf("fill %s: %w", fill.TradeID, err)
 	}
-	feeCurrency := fill.FeeCurrency
-	if feeCurrency == "" {
-		feeCurrency = instrument.Quote
+	o, held := now.orders[fill.OrderID], now.pairs[fill.Pair]
+	if o == nil {
+		return fmt.Errorf("fill %s of order %s: %w", fill.TradeID, fill.OrderID, ErrNoIntent)
+	}
+	if err := matches(fill, o.Intent); err != nil {
+		return err
+	}
+	result, err := execute(instrument, held.position, fill)
+	if err != nil {
+		return err
+	}
+	late := o.State.Final()
+	o.Filled += fill.Quantity
+	o.State = stateAfterFill(o.State, o.Filled, o.Quantity)
+	held.position, held.openedAt = result.position, openedAt(held.openedAt, result, fill.MarketTime)
+	news, err := json.Marshal(fillNews(instrument, fill, o.State, late))
+	if err != nil {
+		return fmt.Errorf("telling of fill %s: %w", fill.TradeID, err)
+	}
+	before := len(c.accounts)
+	c.post(instrument, fill, result)
+	for range len(c.accounts) - before {
+		c.postingFills = append(c.postingFills, int32(len(c.tradeIDs)+1)) //nolint:gosec // At most mostFills.
+	}
+	word, err := side(fill.Side).MarshalText()
+	if err != nil {
+		return fmt.Errorf("fill %s: %w", fill.TradeID, err)
+	}
+	c.tradeIDs, c.orderIDs, c.pairs, c.sides = append(c.tradeIDs, fill.TradeID), append(c.orderIDs, fill.OrderID), append(c.pairs, fill.Pair), append(c.sides, string(word))
+	c.quantities = append(c.quantities, instrument.QuantityDecimal(fill.Quantity).String())
+	c.prices = append(c.prices, instrument.PriceDecimal(fill.Price).String())
+	c.values = append(c.values, (result.value * market.Money(fill.Side)).String())
+	c.fees, c.feeCurrencies = append(c.fees, fill.Fee.String()), append(c.feeCurrencies, cmp.Or(fill.FeeCurrency, instrument.Quote))
+	c.realised = append(c.realised, result.realised.String())
+	c.feeQuantities = append(c.feeQuantities, instrument.QuantityDecimal(result.fee).String())
+	c.lots, c.ticks = append(c.lots, int64(fill.Quantity)), append(c.ticks, int64(fill.Price))
+	c.marketTimes, c.openedAt = append(c.marketTimes, fill.MarketTime), append(c.openedAt, instant(held.openedAt))
+	c.news = append(c.news, string(news))
+	return nil
+}
+
+// post adds the postings of one fill.
+func (p *postings) post(instrument market.Instrument, fill order.Fill, result execution) {
+	p.add("assets:position", fill.Pair, instrument.Base, instrument.QuantityDecimal(result.quantity-result.fee).String())
+	p.add("equity:exchange", fill.Pair, instrument.Base, instrument.QuantityDecimal(-result.quantity).String())
+	p.add("assets:cash", "", instrument.Quote, (-result.value).String())
+	p.add("assets:cost", fill.Pair, instrument.Quote, (result.value + result.realised).String())
+	p.add("income:realised", fill.Pair, instrument.Quote, (-result.realised).String())
+	p.add("expenses:fees", fill.Pair, fill.FeeCurrency, fill.Fee.String())
+	if result.fee != 0 {
+		p.add("assets:cash", "", fill.FeeCurrency, result.change.String())
+	} else {
+		p.add("assets:cash", "", fill.FeeCurrency, (-fill.Fee).String())
+	}
+}
+
+// queue queues everything in one statement for each kind, so that each kind adds
+// one link to the chain. Transactions are numbered in the order of the fills.
+func (c *fillColumns) queue(batch *pgx.Batch, lease Lease) {
+	if len(c.tradeIDs) == 0 {
+		return
 	}
 	batch.Queue(`WITH t AS (
-			INSERT INTO trading.transactions (agent_uid, kind, epoch, market_time) VALUES ($1, 'Fill', $2, $3) RETURNING id
+			INSERT INTO trading.transactions (agent_uid, kind, epoch, market_time)
+			SELECT $1, 'Fill', $2, u.market_time FROM unnest($3::timestamptz[]) WITH ORDINALITY AS u (market_time, n) ORDER BY u.n RETURNING id
+		), m AS (
+			SELECT t.id, row_number() OVER (ORDER BY t.id) AS n FROM t
 		), p AS (
 			INSERT INTO trading.postings (transaction_id, agent_uid, ledger_account, pair, currency, amount)
-			SELECT t.id, $1, u.ledger_account, u.pair, u.currency, u.amount::numeric
-			FROM t, unnest($4::text[], $5::text[], $6::text[], $7::text[]) AS u (ledger_account, pair, currency, amount)
+			SELECT m.id, $1, u.ledger_account, u.pair, u.currency, u.amount::numeric
+			FROM unnest($4::int[], $5::text[], $6::text[], $7::text[], $8::text[]) WITH ORDINALITY AS u (n, ledger_account, pair, currency, amount, line)
+			JOIN m ON m.n = u.n ORDER BY u.line
 		)
 		INSERT INTO trading.fills (venue, account, trade_id, order_id, agent_uid, epoch, pair, side, quantity, price, value, fee,
 			fee_currency, realised, quantity_lots, price_ticks, fee_quantity, opened_at, transaction_id, market_time)
-		SELECT $8, $9, $10, $11, $1, $2, $12, $13, $14::text::numeric, $15::text::numeric, $16::text::numeric, $17::text::numeric,
-			$18, $19::text::numeric, $20, $21, $22::text::numeric, $23, t.id, $3 FROM t`,
-		lease.Agent.UID, lease.Epoch, fill.MarketTime, postings.accounts, postings.pairs, postings.currencies, postings.amounts,
-		fill.Venue, fill.Account, fill.TradeID, fill.OrderID, fill.Pair, side(fill.Side),
-		instrument.QuantityDecimal(fill.Quantity).String(), instrument.PriceDecimal(fill.Price).String(),
-		(result.value * market.Money(fill.Side)).String(), fill.Fee.String(), feeCurrency, result.realised.String(),
-		fill.Quantity, fill.Price, instrument.QuantityDecimal(result.fee).String(), instant(opened))
+		SELECT $9, $10, u.trade_id, u.order_id, $1, $2, u.pair, u.side, u.quantity::numeric, u.price::numeric, u.value::numeric, u.fee::numeric,
+			u.fee_currency, u.realised::numeric, u.lots, u.ticks, u.fee_quantity::numeric, u.opened_at, m.id, u.market_time
+		FROM unnest($11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
+			$21::bigint[], $22::bigint[], $23::text[], $24::timestamptz[], $3::timestamptz[]) WITH ORDINALITY
+			AS u (trade_id, order_id, pair, side, quantity, price, value, fee, fee_currency, realised, lots, ticks, fee_quantity, opened_at, market_time, n)
+		JOIN m ON m.n = u.n ORDER BY u.n`,
+		lease.Agent.UID, lease.Epoch, c.marketTimes, c.postingFills, c.accounts, c.postings.pairs, c.currencies, c.amounts,
+		lease.Agent.Venue, lease.Agent.Account, c.tradeIDs, c.orderIDs, c.pairs, c.sides, c.quantities, c.prices, c.values, c.fees,
+		c.feeCurrencies, c.realised, c.lots, c.ticks, c.feeQuantities, c.openedAt)
+	batch.Queue(`INSERT INTO trading.outbox (agent_uid, topic, key, payload)
+		SELECT $1, 'Fill', u.key, u.payload::jsonb FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u (key, payload, n) ORDER BY u.n`,
+		lease.Agent.UID, c.tradeIDs, c.news)
 }
 
 // postings are the columns of one transaction's postings.
