@@ -1,6 +1,7 @@
 package venues
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,11 +19,9 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
-// lookPause is how often files with credentials are looked at for a change, at
-// most. A kubelet brings a changed Secret to a pod within a minute or two.
-const lookPause = 5 * time.Second
-
 const (
+	// lookPause is how often the files are looked at, where nobody says otherwise.
+	lookPause = 5 * time.Second
 	// maxKeyFile bounds a file with a part of a key.
 	maxKeyFile = 64 << 10
 	// renewTimeout bounds the questions whose account new credentials are for.
@@ -38,7 +37,7 @@ type Keyed struct {
 	access  v1alpha1.VenueAccess
 	folder  string
 	log     logr.Logger
-	now     func() time.Time
+	pause   time.Duration
 	// ctx ends, and the group is at rest, when the account is closed.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -77,7 +76,7 @@ func (e *CredentialsError) Unwrap() error { return e.err }
 // given one itself. It fails with a *CredentialsError where those cannot be used.
 // The caller closes it.
 func (v *Venues) OpenKeyed(account Account, access v1alpha1.VenueAccess, folder string, log logr.Logger) (*Keyed, error) {
-	k := &Keyed{venues: v, account: account, access: access, folder: folder, log: log, now: time.Now, id: account.ID}
+	k := &Keyed{venues: v, account: account, access: access, folder: folder, log: log, pause: cmp.Or(v.options.LookEvery, lookPause), id: account.ID}
 	k.account.Environment = access.Environment
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	content, err := k.read()
@@ -87,7 +86,7 @@ func (v *Venues) OpenKeyed(account Account, access v1alpha1.VenueAccess, folder 
 	if k.current, err = k.open(content); err != nil {
 		return nil, err
 	}
-	k.digest, k.looked = digestOf(access.Keys, content), k.now()
+	k.digest, k.looked = digestOf(access.Keys, content), time.Now()
 	return k, nil
 }
 
@@ -138,10 +137,10 @@ func digestOf(keys []string, content map[string][]byte) [sha256.Size]byte {
 func (k *Keyed) newest() Venue {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.renewing || k.now().Sub(k.looked) < lookPause || k.ctx.Err() != nil {
+	if k.renewing || time.Since(k.looked) < k.pause || k.ctx.Err() != nil {
 		return k.current
 	}
-	k.looked = k.now()
+	k.looked = time.Now()
 	content, err := k.read()
 	if err != nil {
 		// A Secret that goes away takes nothing from a process that has read it.

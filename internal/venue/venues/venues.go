@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -58,6 +59,10 @@ type Options struct {
 	// Transport that requests are sent by; nil for one that checks certificates and
 	// goes by the proxy of the process's environment.
 	Transport http.RoundTripper
+	// LookEvery is how often files with credentials are looked at for a change, at
+	// most; zero for 5 s. A kubelet brings a changed Secret to a pod within a minute
+	// or two.
+	LookEvery time.Duration
 }
 
 // Venues reaches every real venue. It is safe for use by many at once.
