@@ -142,10 +142,17 @@ func (d *duel) play(ctx context.Context, step string) (err error) {
 	if d.scene == claimed {
 		return d.defend(ctx)
 	}
-	if err := d.takeOver(ctx); err != nil {
+	err = d.takeOver(ctx)
+	refused := d.scene == released && errors.Is(err, rig.ErrEnded) && d.heir.LogHolds("open orders; cancel them at the venue")
+	if refused {
+		// Nobody adopts a pair in which orders are open: it stays closed.
+		d.tally.refused()
+		err = d.letGo()
+	}
+	if err != nil {
 		return err
 	}
-	if err := d.endOfOwner(ctx); err != nil {
+	if err := d.endOfOwner(ctx); err != nil || refused {
 		return err
 	}
 	if err := d.trades(ctx, d.heir); err != nil {
@@ -355,7 +362,12 @@ func (d *duel) settle(ctx context.Context) error {
 		name = rivalName
 	}
 	var err error
-	if d.heir, err = d.world.Start(name, process, ""); err != nil {
+	failpoints := ""
+	if !d.expires {
+		// Nothing is on the line any more, and nobody waits ten minutes for that.
+		failpoints = fmt.Sprintf("clockAhead=return(%d)", arrival)
+	}
+	if d.heir, err = d.world.Start(name, process, failpoints); err != nil {
 		return err
 	}
 	if err := d.heir.Ready(ctx, rig.Patience); err != nil {

@@ -27,7 +27,7 @@ type fenceOptions struct {
 	runs, lanes int
 	seed        int64
 	venues      []string
-	only        []string
+	only, steps []string
 }
 
 func newFenceCommand() *cobra.Command {
@@ -44,6 +44,7 @@ func newFenceCommand() *cobra.Command {
 	flags.Int64Var(&options.seed, "seed", 0, "what is drawn by chance; another one each time if it is 0")
 	flags.StringSliceVar(&options.venues, "venues", venueNames(), "venues to trade at")
 	flags.StringSliceVar(&options.only, "scenes", nil, "play these scenes only")
+	flags.StringSliceVar(&options.steps, "steps", nil, "stop owners at these steps only")
 	return command
 }
 
@@ -121,6 +122,9 @@ func (f *fences) next() (number int, venue string, s standoff, seed uint64) {
 		all := standoffs(venues[venue].line)
 		if len(f.options.only) > 0 {
 			all = slices.DeleteFunc(all, func(s standoff) bool { return !slices.Contains(f.options.only, s.scene.String()) })
+		}
+		if len(f.options.steps) > 0 {
+			all = slices.DeleteFunc(all, func(s standoff) bool { return !slices.Contains(f.options.steps, s.step) })
 		}
 		f.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		f.waiting[venue] = all

@@ -14,7 +14,7 @@ import (
 type fenceTally struct {
 	mu                            sync.Mutex
 	runs, misses, orders          int
-	late                          int
+	late, refusals                int
 	duplicates, lost, differences int
 	untilTaken, untilDetected     []time.Duration
 	problems                      []string
@@ -29,6 +29,7 @@ func (t *fenceTally) locked(do func()) {
 }
 
 func (t *fenceTally) missed()            { t.locked(func() { t.misses++ }) }
+func (t *fenceTally) refused()           { t.locked(func() { t.runs++; t.refusals++ }) }
 func (t *fenceTally) outdated(count int) { t.locked(func() { t.late += count }) }
 
 func (t *fenceTally) tookOver(took time.Duration) {
@@ -58,7 +59,8 @@ func (t *fenceTally) print(to io.Writer, took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := []string{
-		fmt.Sprintf("runs          %d, in %d of them the owner was stopped elsewhere than meant", t.runs, t.misses),
+		fmt.Sprintf("runs          %d; in %d the owner was stopped elsewhere than meant, in %d nobody adopts because orders are open",
+			t.runs, t.misses, t.refusals),
 		fmt.Sprintf("orders        %d accepted", t.orders),
 		fmt.Sprintf("old epochs    %d orders accepted after the take-over, known %s after that", t.late, quantiles(t.untilDetected)),
 		fmt.Sprintf("duplicates    %d", t.duplicates),

@@ -30,6 +30,8 @@ type point struct {
 	stage wire.Stage
 	// chance strikes after a while, wherever the agent is then.
 	chance bool
+	// asking agents come to it when they do not know what became of an order.
+	asking bool
 }
 
 // points are all of them: before and after every step that something durable
@@ -75,8 +77,8 @@ var points = []point{
 	// Cancelling and asking.
 	{name: "cancelWanted"},
 	{name: "cancelAnswered"},
-	{name: "lookupWanted"},
-	{name: "lookupAnswered"},
+	{name: "lookupWanted", asking: true},
+	{name: "lookupAnswered", asking: true},
 	// Any transaction, directly before its COMMIT and directly after the answer.
 	{name: "transactionReady"},
 	{name: "transactionAnswered"},

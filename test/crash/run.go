@@ -165,7 +165,24 @@ func (r *run) bring(ctx context.Context, s strike) (bool, error) {
 			return false, err
 		}
 	}
+	if s.point.asking && r.line() != nil {
+		if err := r.loseAnswer(ctx); err != nil {
+			return false, err
+		}
+	}
 	return r.reached(ctx, s.point.name)
+}
+
+// loseAnswer lets the next order arrive, and its answer be lost.
+func (r *run) loseAnswer(ctx context.Context) error {
+	hold, reached, err := r.holdOrder(ctx, point{stage: wire.Answer})
+	if err != nil || !reached {
+		return err
+	}
+	r.line().Cut(wire.Reset)
+	r.line().Cut(wire.Whole)
+	hold.Release()
+	return nil
 }
 
 func (r *run) reached(ctx context.Context, name string) (bool, error) {
