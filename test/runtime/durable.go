@@ -66,7 +66,7 @@ type durable struct {
 
 func newDurable(ctx context.Context, books *ledger.Postgres, number int) (*durable, error) {
 	base := "A" + strconv.Itoa(number)
-	plain, err := newAgent(base, restless{})
+	plain, err := newAgent(base, &restless{every: 1})
 	if err != nil {
 		return nil, err
 	}

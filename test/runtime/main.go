@@ -157,7 +157,7 @@ func tickRows(ctx context.Context, chosen *options) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	what := fmt.Sprintf("frame in → order bytes, %d/s for %s, ", rate, chosen.span)
+	what := fmt.Sprintf("frame in → order bytes, %d/s for %s, an order in %d, ", rate, chosen.span, ticksAnOrder)
 	return []row{
 		{what + "p50", taken.at(500).String(), "≤ 10µs", within(taken.at(500), 10*time.Microsecond)},
 		{what + "p99", taken.at(990).String(), "≤ 50µs", within(taken.at(990), 50*time.Microsecond)},

@@ -47,17 +47,21 @@ func (c *crossing) Rule(_ context.Context, _, _ decision.Argument, view decision
 	return ruling, nil
 }
 
-// restless is a judge that always wants what it does not have: every decision is
-// an order.
-type restless struct{}
+// restless is a judge that wants what it does not have, every so many times that it
+// is asked.
+type restless struct{ every, asked int }
 
-func (restless) Name() string { return "measure/restless" }
+func (*restless) Name() string { return "measure/restless" }
 
 // Rule implements decision.Judge.
-func (restless) Rule(_ context.Context, _, _ decision.Argument, view decision.View) (decision.Ruling, error) {
-	action := decision.Buy
-	if view.Position > 0 {
-		action = decision.Sell
+func (r *restless) Rule(_ context.Context, _, _ decision.Argument, view decision.View) (decision.Ruling, error) {
+	ruling := decision.Ruling{Action: decision.Hold, ConfidenceMicros: 900_000, Judge: r.Name()}
+	if r.asked++; r.asked%r.every != 0 {
+		return ruling, nil
 	}
-	return decision.Ruling{Action: action, ConfidenceMicros: 900_000, Judge: "measure/restless"}, nil
+	ruling.Action = decision.Buy
+	if view.Position > 0 {
+		ruling.Action = decision.Sell
+	}
+	return ruling, nil
 }

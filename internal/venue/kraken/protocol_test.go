@@ -71,7 +71,7 @@ func TestFrozenForm(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	if len(form) != 9 || form.Has("nonce") {
+	if len(form) != 9 || form.Has("nonce") || form.Encode() != string(frozen) {
 		t.Errorf("the form is %s", frozen)
 	}
 	for name, change := range map[string]func(*order.Intent){

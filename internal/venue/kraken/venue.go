@@ -136,23 +136,17 @@ func (v *Venue) Freeze(intent order.Intent, notAfter time.Time) ([]byte, error) 
 	if err != nil {
 		return nil, fmt.Errorf("kraken: order %s: %w", intent.ID, err)
 	}
-	form := url.Values{
-		"cl_ord_id":   {intent.ID.String()},
-		"deadline":    {notAfter.UTC().Truncate(deadlinePrecision).Format("2006-01-02T15:04:05.000Z")},
-		"oflags":      {"fciq"},
-		"ordertype":   {"limit"},
-		"pair":        {listed.symbol},
-		"price":       {listed.instrument.PriceDecimal(intent.Limit).String()},
-		"timeinforce": {"GTC"},
-		"type":        {side},
-		"volume":      {listed.instrument.QuantityDecimal(intent.Quantity).String()},
-	}
+	validate := ""
 	if v.simulated {
 		// Should the gateway lead to Kraken after all, it checks the order and executes
 		// nothing (https://docs.kraken.com/api/docs/rest-api/add-order).
-		form.Set("validate", "true")
+		validate = "&validate=true"
 	}
-	return []byte(form.Encode()), nil
+	// In the order of their names, as a form is usually encoded.
+	deadline := notAfter.UTC().Truncate(deadlinePrecision).Format("2006-01-02T15:04:05.000Z")
+	return []byte("cl_ord_id=" + intent.ID.String() + "&deadline=" + url.QueryEscape(deadline) + "&oflags=fciq&ordertype=limit&pair=" +
+		url.QueryEscape(listed.symbol) + "&price=" + listed.instrument.PriceDecimal(intent.Limit).String() + "&timeinforce=GTC&type=" + side +
+		validate + "&volume=" + listed.instrument.QuantityDecimal(intent.Quantity).String()), nil
 }
 
 func sideWord(side order.Side) (string, error) {
