@@ -281,11 +281,12 @@ func (d *duel) outdated(ctx context.Context) error {
 		// the comparison at the end shows.
 		return nil
 	}
-	record, err := judge.ReadLedger(ctx, d.world.DB)
+	// The book first: the ledger has what the heir orders meanwhile.
+	book, err := d.world.Exchange.Book(ctx, d.world.DB)
 	if err != nil {
 		return err
 	}
-	book, err := d.world.Exchange.Book(ctx, d.world.DB)
+	record, err := judge.ReadLedger(ctx, d.world.DB)
 	if err != nil {
 		return err
 	}
