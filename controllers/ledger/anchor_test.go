@@ -103,10 +103,12 @@ func TestAnchorsAreRare(t *testing.T) {
 // have proven their orders, and is then held to what it has.
 func TestForgottenIsToldOnce(t *testing.T) {
 	for name, forget := range map[string]func(*ledger.Footing){
-		"a restored copy":  func(f *ledger.Footing) { f.Links, f.Serial, f.Digest = 5, 0, "" },
-		"a fail-over":      func(f *ledger.Footing) { f.Timeline = 2 },
-		"another cluster":  func(f *ledger.Footing) { f.SystemIdentifier = "2" },
-		"an empty one":     func(f *ledger.Footing) { *f = ledger.Footing{Anchor: ledger.Anchor{SystemIdentifier: "1", Timeline: 1}} },
+		"a restored copy": func(f *ledger.Footing) { f.Links, f.Serial, f.Digest = 5, 0, "" },
+		"a fail-over":     func(f *ledger.Footing) { f.Timeline = 2 },
+		"another cluster": func(f *ledger.Footing) { f.SystemIdentifier = "2" },
+		"an empty one": func(f *ledger.Footing) {
+			*f = ledger.Footing{Anchor: ledger.Anchor{SystemIdentifier: "1", Timeline: 1}}
+		},
 		"replaced anchors": func(f *ledger.Footing) { f.Digest = strings.Repeat("f", 64) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -59,7 +59,8 @@ func checkRelease(haltUID, by, reason string) error {
 }
 
 // copied shares nothing with the original.
-func (h LatchedHalt) copied() LatchedHalt {
-	h.Pairs = slices.Clone(h.Pairs)
-	return h
+func (h *LatchedHalt) copied() LatchedHalt {
+	c := *h
+	c.Pairs = slices.Clone(h.Pairs)
+	return c
 }

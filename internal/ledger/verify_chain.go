@@ -239,7 +239,7 @@ func (w *walk) link(ctx context.Context, l *link) error {
 	}
 	digest := sha256.New()
 	digest.Write(w.hash)
-	fmt.Fprintf(digest, "%s/%d/%d/%d/%d\n", l.journal, l.form, l.first, l.last, l.count)
+	digest.Write(fmt.Appendf(nil, "%s/%d/%d/%d/%d\n", l.journal, l.form, l.first, l.last, l.count))
 	var count int64
 	for {
 		row, err := s.next(ctx)

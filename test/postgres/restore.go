@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -66,7 +65,7 @@ func (s *Server) offline(tb testing.TB, work func() error) {
 
 // duplicate copies a directory with the owners of its files.
 func duplicate(from, to string) error {
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+	if out, err := program("/bin", "cp", "-a", from, to).CombinedOutput(); err != nil {
 		return fmt.Errorf("copying %s: %w: %s", from, err, out)
 	}
 	return nil
