@@ -37,7 +37,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRunCommand(), newBacktestCommand(), newKeysCommand(), newRearmCommand(), newLedgerCommand())
+	root.AddCommand(newRunCommand(), newBacktestCommand(), newKeysCommand(), newRearmCommand(), newReleaseCommand(), newLedgerCommand())
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
@@ -20,7 +21,21 @@ func (v *agentValidator) ValidateCreate(ctx context.Context, agent *v1alpha1.Tra
 	if err != nil {
 		return nil, err
 	}
-	return around.warnings(agent), invalid("TradingAgent", agent.Name, around.judge(agent))
+	return append(around.warnings(agent), v.halts(ctx, agent, around)...), invalid("TradingAgent", agent.Name, around.judge(agent))
+}
+
+// halts warns of halts that a new agent comes up under. Halts that cannot be read
+// hold nobody up: the agent reads them itself.
+func (v *agentValidator) halts(ctx context.Context, agent *v1alpha1.TradingAgent, around surroundings) warnings {
+	var own v1alpha1.TradingHaltList
+	var cluster v1alpha1.ClusterTradingHaltList
+	if v.cached.List(ctx, &own, client.InNamespace(agent.Namespace)) != nil || v.cached.List(ctx, &cluster) != nil {
+		return nil
+	}
+	if _, sentence := v1alpha1.HaltsBinding(v1alpha1.Halts(own.Items, cluster.Items), agent, around.account, around.pairs); sentence != "" {
+		return warnings{sentence}
+	}
+	return nil
 }
 
 // ValidateUpdate does the same for what the update brings.

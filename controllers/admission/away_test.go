@@ -98,6 +98,7 @@ func TestOperatorAway(t *testing.T) {
 		}
 	}
 	t.Run("a host that an agent of another namespace has", func(t *testing.T) { hostIsTaken(t, bench.Client) })
+	t.Run("a halt that a new agent comes up under", func(t *testing.T) { haltIsWarnedOf(t, bench.Config, bench.Client) })
 	if err := bench.StopOperator(); err != nil {
 		t.Fatal(err)
 	}

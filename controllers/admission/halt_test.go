@@ -219,3 +219,45 @@ func TestReapplyingDoesNotUndoAHalt(t *testing.T) {
 		t.Errorf("the release is gone: %+v, %v", halt.Spec, err)
 	}
 }
+
+// haltIsWarnedOf creates an agent, in a dry run, before and under a halt.
+func haltIsWarnedOf(t *testing.T, config *rest.Config, admin client.Client) {
+	t.Helper()
+	said := &hearer{}
+	listening := rest.CopyConfig(config)
+	listening.WarningHandlerWithContext = said
+	listener := clientOf(t, listening)
+	const words = `TradingAgent "late" is under TradingHalt/stop (Halted: a test), and comes up so`
+	warned := func() bool {
+		said.clear()
+		late := agent("late")
+		late.Namespace = namespace
+		late.Spec.AssetPairs = []v1alpha1.AssetPairSelector{{Name: "gbp-usd"}}
+		if err := listener.Create(t.Context(), late, client.DryRunAll); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(said.all(), words)
+	}
+	if warned() {
+		t.Error("warned of a halt that does not exist")
+	}
+	halt := &v1alpha1.TradingHalt{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "stop"}, Spec: haltSpec("admin")}
+	if err := admin.Create(t.Context(), halt); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(context.Context) string {
+		if warned() {
+			return ""
+		}
+		return "the warnings are: " + said.all()
+	})
+	if err := admin.Patch(t.Context(), halt, release("admin")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(context.Context) string {
+		if warned() {
+			return "a halt that is released is warned of"
+		}
+		return ""
+	})
+}

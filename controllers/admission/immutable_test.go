@@ -111,6 +111,9 @@ func TestEveryImmutableFieldIsTried(t *testing.T) {
 		if err := yaml.Unmarshal(content, &definition); err != nil {
 			t.Fatal(err)
 		}
+		if strings.HasSuffix(definition.Spec.Names.Kind, "TradingHalt") {
+			continue // a halt as a whole cannot change: TestHaltIsLatched
+		}
 		spec := definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
 		declared = append(declared, unchanging(definition.Spec.Names.Kind, spec)...)
 	}
