@@ -141,10 +141,12 @@ func claimPair(ctx context.Context, tx pgx.Tx, lease Lease, instrument market.In
 		return err
 	}
 	if owner.UID != agent.UID && held.position.Quantity != 0 {
+		// gofail: var adoptionWanted struct{}
 		if err := adopt(ctx, tx, lease, owner, instrument, held.position); err != nil {
 			return fmt.Errorf("adopting the position of agent %s in %s: %w", owner, instrument.Pair, err)
 		}
 	}
+	// gofail: var claimWanted struct{}
 	_, err = tx.Exec(ctx, `SELECT trading.take_claim($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric)`, steps...)
 	if err != nil {
 		return fmt.Errorf("claiming %s: %w", instrument.Pair, err)

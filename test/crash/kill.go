@@ -39,7 +39,7 @@ func newKillCommand() *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.IntVar(&options.kills, "kills", 1200, "end after so many kills")
-	flags.IntVar(&options.lanes, "lanes", 2, "how many runs at a time, each with a PostgreSQL of its own")
+	flags.IntVar(&options.lanes, "lanes", 8, "how many runs at a time, each with a PostgreSQL of its own; most of the time they wait")
 	flags.IntVar(&options.perRun, "per-run", 20, "faults in one run, between an empty database and the comparison")
 	flags.Int64Var(&options.seed, "seed", 0, "what is drawn by chance; another one each time if it is 0")
 	flags.StringSliceVar(&options.venues, "venues", venueNames(), "venues to trade at")
@@ -162,14 +162,14 @@ func (c *campaign) play(ctx context.Context, server *rig.Server, venue string, a
 	}
 	world, err := rig.NewWorld(ctx, rig.Options{
 		Program: c.program, Server: server, Exchange: exchange, Seed: seed, Speed: speed,
-		Agents: []rig.AgentManifest{{Name: agentName, Bases: rig.Pairs}},
+		Agents: []rig.AgentManifest{{Name: agentName, Bases: rig.Pairs}, {Name: rivalName, Bases: rig.Pairs}},
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
 	r := &run{
-		world: world, tally: c.tally, expires: venues[venue].expires,
+		world: world, name: agentName, tally: c.tally, expires: venues[venue].expires,
 		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a seed must give the same again
 	}
 	err = r.play(ctx, all)

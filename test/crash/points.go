@@ -18,6 +18,9 @@ const (
 	recovering
 	// ending agents come to it when they are asked to end.
 	ending
+	// adopting agents come to it when they first start after another agent that held
+	// a position in their pairs is gone.
+	adopting
 )
 
 // point is where a fault strikes.
@@ -41,6 +44,8 @@ var points = []point{
 	{name: "epochWanted", when: starting},
 	{name: "epochAdvanced", when: starting},
 	{name: "pairsClaimed", when: starting},
+	{name: "adoptionWanted", when: adopting},
+	{name: "claimWanted", when: adopting},
 	{name: "epochTaken", when: starting},
 	{name: "leftBehindRead", when: starting},
 	{name: "feedOpened", when: starting},

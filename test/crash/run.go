@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/test/crash/rig"
 	"github.com/three-rivers-tech/trading-operator/test/crash/wire"
 )
@@ -20,14 +21,18 @@ const (
 	// linger one that shall only see what is around it break.
 	stand  = "1*sleep(60000)"
 	linger = "1*sleep(700)"
-	// agentName is the one agent of a run.
+	// agentName is the agent of a run, and rivalName another that wants the same
+	// pairs.
 	agentName = "one"
+	rivalName = "two"
 )
 
 // run is one world under strikes.
 type run struct {
-	world  *rig.World
-	agent  *rig.Agent
+	world *rig.World
+	agent *rig.Agent
+	// name of the agent.
+	name   string
 	tally  *tally
 	random *rand.Rand
 	// expires says that the venue refuses requests that are too old. Where it does
@@ -67,7 +72,7 @@ func (r *run) start(ctx context.Context) error {
 
 // launch starts the agent.
 func (r *run) launch(failpoints string) (err error) {
-	r.agent, err = r.world.Start(agentName, 0, fmt.Sprintf("clockAhead=return(%d);%s", r.ahead, failpoints))
+	r.agent, err = r.world.Start(r.name, 0, fmt.Sprintf("clockAhead=return(%d);%s", r.ahead, failpoints))
 	return err
 }
 
@@ -126,6 +131,8 @@ func (r *run) suffer(ctx context.Context, s strike) error {
 		hold, reached, err = r.holdOrder(ctx, s.point)
 	case s.point.when == starting, s.point.when == recovering:
 		reached, err = r.dieAndStart(ctx, s)
+	case s.point.when == adopting:
+		reached, err = r.handOver(ctx, s)
 	default:
 		reached, err = r.bring(ctx, s)
 	}
@@ -212,6 +219,40 @@ func (r *run) dieAndStart(ctx context.Context, s strike) (bool, error) {
 		return false, err
 	}
 	r.tally.killed()
+	if err := r.launch(s.point.name + "=" + s.kind.terms()); err != nil {
+		return false, err
+	}
+	return r.reached(ctx, s.point.name)
+}
+
+// handOver deletes the agent in good order, with what it holds, and brings the next
+// owner of its pairs to a point of the adoption.
+func (r *run) handOver(ctx context.Context, s strike) (bool, error) {
+	if err := r.agent.Stop(rig.Patience); err != nil {
+		return false, err
+	}
+	r.world.Desk.Halted = true
+	if err := r.start(ctx); err != nil {
+		return false, err
+	}
+	if err := r.letArrive(ctx); err != nil {
+		return false, err
+	}
+	err := r.agent.Await(ctx, rig.Patience, "the end of every order", func(ctx context.Context) (bool, error) {
+		open, err := r.world.Ask(ctx, `SELECT count(*) FROM trading.orders WHERE state NOT IN ('Filled', 'Cancelled', 'Rejected')`)
+		return err == nil && open == 0, err
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := r.agent.Stop(rig.Patience); err != nil {
+		return false, err
+	}
+	if err := ledger.Release(ctx, r.world.URI, "file:desk/"+r.name); err != nil {
+		return false, err
+	}
+	r.world.Desk.Halted = false
+	r.name = map[string]string{agentName: rivalName, rivalName: agentName}[r.name]
 	if err := r.launch(s.point.name + "=" + s.kind.terms()); err != nil {
 		return false, err
 	}
