@@ -93,7 +93,10 @@ func (s *Shell) schedule() {
 // orders against the agent's own data tells of fills with each bar.
 func (s *Shell) pollPace() time.Duration {
 	switch {
-	case s.core.live && !s.core.ended && (len(s.core.open) > 0 || s.core.unsettled()), s.core.unresolved():
+	case s.core.unresolved():
+		// Whatever comes of it must be known within two seconds.
+		return firstPoll
+	case s.core.live && !s.core.ended && (len(s.core.open) > 0 || s.core.unsettled()):
 		return max(s.times.pace, firstPoll)
 	case s.core.live:
 		return idlePoll
