@@ -218,7 +218,13 @@ func (d *duel) takeOver(ctx context.Context) (err error) {
 	name := agentName
 	if d.scene == released {
 		name = rivalName
-		if err := ledger.Release(ctx, d.world.URI, "file:desk/"+agentName); err != nil {
+		// An owner that was frozen inside a transaction holds up whoever comes, until
+		// PostgreSQL ends its connection.
+		err := d.owner.Await(ctx, rig.Patience, "the release of the owner's pairs", func(ctx context.Context) (bool, error) {
+			err := ledger.Release(ctx, d.world.URI, "file:desk/"+agentName)
+			return err == nil, err
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -111,6 +111,9 @@ func (v *Verdict) differ(format string, values ...any) {
 	v.Differences = append(v.Differences, fmt.Sprintf(format, values...))
 }
 
+// finest is the least amount that a ledger counts.
+var finest = decimal.New(1, -8)
+
 // Compare holds the ledger against the exchange.
 func Compare(book Book, record Record) Verdict {
 	verdict := Verdict{Orders: len(book.Orders), Fills: len(book.Fills)}
@@ -175,8 +178,8 @@ func (v *Verdict) order(order *Order, intent *Intent) {
 }
 
 // fills finds executions that only one of the two has, and those of which they
-// tell different things. A fee that the exchange does not tell becomes what was
-// booked, if that is not too little.
+// tell different things. A fee that is finer than the ledger counts, or that the
+// exchange does not tell, becomes what was booked, if that is not too little.
 func (v *Verdict) fills(book *Book, booked []Fill) {
 	known := map[string]*Fill{}
 	for i := range booked {
@@ -193,7 +196,7 @@ func (v *Verdict) fills(book *Book, booked []Fill) {
 			continue
 		}
 		delete(known, fill.TradeID)
-		if book.FeesUntold && got.Fee.GreaterThanOrEqual(fill.Fee) {
+		if got.Fee.Sub(fill.Fee).Abs().LessThan(finest) || (book.FeesUntold && got.Fee.GreaterThanOrEqual(fill.Fee)) {
 			fill.Fee = got.Fee
 		}
 		if got.ClientID != fill.ClientID || got.Pair != fill.Pair || got.Side != fill.Side || !got.Quantity.Equal(fill.Quantity) ||

@@ -117,6 +117,19 @@ func TestFeesUntold(t *testing.T) {
 	}
 }
 
+// Exchanges count finer than ledgers do.
+func TestFinestFees(t *testing.T) {
+	book, record := story()
+	book.Fills[0].Fee = number("0.040000005")
+	if verdict := judge.Compare(book, record); !verdict.Clean() {
+		t.Errorf("a rounded fee is judged\n%s", verdict.String())
+	}
+	book.Fills[0].Fee = number("0.04000001")
+	if verdict := judge.Compare(book, record); verdict.Clean() {
+		t.Error("a fee that is off is not found")
+	}
+}
+
 func TestOutdated(t *testing.T) {
 	taken := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	book, record := story()
