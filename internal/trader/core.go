@@ -72,6 +72,8 @@ type pairState struct {
 	recent   []risk.Sent
 	lastStop time.Time
 	realised market.Money
+	// flattened is when it was last tried to close the position by itself.
+	flattened time.Time
 }
 
 // openOrder is an order that may yet be filled.

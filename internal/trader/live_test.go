@@ -250,6 +250,7 @@ func TestOrdersAgeWithoutBars(t *testing.T) {
 func TestAbsenceIsProven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newExchange()
+		x.traits.Settle = 30 * time.Second
 		var lost time.Time
 		x.placing = func(request venue.Request) {
 			if lost.IsZero() {

@@ -208,6 +208,10 @@ func (c *Core) obeyOrder(id uuid.UUID) {
 	}
 }
 
+// flattenPace is how soon after an attempt to close a position there is another: a
+// venue that refuses the order must not be asked without end.
+const flattenPace = 5 * time.Second
+
 // flatten closes the positions of an agent that is being deleted, or that a halt
 // wants closed, one decision at a time.
 func (c *Core) flatten() {
@@ -224,11 +228,13 @@ func (c *Core) flatten() {
 		default:
 			continue
 		}
-		if pair.position.Quantity == 0 || c.hasOpen(pair.instrument.Pair) || !c.now.After(pair.lastDecided) {
+		if pair.position.Quantity == 0 || c.hasOpen(pair.instrument.Pair) || !c.now.After(pair.lastDecided) ||
+			c.now.Sub(pair.flattened) < flattenPace {
 			continue
 		}
 		c.exit(pair, OrderFlatten, sentence)
 		if c.inHand != nil {
+			pair.flattened = c.now
 			return
 		}
 	}

@@ -35,10 +35,10 @@ type Settings struct {
 // forbids reports whether an order must not leave under these settings, whatever
 // else is known of it.
 func (s *Settings) forbids(intent *order.Intent) bool {
-	trading := s.Trading
 	halted := restrain(s.Halts, func(h *Halt) bool { return h.binds(intent.Pair) })
-	if halted.task != FlattenPositions || intent.Reason != OrderFlatten {
-		trading = min(trading, halted.state)
+	trading := min(s.Trading, halted.state)
+	if halted.task == FlattenPositions && intent.Reason == OrderFlatten {
+		trading = risk.Reducing
 	}
 	return trading == risk.Halted || (trading == risk.Reducing && !intent.ReduceOnly)
 }

@@ -43,11 +43,9 @@ func (k keeper) call(ctx context.Context, unknown error, do func() error) error 
 	case 0:
 		return ledger.ErrUnavailable
 	case 1:
-		// It hangs until the caller gives up, and may have done it.
+		// It hangs until the caller gives up, and may do it at any time meanwhile.
 		if w.chance(500) {
-			if err := do(); err != nil {
-				return err
-			}
+			w.in(w.between(0, 9*time.Second), func() { _ = do() })
 		}
 		_ = k.await(ctx, func() bool { return false })
 		return unknown
@@ -72,6 +70,9 @@ func (k keeper) keep(intents []order.Intent) {
 	for i := range intents {
 		k.w.books.committed[intents[i].ID] = intents[i]
 		k.w.note("committed", intents[i].ID.String(), k.name)
+	}
+	if len(intents) > 0 {
+		k.w.ambush(k.agent)
 	}
 }
 

@@ -57,7 +57,8 @@ type exchange struct {
 	shown    []shownFill
 	executed []order.Fill
 	cash     market.Money
-	held     map[string]market.Quantity
+	// held of each pair's base currency, in units of it.
+	held map[string]decimal.Decimal
 }
 
 type shownFill struct {
@@ -72,7 +73,7 @@ var errLine = errors.New("no answer")
 func (w *world) openExchange() {
 	x := &exchange{
 		w: w, instruments: map[string]market.Instrument{}, bars: map[string][]market.PairBar{}, price: map[string]market.Price{},
-		held: map[string]market.Quantity{}, cash: w.plan.funds,
+		held: map[string]decimal.Decimal{}, cash: w.plan.funds,
 	}
 	x.traits = venue.Traits{Class: w.plan.class, RequestExpiry: w.plan.expiry, Settle: w.plan.settle, Spot: w.plan.spot}
 	w.exchange = x
@@ -148,13 +149,18 @@ func (o *placed) tell() venue.Order {
 
 // sellable is what is held and not offered yet.
 func (x *exchange) sellable(pair string) market.Quantity {
-	left := x.held[pair]
+	left := x.lots(pair)
 	for _, o := range x.orders {
 		if o.pair == pair && o.side == order.Sell && !o.state.Final() {
 			left -= o.rest()
 		}
 	}
 	return left
+}
+
+// lots that are held whole.
+func (x *exchange) lots(pair string) market.Quantity {
+	return market.Quantity(x.held[pair].Div(x.instruments[pair].Lot).Floor().IntPart())
 }
 
 // fillSoon begins to fill an order whose limit the price has reached.
@@ -192,11 +198,24 @@ func (x *exchange) fill(o *placed, part market.Quantity) {
 	value := instrument.Notional(price, part)
 	fill := order.Fill{
 		Venue: Name, Account: account, TradeID: "t" + strconv.Itoa(len(x.executed)+1), OrderID: o.id, Pair: o.pair, Side: o.side, Quantity: part,
-		Price: price, Fee: fee.Of(value), FeeCurrency: instrument.Quote, MarketTime: w.now,
+		Price: price, MarketTime: w.now,
+	}
+	bought := instrument.QuantityDecimal(part * market.Quantity(o.side))
+	if w.plan.inKind && o.side == order.Buy {
+		// What is bought pays the fee.
+		amount, err := market.MoneyOf(bought)
+		if err != nil {
+			w.judge.fail("fill of %s: %v", o.number, err)
+		}
+		fill.Fee, fill.FeeCurrency = fee.Of(amount), instrument.Base
+		bought = bought.Sub(fill.Fee.Decimal())
+	} else {
+		fill.Fee, fill.FeeCurrency = fee.Of(value), instrument.Quote
+		x.cash -= fill.Fee
 	}
 	x.executed = append(x.executed, fill)
-	x.held[o.pair] += part * market.Quantity(o.side)
-	x.cash -= value*market.Money(o.side) + fill.Fee
+	x.held[o.pair] = x.held[o.pair].Add(bought)
+	x.cash -= value * market.Money(o.side)
 	w.counts.Fills++
 	w.note("filled", o.number, fill.TradeID, strconv.FormatInt(int64(part), 10))
 	w.judge.limits.filled(o, part)
@@ -286,7 +305,7 @@ func (x *exchange) balances() []venue.Balance {
 	cash := x.cash.Decimal()
 	balances := append(make([]venue.Balance, 0, 1+len(x.pairs)), venue.Balance{Currency: "USD", Total: cash, Available: cash})
 	for _, pair := range x.pairs {
-		held := x.instruments[pair].QuantityDecimal(x.held[pair])
+		held := x.held[pair]
 		balances = append(balances, venue.Balance{Currency: x.instruments[pair].Base, Total: held, Available: decimal.Max(held, decimal.Zero)})
 	}
 	return balances

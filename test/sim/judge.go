@@ -11,6 +11,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
@@ -50,13 +51,30 @@ func (j *judge) left(p *process, request *venue.Request) {
 	if committed, ok := j.w.books.committed[intent.ID]; !ok || committed != *intent {
 		j.fail("order %s left, and the ledger has %+v", intent.ID, committed)
 	}
-	switch trading := p.agent.settings.Trading; {
+	switch trading := p.agent.allowed(intent); {
 	case trading == risk.Halted:
 		j.fail("order %s left under a halt", intent.ID)
 	case trading == risk.Reducing && !intent.ReduceOnly:
 		j.fail("order %s opens, and left when only reducing was allowed", intent.ID)
 	}
 	j.limits.left(p.agent, intent)
+}
+
+// allowed is what the owner and his halts let an order do. A halt that flattens
+// lets its own orders out whatever else is forbidden.
+func (a *agent) allowed(intent *order.Intent) risk.TradingState {
+	state, flattens := a.settings.Trading, false
+	for _, halt := range a.settings.Halts {
+		if halt.Pairs != nil && !slices.Contains(halt.Pairs, intent.Pair) {
+			continue
+		}
+		state = min(state, halt.State)
+		flattens = flattens || halt.Task == trader.FlattenPositions
+	}
+	if flattens && intent.Reason == trader.OrderFlatten {
+		return risk.Reducing
+	}
+	return state
 }
 
 // accepted is told of every order that the exchange takes.
@@ -101,6 +119,25 @@ func (j *judge) end() {
 	}
 }
 
+// obeyed judges whether an agent has done in the end what its owner wanted last.
+func (j *judge) obeyed(a *agent, status *trader.Status) {
+	halted := a.settings.Trading == risk.Halted
+	for _, halt := range a.settings.Halts {
+		halted = halted || halt.State == risk.Halted
+	}
+	for i := range status.Halts {
+		if told := &status.Halts[i]; !told.Done {
+			j.fail("%s in the end: %s is not done: %s", a.name, told.Name, told.Left)
+		}
+	}
+	if a.leaves && !halted && !status.Finished {
+		j.fail("%s in the end: it was to close its positions and holds %d, with %d open orders", a.name, len(status.Positions), status.OpenOrders)
+	}
+	if halted && a.settings.Trading == risk.Halted && status.OpenOrders > 0 {
+		j.fail("%s in the end: %d orders are open under a halt", a.name, status.OpenOrders)
+	}
+}
+
 // endOf judges one agent, and takes its orders off those that are open at the
 // exchange.
 func (j *judge) endOf(a *agent, open map[uuid.UUID]bool) {
@@ -113,9 +150,10 @@ func (j *judge) endOf(a *agent, open map[uuid.UUID]bool) {
 		}
 	}
 	status := p.shell.Status()
-	if !p.alive || !status.Ready() || status.Unknown > 0 || (status.State != a.settings.Trading && status.State != risk.Reducing) {
+	if !p.alive || !status.Ready() || status.Unknown > 0 {
 		j.fail("%s in the end: alive %v, ready %v, %d unknown orders, %s: %s", p.name, p.alive, status.Ready(), status.Unknown, status.Reason, status.Message)
 	}
+	j.obeyed(a, status)
 	lease, err := j.w.books.Acquire(context.Background(), p.configured())
 	if err != nil {
 		j.fail("%s: %v", a.name, err)
@@ -126,20 +164,24 @@ func (j *judge) endOf(a *agent, open map[uuid.UUID]bool) {
 		j.fail("%s: %v", a.name, err)
 		return
 	}
-	cash, held := balance, map[string]market.Quantity{}
+	cash := balance
 	for _, fill := range j.w.exchange.executed {
 		if !slices.ContainsFunc(a.config.Agent.Instruments, func(i market.Instrument) bool { return i.Pair == fill.Pair }) {
 			continue
 		}
-		cash -= j.w.exchange.instruments[fill.Pair].Notional(fill.Price, fill.Quantity)*market.Money(fill.Side) + fill.Fee
-		held[fill.Pair] += fill.Quantity * market.Quantity(fill.Side)
+		cash -= j.w.exchange.instruments[fill.Pair].Notional(fill.Price, fill.Quantity) * market.Money(fill.Side)
+		if fill.FeeCurrency == "USD" {
+			cash -= fill.Fee
+		}
 	}
 	if cash != snapshot.Cash {
 		j.fail("%s: the ledger has %s in cash, and by the exchange's book it is %s", a.name, snapshot.Cash, cash)
 	}
 	for _, instrument := range a.config.Agent.Instruments {
-		if got := snapshot.Positions[instrument.Pair].Quantity; got != held[instrument.Pair] {
-			j.fail("%s: the ledger holds %d of %s, and the exchange %d", a.name, got, instrument.Pair, held[instrument.Pair])
+		// What a fee in kind has left of a lot is cash in the base currency.
+		got := instrument.QuantityDecimal(snapshot.Positions[instrument.Pair].Quantity).Add(j.w.books.Cash(lease.Agent.UID)[instrument.Base].Decimal())
+		if want := j.w.exchange.held[instrument.Pair]; !got.Equal(want) {
+			j.fail("%s: the ledger holds %s of %s, and the exchange %s", a.name, got, instrument.Base, want)
 		}
 	}
 	for _, o := range snapshot.OpenOrders {

@@ -16,7 +16,6 @@ type limits struct {
 	w *world
 	// closes are the newest prices of each pair, the newest last.
 	closes map[string][]int64
-	held   map[string]int64
 	// live are orders that have left and may yet be filled.
 	live map[uuid.UUID]*exposure
 	// moments at which orders of an agent left, and its openings of the day.
@@ -35,7 +34,7 @@ type exposure struct {
 
 func newLimits(w *world) *limits {
 	return &limits{
-		w: w, closes: map[string][]int64{}, held: map[string]int64{}, live: map[uuid.UUID]*exposure{},
+		w: w, closes: map[string][]int64{}, live: map[uuid.UUID]*exposure{},
 		moments: map[*agent][]time.Time{}, openings: map[*agent]int32{},
 	}
 }
@@ -49,6 +48,9 @@ func in(amount market.Money) int64 { return int64(amount) / (int64(market.MoneyU
 // remembered is how many closes an agent may still trade by: its data may be three
 // bars old, its bars are late, and so are its orders.
 const remembered = 5
+
+// held lots of a pair, by the exchange's book.
+func (l *limits) held(pair string) int64 { return int64(l.w.exchange.lots(pair)) }
 
 func (l *limits) move(bar market.PairBar) {
 	l.closes[bar.Pair] = append(l.closes[bar.Pair], int64(bar.Close))
@@ -71,7 +73,7 @@ func (l *limits) left(a *agent, intent *order.Intent) {
 		fail("order %s is one of more than %d within a second", intent.ID, most)
 	}
 	if intent.ReduceOnly {
-		if against := -l.held[intent.Pair] * int64(intent.Side); int64(intent.Quantity) > against {
+		if against := -l.held(intent.Pair) * int64(intent.Side); int64(intent.Quantity) > against {
 			fail("order %s of %d lots only reduces, and %d are held against it", intent.ID, intent.Quantity, against)
 		}
 	} else if l.openings[a]++; l.openings[a] > bound.MaxTradesPerDay {
@@ -114,11 +116,16 @@ func (l *limits) near(pair string, limit int64) bool {
 	return false
 }
 
+// dust is how many lots fees in kind may leave of lots over time; they are not a
+// position, and worth some ten dollars.
+const dust = 100
+
 // pairs in which an agent holds something or is about to open something.
 func (l *limits) pairs(a *agent) int {
 	count := 0
 	for _, instrument := range a.config.Agent.Instruments {
-		used := l.held[instrument.Pair] != 0
+		held := l.held(instrument.Pair)
+		used := max(held, -held) > dust
 		for _, e := range l.live {
 			used = used || (e.pair == instrument.Pair && e.opens)
 		}
@@ -144,7 +151,7 @@ func (l *limits) gross(a *agent) int64 {
 				sells += e.rest
 			}
 		}
-		held := l.held[instrument.Pair]
+		held := l.held(instrument.Pair)
 		lots := max(held+buys, -(held + buys), held-sells, sells-held)
 		low := int64(l.w.exchange.bars[instrument.Pair][warmUp-1].Close)
 		for i, price := range l.closes[instrument.Pair] {
@@ -168,7 +175,6 @@ func (l *limits) accepted(o *placed) {
 func (l *limits) over(id uuid.UUID) { delete(l.live, id) }
 
 func (l *limits) filled(o *placed, part market.Quantity) {
-	l.held[o.pair] += int64(part) * int64(o.side)
 	if e := l.live[o.id]; e != nil {
 		e.rest -= int64(part)
 	}

@@ -3,6 +3,9 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -32,12 +35,14 @@ type plan struct {
 	class          venue.Class
 	expiry, settle time.Duration
 	spot           bool
-	instruments    []market.Instrument
-	agents         int
-	funds          market.Money
-	bars           int
-	limits         risk.Limits
-	total          *trader.Total
+	// inKind says that what is bought pays the fee.
+	inKind      bool
+	instruments []market.Instrument
+	agents      int
+	funds       market.Money
+	bars        int
+	limits      risk.Limits
+	total       *trader.Total
 	// chances of mishaps of requests to the venue, of outages of the ledger, of
 	// debates that hang and of fills in parts.
 	mishaps, outages, hangs, partial int
@@ -54,6 +59,7 @@ type plan struct {
 func newPlan(random *rand.Rand) (plan, error) {
 	p := plan{agents: 1 + random.IntN(3), bars: 25 + random.IntN(20), spot: random.IntN(2) == 0}
 	p.class = []venue.Class{venue.ClassReturns, venue.ClassRefuses, venue.ClassRefusesOpen, venue.ClassIgnores}[random.IntN(4)]
+	p.inKind = p.spot && random.IntN(2) == 0
 	p.latest = 10 * time.Minute
 	switch p.class {
 	case venue.ClassReturns:
@@ -118,15 +124,87 @@ func (w *world) scheme() {
 	span := w.plan.calm.Sub(beginning)
 	for range w.plan.blows {
 		a := w.agents[w.random.IntN(len(w.agents))]
-		w.at(beginning.Add(w.between(0, span)), func() { w.blow(a) })
+		w.strike(a, beginning.Add(w.between(0, span)), func() { w.blow(a) })
 	}
-	for range w.plan.orders {
+	for i := range w.plan.orders {
 		a := w.agents[w.random.IntN(len(w.agents))]
 		at := beginning.Add(w.between(0, span))
-		state := []risk.TradingState{risk.Halted, risk.Halted, risk.Reducing}[w.random.IntN(3)]
-		w.at(at, func() { w.command(a, state) })
+		end := at.Add(w.between(0, 10*time.Minute))
+		switch w.random.IntN(7) {
+		case 0, 1:
+			w.strike(a, at, func() { w.command(a, "halt", func(s *trader.Settings) { s.Trading = risk.Halted }) })
+		case 2:
+			w.strike(a, at, func() { w.command(a, "reduce", func(s *trader.Settings) { s.Trading = risk.Reducing }) })
+		case 6:
+			w.at(at, func() { w.dismiss(a) })
+			continue
+		default:
+			halt := w.halt(a, i)
+			w.strike(a, at, func() {
+				w.command(a, halt.Name, func(s *trader.Settings) { s.Halts = append(slices.Clone(s.Halts), halt) })
+			})
+			if w.chance(800) {
+				w.at(end, func() {
+					w.command(a, "end "+halt.Name, func(s *trader.Settings) {
+						s.Halts = slices.DeleteFunc(slices.Clone(s.Halts), func(h trader.Halt) bool { return h.UID == halt.UID })
+					})
+				})
+			}
+			continue
+		}
 		if w.chance(800) {
-			w.at(at.Add(w.between(0, 10*time.Minute)), func() { w.command(a, risk.Enabled) })
+			w.at(end, func() { w.command(a, "trade", func(s *trader.Settings) { s.Trading = risk.Enabled }) })
+		}
+	}
+}
+
+// strike lets something happen to an agent: at the time, or when the next order
+// after it is on its way.
+func (w *world) strike(a *agent, at time.Time, do func()) {
+	if w.chance(500) {
+		w.at(at, do)
+		return
+	}
+	a.ambushes = append(a.ambushes, appointment{at: at, do: do})
+}
+
+// ambush an agent whose order was just committed.
+func (w *world) ambush(a *agent) {
+	a.ambushes = slices.DeleteFunc(a.ambushes, func(ambush appointment) bool {
+		if ambush.at.After(w.now) {
+			return false
+		}
+		if w.stormy() {
+			w.in(w.between(0, w.plan.connecting+50*time.Millisecond), ambush.do)
+		}
+		return true
+	})
+}
+
+// halt is one of an agent or of one of its pairs.
+func (w *world) halt(a *agent, number int) trader.Halt {
+	halt := trader.Halt{
+		UID: "halt-" + strconv.Itoa(number), Name: "halt " + strconv.Itoa(number), Reason: "a drill", State: risk.Halted,
+		Task: []trader.Task{trader.CancelOrders, trader.FlattenPositions}[w.random.IntN(2)],
+	}
+	if w.chance(300) {
+		halt.State = risk.Reducing
+	}
+	if w.chance(500) {
+		halt.Pairs = []string{a.config.Agent.Instruments[w.random.IntN(2)].Pair}
+	}
+	return halt
+}
+
+// dismiss deletes an agent, which is to close its positions.
+func (w *world) dismiss(a *agent) {
+	w.note(a.name, "is deleted")
+	w.counts.Deletions++
+	a.leaves = true
+	for _, p := range a.processes {
+		if p.alive {
+			p.shell.Delete(true)
+			p.poke()
 		}
 	}
 }
@@ -151,11 +229,11 @@ func (w *world) blow(a *agent) {
 }
 
 // command is what the owner wants of an agent; every process that lives hears it.
-func (w *world) command(a *agent, state risk.TradingState) {
-	a.settings.Trading = state
+func (w *world) command(a *agent, what string, change func(*trader.Settings)) {
+	change(&a.settings)
 	a.settings.Generation++
-	w.note(a.name, "is told to", []string{"halt", "reduce", "trade"}[state])
-	if state == risk.Halted {
+	w.note(a.name, "is told to", what)
+	if strings.HasPrefix(what, "halt") {
 		w.counts.Halts++
 	}
 	for _, p := range a.processes {

@@ -16,9 +16,13 @@ import (
 // agent is one TradingAgent, of which one process after another runs; more than
 // one if the first was taken for dead.
 type agent struct {
-	name      string
-	config    trader.Config
-	settings  trader.Settings
+	name     string
+	config   trader.Config
+	settings trader.Settings
+	// leaves says that the owner has deleted the agent, which closes its positions.
+	leaves bool
+	// ambushes are what strikes when an order is on its way, each from a time on.
+	ambushes  []appointment
 	processes []*process
 }
 
@@ -69,6 +73,9 @@ func (w *world) spawn(a *agent) {
 	if err != nil {
 		w.judge.fail("process %s cannot begin: %v", p.name, err)
 		return
+	}
+	if a.leaves {
+		p.shell.Delete(true)
 	}
 	a.processes = append(a.processes, p)
 	w.note(p.name, "begins")

@@ -15,8 +15,9 @@ type Counts struct {
 	// Mishaps of requests, of which Lost placements and Expired ones; Outages of
 	// the ledger; debates that hung; pages with fills that were told before.
 	Mishaps, Lost, Expired, Outages, Hangs, Repeated int64
-	// Processes that were killed, stopped for a while and doubled, and halts.
-	Kills, Stops, Doubles, Halts int64
+	// Processes that were killed, stopped for a while and doubled, halts, and agents
+	// that were deleted.
+	Kills, Stops, Doubles, Halts, Deletions int64
 }
 
 // Add sums up.
@@ -25,7 +26,7 @@ func (c *Counts) Add(other *Counts) {
 		{&c.Decisions, &other.Decisions}, {&c.Sent, &other.Sent}, {&c.Orders, &other.Orders}, {&c.Fills, &other.Fills},
 		{&c.Mishaps, &other.Mishaps}, {&c.Lost, &other.Lost}, {&c.Expired, &other.Expired}, {&c.Outages, &other.Outages},
 		{&c.Hangs, &other.Hangs}, {&c.Repeated, &other.Repeated}, {&c.Kills, &other.Kills}, {&c.Stops, &other.Stops},
-		{&c.Doubles, &other.Doubles}, {&c.Halts, &other.Halts},
+		{&c.Doubles, &other.Doubles}, {&c.Halts, &other.Halts}, {&c.Deletions, &other.Deletions},
 	} {
 		*pair.into += *pair.from
 	}

@@ -115,8 +115,8 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%d decisions, %d orders left, %d accepted, %d fills", sum.Decisions, sum.Sent, sum.Orders, sum.Fills)
 	t.Logf("%d mishaps of requests (%d placements lost, %d expired), %d outages of the ledger, %d debates that hung, %d pages told again",
 		sum.Mishaps, sum.Lost, sum.Expired, sum.Outages, sum.Hangs, sum.Repeated)
-	t.Logf("%d processes killed, %d stopped, %d doubled, %d halts", sum.Kills, sum.Stops, sum.Doubles, sum.Halts)
-	if sum.Fills == 0 || sum.Lost == 0 || sum.Kills == 0 || sum.Stops == 0 || sum.Doubles == 0 || sum.Halts == 0 || sum.Outages == 0 || sum.Hangs == 0 {
+	t.Logf("%d processes killed, %d stopped, %d doubled, %d halts, %d deletions", sum.Kills, sum.Stops, sum.Doubles, sum.Halts, sum.Deletions)
+	if sum.Fills == 0 || sum.Lost == 0 || sum.Kills == 0 || sum.Stops == 0 || sum.Doubles == 0 || sum.Halts == 0 || sum.Deletions == 0 || sum.Outages == 0 || sum.Hangs == 0 {
 		t.Error("something that must be tested never happened")
 	}
 }
