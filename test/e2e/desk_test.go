@@ -98,6 +98,8 @@ var _ = Describe("the sample desk", Ordered, func() {
 		Eventually(tradingState).WithContext(ctx).WithArguments(agent.Name).WithTimeout(10 * time.Second).Should(Equal(v1alpha1.TradingEnabled))
 	})
 
+	describeHalts()
+
 	describePods()
 
 	It("leaves nothing behind when it is deleted", func(ctx SpecContext) {
