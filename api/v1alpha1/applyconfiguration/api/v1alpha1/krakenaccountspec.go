@@ -11,7 +11,8 @@ import (
 //
 // KrakenAccountSpec is an account at Kraken's spot exchange.
 type KrakenAccountSpecApplyConfiguration struct {
-	// environment is Production: Kraken has no sandbox of its spot exchange. It cannot change.
+	// environment is Production, or Sandbox for a simulator behind the operator's
+	// gateway: Kraken has no sandbox of its spot exchange. It cannot change.
 	Environment *apiv1alpha1.VenueEnvironment `json:"environment,omitempty"`
 	// credentialsRef names the Secret with the API key: its public part under the
 	// key "api-key" and its private part under "private-key". It may name another
