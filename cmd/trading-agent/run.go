@@ -43,7 +43,9 @@ func newRunCommand() *cobra.Command {
 Without Kubernetes everything is kept in memory unless --ledger-uri-file names a
 PostgreSQL database:
 
-  trading-agent run -f config/samples/`,
+  trading-agent run -f config/samples/
+
+Accounts at real venues need --credentials-dir, and live ones a database.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			log := newLogger(os.Stderr)
@@ -96,6 +98,9 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 		desk, err := manifests.Desk(&chosen[i])
 		if err != nil {
 			return err
+		}
+		if options.ledgerURIFile == "" && desk.Account.IsLive() {
+			return fmt.Errorf("TradingAgent %q: TradingAccount %q is a live account, and what is sent there must not be forgotten when this process ends; name a database with --ledger-uri-file", desk.Agent.Name, desk.Account.Name)
 		}
 		running := newProcess(fmt.Sprintf("process-%d", os.Getpid()), library(options.data), log.WithValues("agent", desk.Agent.Name))
 		running.route = reached
