@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,47 @@ func TestReadsFills(t *testing.T) {
 	for _, cursor := range []string{"x", "{}", "null", "[]", "since:never"} {
 		if _, _, err := told(t, filled(fillOf, orderOf)).Fills(t.Context(), cursor); err == nil {
 			t.Errorf("the cursor %q is taken", cursor)
+		}
+	}
+}
+
+// An order on its way into the book, or out of it, is open. Coinbase takes no
+// other status beside OPEN in one question.
+func TestOpenOrdersInEveryState(t *testing.T) {
+	account := told(t, answering(func(r *http.Request) (int, string) {
+		states := r.URL.Query()["order_status"]
+		if slices.Contains(states, "OPEN") && len(states) > 1 {
+			return 400, `{"error":"INVALID_ARGUMENT"}`
+		}
+		var orders []string
+		for _, state := range states {
+			orders = append(orders, strings.NewReplacer("o-1", "o-"+state, "FILLED", state).Replace(orderOf))
+		}
+		return 200, `{"orders":[` + strings.Join(orders, ",") + `],"has_next":false}`
+	}))
+	open, err := account.Open(t.Context())
+	if err != nil || len(open) != 5 {
+		t.Errorf("got %+v, %v", open, err)
+	}
+	for _, o := range open {
+		if o.State != order.Acked {
+			t.Errorf("an order is %+v", o)
+		}
+	}
+}
+
+// A cancellation that is refused has only happened if the order has ended.
+func TestRefusedCancellation(t *testing.T) {
+	for status, cancelled := range map[string]bool{"OPEN": false, "CANCEL_QUEUED": false, "FILLED": true, "CANCELLED": true} {
+		account := told(t, answering(func(r *http.Request) (int, string) {
+			if strings.HasSuffix(r.URL.Path, "/batch_cancel") {
+				return 200, `{"results":[{"success":false,"failure_reason":"INVALID_CANCEL_REQUEST","order_id":"o-1"}]}`
+			}
+			return 200, `{"order":` + strings.Replace(orderOf, "FILLED", status, 1) + `}`
+		}))
+		err := account.Cancel(t.Context(), venue.Ref{ID: order.NewID("account", "agent", 1, 0, 0), VenueOrderID: "o-1", Pair: "BTC-USD"})
+		if (err == nil) != cancelled || errors.Is(err, venue.ErrNotFound) {
+			t.Errorf("of an order that is %s: got %v", status, err)
 		}
 	}
 }

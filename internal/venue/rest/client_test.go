@@ -210,6 +210,25 @@ func TestComparesWhatLeaves(t *testing.T) {
 	}
 }
 
+// Nothing is left in a placement that a transport could repeat it by.
+func TestCannotBeRepeated(t *testing.T) {
+	seen := 0
+	client := newClient(t, rest.Options{Guard: &guard{}, Transport: answering(func(r *http.Request) (*http.Response, error) {
+		seen++
+		if r.GetBody != nil || r.Header.Get("Idempotency-Key") != "" || r.Header.Get("X-Idempotency-Key") != "" {
+			t.Errorf("it can be repeated: %v", r.Header)
+		}
+		return says(http.StatusOK, nil)(r)
+	})})
+	_, err := client.Place(t.Context(), placement(func(leaving *rest.Leaving) error {
+		leaving.Header["Idempotency-Key"], leaving.Header["X-Idempotency-Key"] = []string{"1"}, []string{"1"}
+		return nil
+	}))
+	if err != nil || seen != 1 {
+		t.Errorf("%d were seen, %v", seen, err)
+	}
+}
+
 func TestSignsWhatItSends(t *testing.T) {
 	var got *http.Request
 	address := serve(t, func(_ http.ResponseWriter, r *http.Request) { got = r })

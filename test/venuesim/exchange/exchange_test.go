@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -320,8 +321,13 @@ func post(t *testing.T, url, body string) (status int, answer string, err error)
 func TestHoldsUp(t *testing.T) {
 	for _, kind := range []exchange.Kind{exchange.DelayArrival, exchange.DelayAcceptance} {
 		e := furnished(exchange.Options{})
-		server := httptest.NewServer(e.Handler(plain{e}))
-		if err := e.SetFaults(exchange.Fault{Kind: kind, Delay: exchange.Duration(10 * time.Minute)}); err != nil {
+		noticed := make(chan struct{})
+		handler := e.Handler(plain{e})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			context.AfterFunc(r.Context(), func() { close(noticed) })
+			handler.ServeHTTP(w, r)
+		}))
+		if err := e.SetFaults(exchange.Fault{Kind: kind, Endpoint: exchange.EndpointPlace, Delay: exchange.Duration(10 * time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -343,7 +349,12 @@ func TestHoldsUp(t *testing.T) {
 		await(t, func() bool { return e.Waiting() == 1 })
 		cancel()
 		<-gaveUp
+		<-noticed
 		e.Advance(9 * time.Minute)
+		for range 20 { // others are answered meanwhile, and it would be if it were not held up
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil))
+			runtime.Gosched()
+		}
 		if e.Waiting() != 1 || len(e.Book().Orders) != 0 {
 			t.Errorf("%s: after nine minutes %d wait, and the book has %+v", kind, e.Waiting(), e.Book().Orders)
 		}
