@@ -56,6 +56,7 @@ test: ## Run every test that needs no root, against a real API server and a real
 	@$(MAKE) --no-print-directory faults
 	@$(MAKE) --no-print-directory crash KILLS=100
 	@$(MAKE) --no-print-directory fence RUNS=50
+	@$(MAKE) --no-print-directory soak SPAN=2m
 	@$(MAKE) --no-print-directory sim
 
 .PHONY: faults
@@ -77,6 +78,10 @@ crash-long: ## The same with 10,000 kills; it takes most of a day.
 .PHONY: fence
 fence: ## Stop owners at every step, let others take over, and let the owners go on, RUNS=500 times (ARGS=--help).
 	$(GO) run ./test/crash fence --runs=$${RUNS:-500} $(ARGS)
+
+.PHONY: soak
+soak: ## Break an agent's market data off 10,000 times an hour for SPAN=60m, and compare goroutines, descriptors and heap.
+	$(GO) run ./test/soak --span $${SPAN:-60m} $(ARGS)
 
 .PHONY: e2e
 e2e: ## Run the desk on the local cluster and break each part once (needs root).
@@ -117,6 +122,11 @@ bench-runtime: ## Measure gate, backtests, ticks, durable orders, reconciliation
 bench-operator: build ## Measure the operator with AGENTS=1000,10000 agents on a real API server, beside a bare client and StatefulSets.
 	$(GO) run ./test/scale --agents=$${AGENTS:-1000,10000} --manager=$(BIN)/manager \
 		--programs="$$($(CLUSTER_TOOL) path kubernetes etcd kwok)" $(ARGS)
+
+.PHONY: bench-halt
+bench-halt: ## Measure how fast a halt reaches AGENTS=1000 agents on a loaded API server, and that nobody undoes it.
+	$(GO) build -o $(BIN)/bench-halt ./test/halt
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(BIN)/bench-halt --agents=$${AGENTS:-1000} $(ARGS)
 
 .PHONY: bench-auth
 bench-auth: ## Measure what 10,000 wrong keys cost a client of the API that has a right one, pair by pair.
