@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/test/crash/judge"
@@ -13,8 +14,8 @@ import (
 const settling = rig.Patience
 
 // settled is what the two agree on in the end, or still do not.
-func settled(ctx context.Context, world *rig.World) (judge.Verdict, error) {
-	ctx, cancel := context.WithTimeout(ctx, settling)
+func settled(whole context.Context, world *rig.World) (judge.Verdict, error) {
+	ctx, cancel := context.WithTimeout(whole, settling)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -30,11 +31,11 @@ func settled(ctx context.Context, world *rig.World) (judge.Verdict, error) {
 		}
 		select {
 		case <-ctx.Done():
-			if judged {
+			if judged && whole.Err() == nil {
 				// Whatever is left now is left for good.
 				return last, nil
 			}
-			return judge.Verdict{}, err
+			return judge.Verdict{}, errors.Join(err, ctx.Err())
 		case <-tick.C:
 		}
 	}

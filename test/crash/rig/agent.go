@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -78,19 +79,38 @@ func Start(launch Launch) (*Agent, error) {
 	return a, err
 }
 
-// freeAddresses are loopback addresses on which nobody listens at the moment.
+// Ports are taken one after another from below those that systems give to outgoing
+// connections, so that no connection of another process takes one in between.
+const (
+	firstPort = 12_000
+	lastPort  = 29_000
+)
+
+// nextPort begins elsewhere in each harness, because several may run.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(os.Getpid()) * 101) }
+
+// freeAddresses are loopback addresses on which nobody listens.
 func freeAddresses(count int) ([]string, error) {
+	var last error
 	addresses := make([]string, 0, count)
-	for range count {
-		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	for range lastPort - firstPort {
+		port := firstPort + int(nextPort.Add(1)%(lastPort-firstPort))
+		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
-			return nil, err
+			last = err
+			continue
 		}
 		addresses = append(addresses, listener.Addr().String())
-		// Closed together at the end, so that none is given twice.
-		defer func() { _ = listener.Close() }()
+		if err := listener.Close(); err != nil {
+			return nil, err
+		}
+		if len(addresses) == count {
+			return addresses, nil
+		}
 	}
-	return addresses, nil
+	return nil, fmt.Errorf("there is no free port from %d to %d: %w", firstPort, lastPort, last)
 }
 
 // Kill ends the process as a crash does.
