@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +36,10 @@ type halts struct {
 	since map[string]time.Time
 	// recorded are those that the ledger has.
 	recorded map[string]bool
+	// gone are those that bind although their objects do not exist any more.
+	gone map[string]bool
+	// freed says that one of these was released.
+	freed bool
 }
 
 func newHalts() *halts {
@@ -47,7 +53,11 @@ func (h *halts) see(desk *link.Desk) []trader.Halt {
 	bound := make([]trader.Halt, len(seen))
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.gone, h.freed = map[string]bool{}, false
 	for i := range seen {
+		if !slices.ContainsFunc(desk.Halts, func(halt v1alpha1.Halt) bool { return halt.GetUID() == seen[i].UID }) {
+			h.gone[string(seen[i].UID)] = true
+		}
 		bound[i] = trader.NewHalt(string(seen[i].UID), seen[i].Name, &seen[i].Spec, seen[i].Pairs)
 		if h.since[bound[i].UID].IsZero() {
 			h.since[bound[i].UID] = time.Now()
@@ -112,7 +122,45 @@ func (h *halts) record(ctx context.Context, book ledger.Halts, agentUID string, 
 				break
 			}
 		}
+		if !h.release(ctx, book, agentUID, log) {
+			again = time.After(longestPause)
+		}
 	}
+}
+
+// release frees the agent of halts whose objects are gone and of whose release the
+// ledger knows. It reports whether nothing is left to be asked for.
+func (h *halts) release(ctx context.Context, book ledger.Halts, agentUID string, log logr.Logger) bool {
+	h.mu.Lock()
+	asked := slices.Sorted(maps.Keys(h.gone))
+	asked = slices.DeleteFunc(asked, func(uid string) bool { return !h.recorded[uid] })
+	h.mu.Unlock()
+	if len(asked) == 0 {
+		return true
+	}
+	latched, err := book.Latched(ctx, agentUID)
+	if err != nil {
+		return false
+	}
+	for _, halt := range latched {
+		asked = slices.DeleteFunc(asked, func(uid string) bool { return uid == halt.UID })
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, uid := range asked {
+		log.Info("a halt whose object is gone was released", "halt", uid)
+		h.latch.Release(types.UID(uid))
+		delete(h.gone, uid)
+		h.freed = true
+	}
+	return len(h.gone) == 0
+}
+
+// relieved reports whether a halt has ended that no object spoke of any more.
+func (h *halts) relieved() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.freed
 }
 
 func (h *halts) unrecorded() []trader.Halt {
@@ -176,15 +224,15 @@ func uncontrolled(settings trader.Settings, desk *link.Desk) trader.Settings {
 	return settings
 }
 
-// control looks whether the API server still answers, and reports whether that has
-// changed.
+// control looks whether the API server still answers, and reports whether the
+// settings must be looked at again.
 func (p *process) control(watcher *link.Watcher, desk *link.Desk) (changed bool) {
 	resolved, _ := v1alpha1.Resolve(desk.Agent, desk.Policy)
 	stale := time.Duration(resolved.StaleAfterSeconds) * time.Second
 	watcher.Expect(stale)
 	lost := time.Since(watcher.Heard()) > stale
 	if p.halts.lost.Swap(lost) == lost {
-		return false
+		return p.halts.relieved()
 	}
 	if lost {
 		p.log.Info("the API server does not answer", "reason", v1alpha1.ReasonControlPlaneLost, "onLoss", resolved.OnLoss)

@@ -46,6 +46,7 @@ func settle(t *testing.T, halt v1alpha1.Halt) {
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		_ = acting(t, "cleaner").Patch(ctx, halt, release("cleaner"))
+		_ = server.Client.Status().Patch(ctx, halt, recorded())
 		_ = acting(t, "cleaner").Delete(ctx, halt)
 	})
 }
@@ -56,6 +57,12 @@ func release(by string) client.Patch {
 		return nil
 	}
 	return client.RawPatch(types.MergePatchType, text)
+}
+
+// recorded is what the operator says when every ledger knows of a release.
+func recorded() client.Patch {
+	return edit(`{"status":{"observedGeneration":2,"conditions":[{"type":"Enforced","status":"False","reason":"HaltReleased",
+		"message":"it is over","lastTransitionTime":"2026-11-23T12:00:00Z"}]}}`)
 }
 
 func edit(text string) client.Patch { return client.RawPatch(types.MergePatchType, []byte(text)) }
@@ -132,6 +139,9 @@ func TestHaltIsReleased(t *testing.T) {
 		wantRefusal(t, kind+": by another", acting(t, "bob").Patch(t.Context(), copied(), release("bob")), "")
 		wantRefusal(t, kind+": taken back", acting(t, "bob").Patch(t.Context(), copied(), edit(`{"spec":{"release":null}}`)), "a release is final")
 		wantRefusal(t, kind+": by somebody else again", acting(t, "eve").Patch(t.Context(), copied(), release("eve")), "a release is final")
+		// Agents without a process learn of a release from their ledger alone.
+		wantRefusal(t, kind+": deletion before agents can know", acting(t, "eve").Delete(t.Context(), copied()), "has not recorded the release")
+		wantRefusal(t, kind+": the operator's report", server.Client.Status().Patch(t.Context(), copied(), recorded()), "")
 		wantRefusal(t, kind+": deletion", acting(t, "eve").Delete(t.Context(), copied()), "")
 	}
 }

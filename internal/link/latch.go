@@ -43,7 +43,7 @@ func (l *Latch) See(desk *Desk) []BoundHalt {
 	defer l.mu.Unlock()
 	for _, halt := range desk.Halts {
 		if halt.HaltSpec().Released() {
-			l.release(halt.GetUID())
+			l.free(halt.GetUID())
 			continue
 		}
 		binding := v1alpha1.HaltBinds(halt, desk.Agent, desk.Account, desk.Pairs)
@@ -78,7 +78,15 @@ func (l *Latch) bind(halt BoundHalt) {
 	l.bound = append(l.bound, halt)
 }
 
-func (l *Latch) release(uid types.UID) {
+// Release frees the agent of a halt that is known to be released although no object
+// says so any more.
+func (l *Latch) Release(uid types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free(uid)
+}
+
+func (l *Latch) free(uid types.UID) {
 	if l.released == nil {
 		l.released = map[types.UID]bool{}
 	}

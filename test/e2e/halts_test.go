@@ -109,12 +109,12 @@ func whoami(ctx context.Context) string {
 	return review.Status.UserInfo.Username
 }
 
-// release ends a halt, and then removes it.
+// release ends a halt, and removes it as soon as that is allowed.
 func release(ctx context.Context, halt v1alpha1.Halt) {
 	GinkgoHelper()
 	patch := fmt.Sprintf(`{"spec":{"release":{"by":%q,"reason":"it has held"}}}`, whoami(ctx))
 	Expect(cluster.Patch(ctx, halt, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
-	Expect(cluster.Delete(ctx, halt)).To(Succeed())
+	Eventually(cluster.Delete).WithContext(ctx).WithArguments(halt).Should(Succeed())
 }
 
 // enforced is how many agents are done of those that the halt binds.
