@@ -60,9 +60,9 @@ type Simulated struct {
 var _ Exchange = (*Simulated)(nil)
 
 // secretOf makes a key of a front whose keys cannot fail to be made.
-func secretOf(first, second string, make func(func(*exchange.Key)) (string, string, exchange.Key)) func(func(*exchange.Key)) (map[string]string, exchange.Key, error) {
+func secretOf(first, second string, newKey func(func(*exchange.Key)) (string, string, exchange.Key)) func(func(*exchange.Key)) (map[string]string, exchange.Key, error) {
 	return func(edit func(*exchange.Key)) (map[string]string, exchange.Key, error) {
-		name, secret, key := make(edit)
+		name, secret, key := newKey(edit)
 		return map[string]string{first: name, second: secret}, key, nil
 	}
 }
