@@ -64,14 +64,10 @@ func (d *desk) release(halt v1alpha1.Halt) {
 
 // counts are matched, acknowledged, done, absent, overdue.
 func counts(s *v1alpha1.TradingHaltStatus) string {
-	text := ""
-	for _, count := range []*int32{s.Matched, s.Acknowledged, s.Done, s.Absent, s.Overdue} {
-		if count == nil {
-			return "not counted"
-		}
-		text += fmt.Sprint(*count, " ")
+	if s.Matched == nil || s.Acknowledged == nil || s.Done == nil || s.Absent == nil || s.Overdue == nil {
+		return "not counted"
 	}
-	return text
+	return fmt.Sprintf("%d %d %d %d %d ", *s.Matched, *s.Acknowledged, *s.Done, *s.Absent, *s.Overdue)
 }
 
 var _ = Describe("A halt", func() {
@@ -142,7 +138,11 @@ var _ = Describe("A halt", func() {
 			State: v1alpha1.HaltReduceOnly, Scope: v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Name: "only-here"}, Reason: "a test", RequestedBy: administrator,
 		}}
 		d.create(halt)
-		DeferCleanup(func() { d.release(halt); Expect(bench.Client.Delete(d.ctx, halt)).To(Succeed()) })
+		DeferCleanup(func() {
+			d.release(halt)
+			// It is refused until the operator has recorded the release.
+			Eventually(func() error { return bench.Client.Delete(d.ctx, halt) }).Should(Succeed())
+		})
 		d.obey("only-here", pod, halt, v1alpha1.HaltDone)
 		eventuallyReady(d, halt, metav1.ConditionTrue, v1alpha1.ReasonHaltEnforced)
 		Expect(counts(&halt.Status)).To(Equal("1 1 1 0 0 "))

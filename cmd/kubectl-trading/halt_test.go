@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -53,8 +54,8 @@ func counting(t *testing.T, status func(halt v1alpha1.Halt) *v1alpha1.TradingHal
 		_ = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 			var own v1alpha1.TradingHaltList
 			var cluster v1alpha1.ClusterTradingHaltList
-			if admin.List(ctx, &own) != nil || admin.List(ctx, &cluster) != nil {
-				return false, nil
+			if err := errors.Join(admin.List(ctx, &own), admin.List(ctx, &cluster)); err != nil {
+				return false, client.IgnoreNotFound(err)
 			}
 			for _, halt := range v1alpha1.Halts(own.Items, cluster.Items) {
 				told := status(halt)

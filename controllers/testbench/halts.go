@@ -25,7 +25,7 @@ func (h *Halts) World() tradinghalt.World {
 			return true, h.note("fence", agentUID, haltUID, podUID)
 		},
 		Stop: func(_ context.Context, account *v1alpha1.TradingAccount, pairs []*v1alpha1.AssetPair) error {
-			words := []string{account.Namespace}
+			words := append(make([]string, 0, 1+len(pairs)), account.Namespace)
 			for _, pair := range pairs {
 				words = append(words, pair.Canonical())
 			}

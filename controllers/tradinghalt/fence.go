@@ -170,7 +170,7 @@ func (r *Reconciler) ledgerOf(ctx context.Context, m *member) (string, error) {
 	}
 	uri := string(secret.Data[ref.Key])
 	if uri == "" {
-		return "", fmt.Errorf("Secret %q has no key %q", ref.Name, ref.Key)
+		return "", fmt.Errorf("no key %q in Secret %q", ref.Key, ref.Name)
 	}
 	return uri, nil
 }

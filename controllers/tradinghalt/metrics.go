@@ -24,16 +24,15 @@ type Metrics struct {
 
 // NewMetrics registers the metrics of halts.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
-	labels := []string{"kind", "namespace", "name"}
 	m := &Metrics{
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "trading", Name: "halt_seconds",
 			Help:    "Time from the creation of a halt, in whole seconds, to the last acknowledgement before it was enforced.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300},
 		}),
-		active: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "trading", Name: "halt_active", Help: "1 for each halt that nobody has released."}, append(labels, "state")),
+		active: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "trading", Name: "halt_active", Help: "1 for each halt that nobody has released."}, []string{"kind", "namespace", "name", "state"}),
 		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "trading", Name: "halt_overdue_agents",
-			Help: "Agents that a halt binds and that have not acknowledged it in time."}, labels),
+			Help: "Agents that a halt binds and that have not acknowledged it in time."}, []string{"kind", "namespace", "name"}),
 		drill: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "trading", Name: "halt_drill_timestamp_seconds", Help: "When a drill was last enforced on every agent it bound; 0 if none is known."}),
 	}
 	for _, collector := range []prometheus.Collector{m.seconds, m.active, m.overdue, m.drill} {

@@ -33,7 +33,7 @@ func TestWrongFilesAreRefused(t *testing.T) {
 	}{
 		"unknown field, near a known one": {"riskpolicy.yaml", "maxNotional:", "maxNotionl:", []string{"spec.order.maxNotionl", `did you mean "maxNotional"`}},
 		"unknown field in a list":         {"tradingagents.yaml", "- name: eur-usd", "- name: eur-usd\n    namee: x", []string{"spec.assetPairs[0].namee", `did you mean "name"`}},
-		"unknown field, near nothing":     {"ledger.yaml", "  uriSecretRef:", "  colour: red\n  uriSecretRef:", []string{"spec.colour", "known here are uriSecretRef"}},
+		"unknown field, near nothing":     {"ledger.yaml", "  uriSecretRef:", "  colour: red\n  uriSecretRef:", []string{"spec.colour", "known here are agentURISecretRef, uriSecretRef"}},
 		"per cent for a fraction":         {"riskpolicy.yaml", `"0.15"`, `"1.5"`, []string{"spec.agent.maxDrawdownFraction", `two per cent is "0.02"`}},
 		"number for a decimal string":     {"riskpolicy.yaml", `"2500"`, `2500`, []string{"spec.order.maxNotional", "must be of type string"}},
 		"negative limit":                  {"riskpolicy.yaml", `"2500"`, `"-5"`, []string{"spec.order.maxNotional"}},

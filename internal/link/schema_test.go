@@ -20,7 +20,7 @@ func TestUnknownFieldsAreRefusedWithTheNearestName(t *testing.T) {
 		"in a list":          {"TradingAgent", `spec: {assetPairs: [{namee: eur-usd}]}`, `unknown field "spec.assetPairs[0].namee", did you mean "name"?`},
 		"at the top":         {"Ledger", `sepc: {}`, `unknown field "sepc", did you mean "spec"?`},
 		"of the metadata":    {"Ledger", `metadata: {lables: {}}`, `unknown field "metadata.lables", did you mean "labels"?`},
-		"near nothing":       {"Ledger", `spec: {colour: red}`, `unknown field "spec.colour"; known here are uriSecretRef`},
+		"near nothing":       {"Ledger", `spec: {colour: red}`, `unknown field "spec.colour"; known here are agentURISecretRef, uriSecretRef`},
 		"no better than all": {"TradingAgent", `spec: {accountRef: {x: y}}`, `unknown field "spec.accountRef.x"; known here are name`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -117,6 +117,7 @@ func (o *operator) reach(world *world, release release) (controllers.World, erro
 	}
 	return controllers.World{
 		AgentImage: release.agentImage, Clock: world.clock, Venues: reached, MarketData: data,
+		Halts: o.halting(world),
 		Info: func(ctx context.Context, uri string) (ledger.ServerInfo, error) {
 			if o.transport.isDead() {
 				return ledger.ServerInfo{}, errCrashed

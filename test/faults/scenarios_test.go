@@ -101,6 +101,7 @@ func scenarios() []scenario {
 	all = append(all, deleteScenarios()...)
 	all = append(all, revisionScenarios()...)
 	all = append(all, nodeScenarios()...)
+	all = append(all, haltScenarios()...)
 	return append(all, scenario{
 		name: "create", act: trading, pods: keepsPod,
 	}, scenario{

@@ -33,6 +33,7 @@ type world struct {
 	namespace string
 	records   *records
 	database  *testbench.Database
+	halts     *testbench.Halts
 	clock     *shiftedClock
 
 	mu sync.Mutex
@@ -46,6 +47,8 @@ type world struct {
 	unready bool
 	// holding agents have a position, and keep it until told otherwise.
 	holding bool
+	// deaf agents do not acknowledge halts.
+	deaf bool
 	// told is what each pod's status was set to, by UID.
 	told map[types.UID]string
 	// epochs of each agent's processes, by the agent's and the pod's UID.
@@ -56,7 +59,7 @@ type world struct {
 
 func newWorld(namespace string) *world {
 	return &world{
-		namespace: namespace, records: record.of(namespace), database: testbench.NewDatabase(), clock: &shiftedClock{},
+		namespace: namespace, records: record.of(namespace), database: testbench.NewDatabase(), halts: &testbench.Halts{}, clock: &shiftedClock{},
 		node: namespace + "-a", lost: map[string]bool{}, unpullable: map[string]bool{},
 		told: map[types.UID]string{}, epochs: map[types.UID][]types.UID{}, poked: make(chan struct{}, 1), latest: time.Now(),
 	}
@@ -223,6 +226,9 @@ func (w *world) reportOf(live map[key]*unstructured.Unstructured, agent *v1alpha
 		"podUID": string(pod.UID), "observedGeneration": agent.Generation, "epoch": epoch, "reconciledEpoch": epoch,
 		"state": string(state), "reason": reason, "decisions": int64(0), "fills": int64(0), "openOrders": int64(0),
 	}
+	if told := w.obeyed(live, agent); len(told) > 0 {
+		report["halts"] = told
+	}
 	if w.holding {
 		report["positions"] = []any{map[string]any{"pair": "EUR-USD", "quantity": "100"}}
 	}
@@ -231,6 +237,9 @@ func (w *world) reportOf(live map[key]*unstructured.Unstructured, agent *v1alpha
 
 func (w *world) stateOf(live map[key]*unstructured.Unstructured, agent *v1alpha1.TradingAgent) (v1alpha1.TradingState, string) {
 	policy, settings := w.policyOf(live, agent)
+	if agent.DeletionTimestamp == nil && len(w.obeyed(live, agent)) > 0 {
+		return v1alpha1.TradingHalted, v1alpha1.ReasonTradingHalt
+	}
 	switch {
 	case agent.DeletionTimestamp != nil && settings.DeletionPolicy == v1alpha1.DeletionKeep:
 		return v1alpha1.TradingHalted, v1alpha1.ReasonStopped
