@@ -104,9 +104,13 @@ const (
 // Acknowledgements are what an agent tells of the halts that bind it, the newest
 // of too many.
 func Acknowledgements(halts []Obeyed) []v1alpha1.HaltAcknowledgement {
-	var told []v1alpha1.HaltAcknowledgement
-	for i := range halts[max(len(halts)-mostHalts, 0):] {
-		h := &halts[max(len(halts)-mostHalts, 0)+i]
+	if len(halts) == 0 {
+		return nil
+	}
+	newest := halts[max(len(halts)-mostHalts, 0):]
+	told := make([]v1alpha1.HaltAcknowledgement, 0, len(newest))
+	for i := range newest {
+		h := &newest[i]
 		acknowledgement := v1alpha1.HaltAcknowledgement{
 			UID: h.UID, Halt: h.Name, State: v1alpha1.HaltAcknowledged, Message: shortened(h.Left, longestLeft),
 			AcknowledgedTime: new(metav1.NewMicroTime(h.Acknowledged)),
