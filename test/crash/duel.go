@@ -21,7 +21,8 @@ const (
 	// frozen owners are stopped by SIGSTOP at a step and go on after another process
 	// of the agent has taken over.
 	frozen scene = iota
-	// hasty is the same, and the owner goes on while the other is starting.
+	// hasty is the same, and the owner goes on while the other is starting, or at the
+	// moment at which it is ready.
 	hasty
 	// delayed orders are held up on the line by a network that delivers them after
 	// another process has taken over.
@@ -231,8 +232,9 @@ func (d *duel) takeOver(ctx context.Context) (err error) {
 	if d.heir, err = d.world.Start(name, 2, ""); err != nil {
 		return err
 	}
-	if d.scene == hasty {
-		if err := d.wait(ctx, time.Duration(d.random.IntN(6000))*time.Millisecond); err != nil {
+	early := d.scene == hasty && d.random.IntN(2) == 0
+	if early {
+		if err := d.wait(ctx, time.Duration(d.random.IntN(3000))*time.Millisecond); err != nil {
 			return err
 		}
 		if err := d.letGo(); err != nil {
@@ -247,8 +249,12 @@ func (d *duel) takeOver(ctx context.Context) (err error) {
 	if d.epoch, err = d.world.Ask(ctx, `SELECT epoch FROM trading.leases WHERE agent_uid = $1`, "file:desk/"+name); err != nil {
 		return err
 	}
-	if d.scene == hasty {
+	switch {
+	case early:
 		return nil
+	case d.scene == hasty:
+		// What the owner was about to send may still leave, were it not for the epoch.
+		return d.letGo()
 	}
 	if err := d.trades(ctx, d.heir); err != nil {
 		return err
