@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 
+	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/test/venuesim/exchange"
@@ -79,6 +80,30 @@ var listings = []scenario{
 		b.Exchange.Withhold()
 		more, _ := b.drain(t, cursor)
 		b.compareFills(t, unite(fills, more))
+	}},
+	{"fills that are finer than a lot come to the whole order", true, func(b *bench) {
+		t := b.t
+		intent, _ := b.resting(t)
+		product, _ := b.Exchange.Product(b.Symbol)
+		product.Lot = decimal.New(1, -10)
+		b.Exchange.PutProduct(product)
+		if err := b.Exchange.Fill(b.accepted(intent)[0].ID, decimal.RequireFromString("0.0123456789"), decimal.NewFromInt(49_000)); err != nil {
+			t.Fatal(err)
+		}
+		// What is less than a lot is not counted as bought yet.
+		b.expect(t, intent, order.Acked, 1_234_567)
+		fills, cursor := b.drain(t, "")
+		b.Exchange.Advance(time.Second)
+		b.Move(t, price-2_000_00)
+		b.expect(t, intent, order.Filled, intent.Quantity)
+		more, _ := b.drain(t, cursor)
+		var lots market.Quantity
+		for _, fill := range unite(fills, more) {
+			lots += fill.Quantity
+		}
+		if lots != intent.Quantity {
+			t.Errorf("the fills come to %d lots of %d", lots, intent.Quantity)
+		}
 	}},
 	{"fills may be repeated and shuffled", true, func(b *bench) {
 		t := b.t
