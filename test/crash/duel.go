@@ -78,6 +78,8 @@ func standoffs(line bool) []standoff {
 }
 
 const (
+	// rivalName is another agent that wants the same pairs.
+	rivalName = "two"
 	// pause is how long an owner stands at a failpoint by itself. It is frozen well
 	// before that.
 	pause = "1*sleep(1000)"

@@ -162,7 +162,7 @@ func (c *campaign) play(ctx context.Context, server *rig.Server, venue string, a
 	}
 	world, err := rig.NewWorld(ctx, rig.Options{
 		Program: c.program, Server: server, Exchange: exchange, Seed: seed, Speed: speed,
-		Agents: []rig.AgentManifest{{Name: agentName, Bases: rig.Pairs}, {Name: rivalName, Bases: rig.Pairs}},
+		Agents: []rig.AgentManifest{{Name: agentName, Bases: rig.Pairs}},
 	})
 	if err != nil {
 		return err

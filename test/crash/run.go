@@ -21,10 +21,8 @@ const (
 	// linger one that shall only see what is around it break.
 	stand  = "1*sleep(60000)"
 	linger = "1*sleep(700)"
-	// agentName is the agent of a run, and rivalName another that wants the same
-	// pairs.
+	// agentName is the agent of a run.
 	agentName = "one"
-	rivalName = "two"
 )
 
 // run is one world under strikes.
@@ -252,7 +250,9 @@ func (r *run) handOver(ctx context.Context, s strike) (bool, error) {
 		return false, err
 	}
 	r.world.Desk.Halted = false
-	r.name = map[string]string{agentName: rivalName, rivalName: agentName}[r.name]
+	// An agent that is gone never comes back.
+	r.name = fmt.Sprintf("%s-%d", agentName, len(r.world.Desk.Agents))
+	r.world.Desk.Agents = append(r.world.Desk.Agents, rig.AgentManifest{Name: r.name, Bases: rig.Pairs})
 	if err := r.launch(s.point.name + "=" + s.kind.terms()); err != nil {
 		return false, err
 	}
