@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -148,7 +149,7 @@ func findTestFsync() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/pg_test_fsync")
 	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("there is no pg_test_fsync; install PostgreSQL's client programs")
+		return "", errors.New("there is no pg_test_fsync; install PostgreSQL's programs")
 	}
 	return found[len(found)-1], nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -37,7 +38,7 @@ func (p *past) Place(context.Context, venue.Request) (venue.Order, error) {
 }
 func (p *past) OnBar(context.Context, market.PairBar) ([]order.Fill, error) { return nil, nil }
 
-var errNothingIsSent = fmt.Errorf("reconciliation sends nothing")
+var errNothingIsSent = errors.New("reconciliation sends nothing")
 
 func (p *past) find(id uuid.UUID) *venue.Order {
 	for i := range p.orders {

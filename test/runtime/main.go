@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,7 +93,7 @@ func run(ctx context.Context, chosen *options) error {
 		}
 		rows = append(rows, measured...)
 	}
-	return print(ctx, os.Stdout, rows)
+	return write(ctx, os.Stdout, rows)
 }
 
 func gateRows(ctx context.Context, _ *options) ([]row, error) {
@@ -102,7 +103,7 @@ func gateRows(ctx context.Context, _ *options) ([]row, error) {
 	}
 	return []row{
 		{"gate alone, p99", tail.String(), "≤ 500ns", within(tail, 500*time.Nanosecond)},
-		{"gate alone, allocations", fmt.Sprint(allocs), "0", met(allocs == 0)},
+		{"gate alone, allocations", strconv.Itoa(allocs), "0", met(allocs == 0)},
 	}, nil
 }
 

@@ -38,13 +38,18 @@ func perSecond(count float64) string {
 	return digits + " /s"
 }
 
-func print(ctx context.Context, output io.Writer, rows []row) error {
-	fmt.Fprintf(output, "%s, %d cores (GOMAXPROCS %d), load %s, %s, commit %s, %s\n\n",
-		processor(), runtime.NumCPU(), runtime.GOMAXPROCS(0), load(), runtime.Version(), commit(ctx), time.Now().UTC().Format(time.RFC3339))
+// write prints the table below the machine and the commit.
+func write(ctx context.Context, output io.Writer, rows []row) error {
 	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "MEASURE\tMEASURED\tTARGET\t")
-	for _, r := range rows {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.what, r.measured, r.target, r.met)
+	_, err := fmt.Fprintf(output, "%s, %d cores (GOMAXPROCS %d), load %s, %s, commit %s, %s\n\n",
+		processor(), runtime.NumCPU(), runtime.GOMAXPROCS(0), load(), runtime.Version(), commit(ctx), time.Now().UTC().Format(time.RFC3339))
+	if err != nil {
+		return err
+	}
+	for _, r := range append([]row{{"MEASURE", "MEASURED", "TARGET", ""}}, rows...) {
+		if _, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.what, r.measured, r.target, r.met); err != nil {
+			return err
+		}
 	}
 	return table.Flush()
 }
