@@ -102,8 +102,10 @@ type Core struct {
 
 	// live says that the venue tells of fills only when it is asked, and current
 	// that the market's time is the wall clock's besides.
-	live       bool
-	current    bool
+	live    bool
+	current bool
+	// polls counts how often the venue was asked without a bar.
+	polls      int64
 	recovered  bool
 	impairment Impaired
 	ended      bool
@@ -417,6 +419,7 @@ func (c *Core) poll() {
 	if !c.recovered {
 		return
 	}
+	c.polls++
 	for i := range c.pairs {
 		c.tend(&c.pairs[i])
 	}

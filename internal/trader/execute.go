@@ -268,10 +268,12 @@ func (s *Shell) lookup(ctx context.Context, id uuid.UUID) []Event {
 		s.options.Log.Info("an order could not be looked up", "order", id, "reason", err.Error())
 		return nil
 	}
-	events, err := s.newFills(ctx)
-	if err != nil {
-		s.options.Log.Info("the venue does not tell of fills", "order", id, "reason", err.Error())
-		return events
+	var events []Event
+	if missing || found.State.Final() || found.Filled > o.filled {
+		if events, err = s.newFills(ctx); err != nil {
+			s.options.Log.Info("the venue does not tell of fills", "order", id, "reason", err.Error())
+			return events
+		}
 	}
 	if missing {
 		return append(events, s.notFound(&intent, events, provable)...)

@@ -60,7 +60,7 @@ const (
 	// A venue is asked for open orders as often as this at first, and ever less
 	// while there is no news. Where nothing is open it is asked for fills that
 	// come to light late, or that are not ours.
-	firstPoll, longestPoll = time.Second, 5 * time.Second
+	firstPoll, longestPoll = time.Second, 10 * time.Second
 	idlePoll               = 30 * time.Second
 )
 
@@ -173,7 +173,7 @@ func (s *Shell) poll(ctx context.Context) error {
 
 // mostSilences is how many times in a row a venue may fail to tell of fills
 // before it counts as unreachable.
-const mostSilences = 3
+const mostSilences = 5
 
 // ask books what the venue has filled since it was last asked.
 func (s *Shell) ask(ctx context.Context) error {

@@ -153,6 +153,11 @@ func (c *Core) booked(e FillBooked) {
 	c.flatten()
 }
 
+// pollsPerLook is how many times fills are asked for until the venue is asked for
+// the state of an order that it has: fills tell nearly all, and venues count
+// requests.
+const pollsPerLook = 5
+
 // tend looks after the open orders of a pair: what is unknown is asked for, what
 // has rested too long is cancelled.
 func (c *Core) tend(pair *pairState) {
@@ -167,7 +172,7 @@ func (c *Core) tend(pair *pairState) {
 			// Cancelling asks what became of it too.
 			o.cancelling = true
 			c.emit(Cancel{o.ID})
-		case c.live || o.state.Unsettled():
+		case o.state.Unsettled(), c.live && c.polls%pollsPerLook == 0:
 			c.emit(Lookup{o.ID})
 		}
 	}

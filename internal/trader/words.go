@@ -100,6 +100,6 @@ func Outcomes() []v1alpha1.Reason {
 		{Word: ReasonNothingHeld, Meaning: "A position was to be closed that the agent does not hold."},
 		{Word: ReasonOrderOpen, Meaning: "A position was to be closed, but an order that may enlarge it is still open: the venue has not confirmed its cancellation.", Cure: "Ask again in a few seconds."},
 		{Word: ReasonUnacceptable, Meaning: "A position was to be closed, but the venue could never accept the order, so it was not even committed.", Cure: "Look at the agent's log; the pair's tick or lot size may differ from the venue's."},
-		{Word: venue.HaltedMeanwhile, Meaning: "Trading was halted before the order left, so not a byte of it left."},
+		{Word: venue.HaltedMeanwhile, Meaning: "The owner forbade the order before it left, so not a byte of it left."},
 	}
 }
