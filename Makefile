@@ -54,7 +54,7 @@ test: ## Run every test that needs no root, against a real API server and a real
 	$(GO) -C test/charts test -count=1 ./...
 	$(GO) -C test/prometheus test -count=1 ./...
 	@$(MAKE) --no-print-directory faults
-	@$(MAKE) --no-print-directory crash KILLS=100
+	@$(MAKE) --no-print-directory crash KILLS=100 ARGS=--per-run=8
 	@$(MAKE) --no-print-directory fence RUNS=50
 	@$(MAKE) --no-print-directory soak SPAN=2m
 	@$(MAKE) --no-print-directory sim
