@@ -68,7 +68,7 @@ type LedgerAnchor struct {
 
 	// time at which it was taken.
 	// +required
-	Time metav1.Time `json:"time,omitzero"`
+	Time *metav1.Time `json:"time,omitempty"`
 }
 
 // LedgerStatus says whether the database can be written to.

@@ -69,7 +69,7 @@ func due(kept *v1alpha1.LedgerAnchor, footing *ledger.Footing, now time.Time) bo
 	}
 	last := anchorOf(kept)
 	grown := footing.Links != last.Links || footing.Epochs != last.Epochs || footing.Agents != last.Agents
-	return grown && now.Sub(kept.Time.Time) >= anchorPause
+	return grown && (kept.Time == nil || now.Sub(kept.Time.Time) >= anchorPause)
 }
 
 func notAnchored(status reconcile.Status, err error, now time.Time) {
@@ -86,13 +86,13 @@ func anchorOf(kept *v1alpha1.LedgerAnchor) ledger.Anchor {
 	}
 	return ledger.Anchor{
 		Serial: kept.Serial, Agents: value(kept.Agents), Links: value(kept.Links), Epochs: value(kept.Epochs),
-		Digest: kept.Digest, SystemIdentifier: kept.SystemIdentifier, Timeline: kept.Timeline, Time: kept.Time.Time,
+		Digest: kept.Digest, SystemIdentifier: kept.SystemIdentifier, Timeline: kept.Timeline,
 	}
 }
 
 func statusOf(taken ledger.Anchor, now time.Time) *v1alpha1.LedgerAnchor {
 	return &v1alpha1.LedgerAnchor{
 		Serial: taken.Serial, Agents: &taken.Agents, Links: &taken.Links, Epochs: &taken.Epochs,
-		Digest: taken.Digest, SystemIdentifier: taken.SystemIdentifier, Timeline: taken.Timeline, Time: metav1.NewTime(now),
+		Digest: taken.Digest, SystemIdentifier: taken.SystemIdentifier, Timeline: taken.Timeline, Time: new(metav1.NewTime(now)),
 	}
 }

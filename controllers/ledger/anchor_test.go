@@ -89,7 +89,7 @@ func TestAnchorsAreRare(t *testing.T) {
 	w.footing.Links++
 	w.clock.SetTime(now.Add(anchorPause - time.Second))
 	w.look()
-	if w.anchors != 1 || kept.Status.Anchor.Time != w.object.Status.Anchor.Time {
+	if w.anchors != 1 || !kept.Status.Anchor.Time.Equal(w.object.Status.Anchor.Time) {
 		t.Error("an anchor was taken within the hour")
 	}
 	w.clock.SetTime(now.Add(anchorPause))
