@@ -11,10 +11,9 @@ import (
 func ValidateTradingAccount(account *TradingAccount) field.ErrorList {
 	spec, path := &account.Spec, field.NewPath("spec")
 	errs := validatePart(spec.Venue, VenuePaper, spec.Paper != nil, path.Child("paper"))
-	known := []Venue{VenuePaper}
+	known := append(RealVenues(), VenuePaper)
 	for i := range realVenues {
 		facts := &realVenues[i]
-		known = append(known, facts.venue)
 		part, child := facts.part(spec), path.Child(facts.field)
 		errs = append(errs, validatePart(spec.Venue, facts.venue, part != nil, child)...)
 		if part != nil && spec.Venue == facts.venue {

@@ -61,7 +61,7 @@ func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Co
 	if known := desk.Account.Status.VenueAccount; known != nil {
 		account.ID = known.ID
 	}
-	opened, err := p.route.venues.OpenKeyed(account, *access, p.route.credentials, p.log)
+	opened, err := p.route.venues.OpenKeyed(ctx, account, *access, p.route.credentials, p.log)
 	if err != nil {
 		return nil, nil, fmt.Errorf("TradingAccount %q: %w", desk.Account.Name, err)
 	}

@@ -42,7 +42,7 @@ const (
 
 	// credentialsDirectory has a directory with the credentials of the agent's
 	// account, named as its Secret is.
-	credentialsDirectory = "/etc/trading/credentials"
+	credentialsDirectory = "/etc/trading/credentials" //nolint:gosec // a directory, and no credential
 
 	// tlsDirectory holds the certificate of the agent's HTTPS listener, as soon as
 	// there is one.

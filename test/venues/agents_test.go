@@ -85,6 +85,7 @@ func TestAgentsTradeAtEveryVenue(t *testing.T) {
 
 // trade lets two agents of one account trade, halts them, and compares.
 func trade(t *testing.T, world *rig.World) {
+	t.Helper()
 	ctx := t.Context()
 	agents := []*rig.Agent{start(t, world, names[0], 0), start(t, world, names[1], 1)}
 	for i, agent := range agents {

@@ -38,21 +38,17 @@ type Keyed struct {
 	folder  string
 	log     logr.Logger
 	pause   time.Duration
-	// ctx ends, and the group is at rest, when the account is closed.
-	ctx    context.Context
+	// cancel ends following the files, and the group is at rest then.
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
+	// id of the account at its venue, empty until it had to be known; the digests of
+	// the credentials in use and of the newest that were found wrong.
+	id              string
+	digest, refused [sha256.Size]byte
+
 	mu      sync.Mutex
 	current Venue
-	digest  [sha256.Size]byte
-	looked  time.Time
-	// id of the account at its venue; empty until it had to be known.
-	id string
-	// renewing says that new credentials are being tried, and refused is the digest
-	// of those that were found wrong.
-	renewing bool
-	refused  [sha256.Size]byte
 }
 
 var _ Venue = (*Keyed)(nil)
@@ -74,11 +70,10 @@ func (e *CredentialsError) Unwrap() error { return e.err }
 // OpenKeyed opens an account with the credentials in a directory: for each key of
 // its Secret a file of that name, in a directory named as the Secret is, or in the
 // given one itself. It fails with a *CredentialsError where those cannot be used.
-// The caller closes it.
-func (v *Venues) OpenKeyed(account Account, access v1alpha1.VenueAccess, folder string, log logr.Logger) (*Keyed, error) {
+// The files are followed until the context ends; the caller closes the account.
+func (v *Venues) OpenKeyed(ctx context.Context, account Account, access v1alpha1.VenueAccess, folder string, log logr.Logger) (*Keyed, error) {
 	k := &Keyed{venues: v, account: account, access: access, folder: folder, log: log, pause: cmp.Or(v.options.LookEvery, lookPause), id: account.ID}
 	k.account.Environment = access.Environment
-	k.ctx, k.cancel = context.WithCancel(context.Background())
 	content, err := k.read()
 	if err != nil {
 		return nil, err
@@ -86,7 +81,9 @@ func (v *Venues) OpenKeyed(account Account, access v1alpha1.VenueAccess, folder 
 	if k.current, err = k.open(content); err != nil {
 		return nil, err
 	}
-	k.digest, k.looked = digestOf(access.Keys, content), time.Now()
+	k.digest = digestOf(access.Keys, content)
+	ctx, k.cancel = context.WithCancel(ctx)
+	k.group.Go(func() { k.follow(ctx) })
 	return k, nil
 }
 
@@ -117,7 +114,7 @@ func (k *Keyed) read() (map[string][]byte, error) {
 func (k *Keyed) open(content map[string][]byte) (Venue, error) {
 	credentials, err := ParseCredentials(k.account.Venue, content)
 	if err != nil {
-		return nil, &CredentialsError{v1alpha1.ReasonCredentialsInvalid, fmt.Errorf("Secret %q: %w", k.access.Secret, err)}
+		return nil, &CredentialsError{v1alpha1.ReasonCredentialsInvalid, fmt.Errorf("the credentials in Secret %q: %w", k.access.Secret, err)}
 	}
 	return k.venues.Open(k.account, credentials)
 }
@@ -132,62 +129,67 @@ func digestOf(keys []string, content map[string][]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(sum.Sum(nil))
 }
 
-// newest is the adapter to use now. New credentials are tried beside it, so that
-// nothing waits for them.
+// newest is the adapter to use now.
 func (k *Keyed) newest() Venue {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.renewing || time.Since(k.looked) < k.pause || k.ctx.Err() != nil {
-		return k.current
-	}
-	k.looked = time.Now()
-	content, err := k.read()
-	if err != nil {
-		// A Secret that goes away takes nothing from a process that has read it.
-		return k.current
-	}
-	if digest := digestOf(k.access.Keys, content); digest != k.digest && digest != k.refused {
-		k.renewing = true
-		k.group.Go(func() { k.renew(content, digest) })
-	}
 	return k.current
+}
+
+// follow looks at the files until the context ends. Nothing waits for it.
+func (k *Keyed) follow(ctx context.Context) {
+	ticker := time.NewTicker(k.pause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		content, err := k.read()
+		if err != nil {
+			// A Secret that goes away takes nothing from a process that has read it.
+			continue
+		}
+		if digest := digestOf(k.access.Keys, content); digest != k.digest && digest != k.refused {
+			k.renew(ctx, content, digest)
+		}
+	}
 }
 
 // renew goes over to new credentials, if they are for the same account. What the
 // former adapter has under way goes on.
-func (k *Keyed) renew(content map[string][]byte, digest [sha256.Size]byte) {
+func (k *Keyed) renew(ctx context.Context, content map[string][]byte, digest [sha256.Size]byte) {
 	opened, err := k.open(content)
 	if err == nil {
-		err = k.isSame(opened)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.renewing = false
-	switch {
-	case k.ctx.Err() != nil:
-	case err == nil:
-		k.current.Close()
-		k.current, k.digest = opened, digest
-		k.log.Info("the account's credentials have changed; the new ones are in use")
-		return
-	default:
-		k.log.Info("the account's new credentials are not used; the former stay in use", "error", err.Error())
-		if _, wrong := errors.AsType[*CredentialsError](err); wrong {
-			k.refused = digest
+		if err = k.isSame(ctx, opened); err != nil {
+			opened.Close()
 		}
 	}
-	if opened != nil {
-		opened.Close()
+	switch _, wrong := errors.AsType[*CredentialsError](err); {
+	case ctx.Err() != nil && err != nil:
+	case err != nil:
+		k.log.Info("the account's new credentials are not used; the former stay in use", "error", err.Error())
+		if wrong {
+			k.refused = digest
+		}
+	default:
+		k.mu.Lock()
+		former := k.current
+		k.current, k.digest = opened, digest
+		k.mu.Unlock()
+		former.Close()
+		k.log.Info("the account's credentials have changed; the new ones are in use")
 	}
 }
 
 // isSame fails unless new credentials are for the account that is traded on. A
 // venue that does not answer is asked again later.
-func (k *Keyed) isSame(opened Venue) error {
-	ctx, cancel := context.WithTimeout(k.ctx, renewTimeout)
+func (k *Keyed) isSame(ctx context.Context, opened Venue) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	if k.id == "" {
-		said, err := k.current.Account(ctx)
+		said, err := k.newest().Account(ctx)
 		if err != nil {
 			return fmt.Errorf("which account the former credentials are for cannot be told: %w; restart the agent to go by the new ones", err)
 		}
@@ -210,9 +212,7 @@ func (k *Keyed) isSame(opened Venue) error {
 func (k *Keyed) Close() {
 	k.cancel()
 	k.group.Wait()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.current.Close()
+	k.newest().Close()
 }
 
 // Traits implements venue.Venue.

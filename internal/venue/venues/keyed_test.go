@@ -37,10 +37,10 @@ var simulators = map[v1alpha1.Venue]struct {
 	v1alpha1.VenueGemini:   {gemini.Options, func(e *exchange.Exchange) exchange.Front { return gemini.New(e) }},
 }
 
-// secretOf makes a key; make hands it to an exchange, if it is to be known there.
-func secretOf(t *testing.T, name v1alpha1.Venue, known *exchange.Exchange) key {
+// secretOf makes a key that no exchange knows.
+func secretOf(t *testing.T, name v1alpha1.Venue) key {
 	t.Helper()
-	secret, _ := accountOf(t, name, known, "")
+	secret, _ := accountOf(t, name, nil, "")
 	return secret
 }
 
@@ -67,6 +67,8 @@ func accountOf(t *testing.T, name v1alpha1.Venue, known *exchange.Exchange, acco
 		first, second, made = kraken.NewKey(edit)
 	case v1alpha1.VenueGemini:
 		first, second, made = gemini.NewKey(edit)
+	default:
+		t.Fatalf("%s has no simulator", name)
 	}
 	if known != nil {
 		known.PutKey(made)
@@ -131,30 +133,30 @@ func TestRotatedKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			access := v1alpha1.VenueAccess{Environment: v1alpha1.EnvironmentSandbox, Secret: "key", Keys: slices.Sorted(maps.Keys(first))}
-			opened, err := reached.OpenKeyed(venues.Account{Venue: name}, access, folder, log.logger())
+			opened, err := reached.OpenKeyed(t.Context(), venues.Account{Venue: name}, access, folder, log.logger())
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(opened.Close)
-			says(t, opened, id, nil)
+			says(t, opened)
 
 			stranger, _ := accountOf(t, name, played, "")
 			write(t, inside, stranger)
-			eventually(t, opened, log, func() bool { return strings.Contains(log.text(), "the agent trades on") })
-			says(t, opened, id, nil)
-			write(t, inside, secretOf(t, name, nil))
-			eventually(t, opened, log, func() bool { return strings.Contains(log.text(), venue.ErrRefused.Error()) })
-			says(t, opened, id, nil)
+			eventually(t, log, func() bool { return strings.Contains(log.text(), "the agent trades on") })
+			says(t, opened)
+			write(t, inside, secretOf(t, name))
+			eventually(t, log, func() bool { return strings.Contains(log.text(), venue.ErrRefused.Error()) })
+			says(t, opened)
 			broken := maps.Clone(first)
-			broken[access.Keys[0]] = []byte("canary canary")
+			broken[access.Keys[0]] = []byte("canary!")
 			write(t, inside, broken)
-			eventually(t, opened, log, func() bool { return strings.Contains(log.text(), `Secret \"key\": `) })
-			says(t, opened, id, nil)
+			eventually(t, log, func() bool { return strings.Contains(log.text(), `Secret \"key\": `) })
+			says(t, opened)
 
 			rotated, _ := accountOf(t, name, played, id)
 			write(t, inside, rotated)
-			eventually(t, opened, log, func() bool { return strings.Contains(log.text(), "the new ones are in use") })
-			says(t, opened, id, nil)
+			eventually(t, log, func() bool { return strings.Contains(log.text(), "the new ones are in use") })
+			says(t, opened)
 			for _, secret := range []key{first, stranger, broken, rotated} {
 				for part, text := range secret {
 					if strings.Contains(log.text(), strings.TrimSpace(string(text))) {
@@ -166,23 +168,21 @@ func TestRotatedKeys(t *testing.T) {
 	}
 }
 
-// says asks whose account it is.
-func says(t *testing.T, opened venue.Checker, id string, want error) {
+// says makes sure that the account can be used.
+func says(t *testing.T, opened venue.Checker) {
 	t.Helper()
-	said, err := opened.Account(t.Context())
-	if !errors.Is(err, want) || want == nil && (err != nil || said.ID == "") {
-		t.Errorf("the account is %+v, %v; want %s, %v", said, err, id, want)
+	if said, err := opened.Account(t.Context()); err != nil || said.ID == "" || !said.CanTrade {
+		t.Errorf("the account is %+v, %v", said, err)
 	}
 }
 
-func eventually(t *testing.T, opened venue.Checker, log *written, reached func() bool) {
+func eventually(t *testing.T, log *written, reached func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !reached() {
-		_, _ = opened.Account(ctx) // any use of the account looks at the files
 		select {
 		case <-ctx.Done():
 			t.Fatalf("what was waited for did not come; the log:\n%s", log.text())
@@ -196,7 +196,7 @@ func TestFilesThatCannotBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := secretOf(t, v1alpha1.VenueKraken, nil)
+	good := secretOf(t, v1alpha1.VenueKraken)
 	access := v1alpha1.VenueAccess{Environment: v1alpha1.EnvironmentProduction, Secret: "key", Keys: slices.Sorted(maps.Keys(good))}
 	for name, test := range map[string]struct {
 		change func(key)
@@ -206,14 +206,14 @@ func TestFilesThatCannotBe(t *testing.T) {
 		"all is there":     {func(key) {}, "", ""},
 		"one is missing":   {func(k key) { delete(k, v1alpha1.KrakenPrivateKey) }, v1alpha1.ReasonCredentialsNotFound, `the file with "private-key" of Secret "key" does not exist: `},
 		"one is empty":     {func(k key) { k[v1alpha1.KrakenAPIKey] = nil }, v1alpha1.ReasonCredentialsInvalid, "is empty or too long"},
-		"one is no key":    {func(k key) { k[v1alpha1.KrakenPrivateKey] = []byte("canary canary") }, v1alpha1.ReasonCredentialsInvalid, `Secret "key": the private key is not in base64`},
+		"one is no key":    {func(k key) { k[v1alpha1.KrakenPrivateKey] = []byte("canary!") }, v1alpha1.ReasonCredentialsInvalid, `Secret "key": the private key is not in base64`},
 		"one is very long": {func(k key) { k[v1alpha1.KrakenAPIKey] = make([]byte, 1<<20) }, v1alpha1.ReasonCredentialsInvalid, "is empty or too long"},
 	} {
 		folder, secret := t.TempDir(), maps.Clone(good)
 		test.change(secret)
 		// The files may be in the directory itself.
 		write(t, folder, secret)
-		opened, err := reached.OpenKeyed(venues.Account{Venue: v1alpha1.VenueKraken}, access, folder, logr.Discard())
+		opened, err := reached.OpenKeyed(t.Context(), venues.Account{Venue: v1alpha1.VenueKraken}, access, folder, logr.Discard())
 		if test.reason == "" {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)

@@ -3,6 +3,7 @@ package venues_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,10 +23,10 @@ type key map[string][]byte
 func keys(t *testing.T) map[v1alpha1.Venue]key {
 	t.Helper()
 	return map[v1alpha1.Venue]key{
-		v1alpha1.VenueCoinbase: secretOf(t, v1alpha1.VenueCoinbase, nil),
-		v1alpha1.VenueAlpaca:   secretOf(t, v1alpha1.VenueAlpaca, nil),
-		v1alpha1.VenueKraken:   secretOf(t, v1alpha1.VenueKraken, nil),
-		v1alpha1.VenueGemini:   secretOf(t, v1alpha1.VenueGemini, nil),
+		v1alpha1.VenueCoinbase: secretOf(t, v1alpha1.VenueCoinbase),
+		v1alpha1.VenueAlpaca:   secretOf(t, v1alpha1.VenueAlpaca),
+		v1alpha1.VenueKraken:   secretOf(t, v1alpha1.VenueKraken),
+		v1alpha1.VenueGemini:   secretOf(t, v1alpha1.VenueGemini),
 	}
 }
 
@@ -90,10 +91,7 @@ func TestCredentialsDoNotPrint(t *testing.T) {
 			if strings.Contains(printed, strings.TrimSpace(string(content))) {
 				t.Errorf("%s: %s is printed", name, part)
 			}
-			spoilt := key{}
-			for other, text := range secret {
-				spoilt[other] = text
-			}
+			spoilt := maps.Clone(secret)
 			spoilt[part] = []byte("canary\n" + string(content[:len(content)/2]))
 			if _, err := venues.ParseCredentials(name, spoilt); err == nil || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), string(content[:12])) && name != v1alpha1.VenueCoinbase {
 				t.Errorf("%s: a spoilt %s gives %v", name, part, err)
