@@ -314,9 +314,29 @@ func compare(held map[string]market.Quantity, snapshot ledger.Snapshot, instrume
 	return nil
 }
 
-// rounding is what a balance may be short of, in units of its currency: venues
-// count fees finer than the ledger does.
-var rounding = decimal.New(1, -6)
+// What a balance may be short of, in units of its currency: venues count fees finer
+// than the ledger does, and take parts of a lot for which the ledger has no fill.
+// Such parts stay when an order is cancelled, so they may be many, but together no
+// more than a share of the books.
+var (
+	rounding  = decimal.New(1, -6)
+	mostParts = decimal.New(1, -4)
+)
+
+// partsOfLots is how many of them a balance may lack, as whole lots.
+const partsOfLots = 100
+
+// slack is what the account may be short of in a currency in which the books hold
+// an amount.
+func slack(instruments []market.Instrument, marks map[string]ledger.Mark, currency string, booked decimal.Decimal) decimal.Decimal {
+	parts := decimal.Zero
+	for i := range instruments {
+		if instrument := &instruments[i]; instrument.Quote == currency {
+			parts = parts.Add(instrument.Notional(marks[instrument.Pair].Price, partsOfLots).Decimal())
+		}
+	}
+	return rounding.Add(decimal.Min(parts, booked.Mul(mostParts)))
+}
 
 // compareBalances compares what the account holds with the books of all of its
 // agents. More is the owner's own affair.
@@ -335,7 +355,9 @@ func (r *reconciliation) compareBalances(ctx context.Context) error {
 	}
 	var short []string
 	for _, currency := range slices.Sorted(maps.Keys(booked)) {
-		if want := booked[currency]; want.IsPositive() && total[currency].Add(rounding).LessThan(want) {
+		want := booked[currency]
+		free := slack(r.config.Agent.Instruments, r.snapshot.LastMark, currency, want)
+		if want.IsPositive() && total[currency].Add(free).LessThan(want) {
 			short = append(short, fmt.Sprintf("%s %s, and the books of its agents %s", total[currency], currency, want))
 		}
 	}
