@@ -17,7 +17,7 @@ var errEnd = io.EOF
 // openRecording reads the recorded hours of EUR-USD: the sample in the binary, or
 // another one from a directory.
 func openRecording(directory, dataset string) (*market.Recording, error) {
-	pair, err := instrument("EUR", "USD", "0.00001", "1")
+	pair, err := instrument("EUR")
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,9 @@ const (
 	percent = order.Whole / 100
 )
 
-func instrument(base, quote, tick, lot string) (market.Instrument, error) {
-	return market.NewInstrument(base, quote, decimal.RequireFromString(tick), decimal.RequireFromString(lot), decimal.NewFromInt(1))
+// instrument is a pair against dollars in hundred-thousandths and whole units.
+func instrument(base string) (market.Instrument, error) {
+	return market.NewInstrument(base, "USD", decimal.New(1, -5), decimal.NewFromInt(1), decimal.NewFromInt(1))
 }
 
 // everyLimit has every limit of the gate on, so wide that an agent trades on.

@@ -72,7 +72,7 @@ func newDurable(ctx context.Context, books *ledger.Postgres, number int) (*durab
 		return nil, err
 	}
 	d := &durable{agent: plain}
-	pair, err := instrument(base, "USD", "0.00001", "1")
+	pair, err := instrument(base)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,11 @@ func (d *durable) run(ctx context.Context, perSecond int, span, offset time.Dura
 	begin := time.Now().Add(offset)
 	for i := range count {
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
-		time.Sleep(time.Until(due))
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		d.sentAt = time.Time{}
 		if err := d.take(ctx, recorded.frame(history+i)); err != nil {
 			return nil, err
@@ -128,7 +132,7 @@ func fsyncOf(ctx context.Context) (time.Duration, error) {
 	}
 	file := filepath.Join(os.TempDir(), "pg_test_fsync.out")
 	defer func() { _ = os.Remove(file) }()
-	out, err := exec.CommandContext(ctx, program, "--secs-per-test=2", "--filename="+file).Output()
+	out, err := exec.CommandContext(ctx, program, "--secs-per-test=2", "--filename="+file).Output() //nolint:gosec // PostgreSQL's own program
 	if err != nil {
 		return 0, fmt.Errorf("pg_test_fsync: %w", err)
 	}

@@ -99,7 +99,7 @@ type history struct {
 }
 
 func newHistory(ctx context.Context, seed uint64, debate decision.Debate) (*history, error) {
-	pair, err := instrument("EUR", "USD", "0.00001", "1")
+	pair, err := instrument("EUR")
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +259,7 @@ func measureHistories(ctx context.Context, count int) (time.Duration, error) {
 	}
 	var elapsed time.Duration
 	for seed := range count {
-		h, err := newHistory(ctx, uint64(seed), debate) //nolint:gosec // never negative
+		h, err := newHistory(ctx, uint64(seed), debate)
 		if err != nil {
 			return 0, fmt.Errorf("history %d: %w", seed, err)
 		}

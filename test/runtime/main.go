@@ -65,7 +65,7 @@ var measures = []measure{
 }
 
 func names() []string {
-	var all []string
+	all := make([]string, 0, len(measures))
 	for _, m := range measures {
 		all = append(all, m.name)
 	}
@@ -110,7 +110,7 @@ func gateRows(ctx context.Context, _ *options) ([]row, error) {
 func newTerse() decision.Debate {
 	debate, err := decision.NewDebate("builtin/trend", "builtin/reversion", "builtin/quorum")
 	if err != nil {
-		panic(err) // the names are this binary's own
+		return decision.Debate{} // the names are this binary's own; NewCore would refuse it
 	}
 	debate.Terse = true
 	return debate
@@ -144,9 +144,10 @@ func backtestRows(ctx context.Context, chosen *options) ([]row, error) {
 		return nil, err
 	}
 	rows = append(rows, row{"backtest of the crossing rule", fmt.Sprintf("%s bars, %d trades", perSecond(ours.perSecond()), ours.result.Trades), "", ""})
-	theirs, err := measurePython(ctx, chosen.python, recording.Bars[warmUp:])
-	if err != nil {
-		return append(rows, row{"the same in backtesting.py", "not measured: " + err.Error(), "", ""}), nil
+	theirs, missing := measurePython(ctx, chosen.python, recording.Bars[warmUp:])
+	if missing != nil {
+		rows = append(rows, row{"the same in backtesting.py", "not measured: " + missing.Error(), "", ""})
+		return rows, ctx.Err()
 	}
 	same := row{"the same in " + theirs.Name, fmt.Sprintf("%s bars, %d trades", perSecond(theirs.perSecond()), theirs.Trades), "as many trades", met(theirs.Trades == ours.result.Trades)}
 	return append(rows, same, row{"ratio of the two", fmt.Sprintf("%.0f×", ours.perSecond()/theirs.perSecond()), "", ""}), nil
@@ -168,7 +169,7 @@ func tickRows(ctx context.Context, chosen *options) ([]row, error) {
 
 // withServer starts a PostgreSQL that syncs to the disk.
 func withServer(ctx context.Context, inMemory bool, do func(uri string) ([]row, error)) (rows []row, err error) {
-	server, err := postgres.Start(postgres.Options{NoSync: inMemory})
+	server, err := postgres.Start(postgres.Options{NoSync: inMemory}) //nolint:contextcheck // it is closed, not cancelled
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ const (
 // measureStartUp fills a ledger with a year of one agent and tells how long its next
 // process takes to get the epoch and all that the core must know.
 func measureStartUp(ctx context.Context, uri string, decisions int) (time.Duration, error) {
-	pair, err := instrument("YEAR", "USD", "0.00001", "1")
+	pair, err := instrument("YEAR")
 	if err != nil {
 		return 0, err
 	}

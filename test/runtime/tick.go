@@ -93,7 +93,7 @@ type agent struct {
 
 // newAgent makes an agent that has seen enough to decide, on Kraken's requests.
 func newAgent(base string, judge decision.Judge) (*agent, error) {
-	pair, err := instrument(base, "USD", "0.00001", "1")
+	pair, err := instrument(base)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (a *agent) execute(ctx context.Context, command trader.Command) ([]trader.C
 	case *trader.Commit:
 		return a.commits(c)
 	case trader.BeginSend:
-		return a.core.Handle(trader.SendBegun{ID: c.ID}), nil
+		return a.core.Handle(trader.SendBegun(c)), nil
 	case trader.Send:
 		return a.fills(c.Intent)
 	}

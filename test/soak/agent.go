@@ -44,7 +44,7 @@ func (f *fickle) Rule(_ context.Context, bull, bear decision.Argument, view deci
 // soaked runs the agent until there were so many connections, and samples behind
 // the first ones and the last.
 func soaked(ctx context.Context, span time.Duration, reconnects int) (first, last sample, err error) {
-	server, err := postgres.Start(postgres.Options{NoSync: true})
+	server, err := postgres.Start(postgres.Options{NoSync: true}) //nolint:contextcheck // it is closed, not cancelled
 	if err != nil {
 		return first, last, err
 	}

@@ -50,6 +50,6 @@ func settled(holds func(sample) bool) (sample, error) {
 		if time.Now().After(deadline) {
 			return s, errors.New("what was begun does not end")
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
