@@ -48,7 +48,7 @@ type worker struct {
 }
 
 func measure(ctx context.Context, opts options) (err error) {
-	server, err := testbench.StartServer(false)
+	server, err := testbench.StartServer(false) //nolint:contextcheck // it is stopped below, whatever ends
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func startWorkers(ctx context.Context, config *rest.Config, opts options) ([]*wo
 	workers := make([]*worker, opts.processes)
 	for i := range workers {
 		from, to := opts.agents*i/opts.processes, opts.agents*(i+1)/opts.processes
-		command := exec.CommandContext(ctx, self, "--worker="+namespace, "--access="+kubeconfig, "--from="+strconv.Itoa(from), "--to="+strconv.Itoa(to))
+		command := exec.CommandContext(ctx, self, "--worker="+namespace, "--access="+kubeconfig, "--from="+strconv.Itoa(from), "--to="+strconv.Itoa(to)) //nolint:gosec // this program itself
 		command.Stderr = os.Stderr
 		w := &worker{command: command}
 		if w.ask, err = command.StdinPipe(); err != nil {

@@ -177,7 +177,7 @@ func runAgent(ctx context.Context, group *errgroup.Group, base *rest.Config, nam
 	}
 	settings := trader.Settings{Trading: risk.Enabled, Generation: 1, Limits: risk.NoLimits()}
 	settings.Limits.MaxDataAge, settings.Limits.MaxPositionFraction = time.Hour, 100_000_000
-	shell, counted, err := newTrader(agent, settings, uint64(index))
+	shell, counted, err := newTrader(agent, settings, uint64(index)) //nolint:gosec // never negative
 	if err != nil {
 		return nil, err
 	}
