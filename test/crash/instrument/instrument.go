@@ -87,6 +87,16 @@ func Agent(ctx context.Context, directory string) (Build, error) {
 	return build, nil
 }
 
+// Failpoints are the names of those in the module that contains the directory.
+func Failpoints(ctx context.Context, directory string) ([]string, error) {
+	root, err := moduleRoot(ctx, directory)
+	if err != nil {
+		return nil, err
+	}
+	_, names, err := rewrite(root)
+	return names, err
+}
+
 func moduleRoot(ctx context.Context, directory string) (string, error) {
 	command := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}")
 	command.Dir = directory
