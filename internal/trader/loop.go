@@ -62,6 +62,7 @@ const (
 	// come to light late, or that are not ours.
 	firstPoll, longestPoll = time.Second, 10 * time.Second
 	idlePoll               = 30 * time.Second
+	unboundedPoll          = 3 * time.Second / 2
 )
 
 // schedule makes the appointments that the core's state asks for.
@@ -93,10 +94,11 @@ func (s *Shell) schedule() {
 // orders against the agent's own data tells of fills with each bar.
 func (s *Shell) pollPace() time.Duration {
 	switch {
-	case s.core.unresolved():
-		// Whatever comes of it must be known within two seconds.
-		return firstPoll
-	case s.core.live && !s.core.ended && (len(s.core.open) > 0 || s.core.unsettled()):
+	case s.core.unresolved() && s.traits.RequestExpiry <= 0:
+		// The venue may take it at any time, and then it must be known within two
+		// seconds. Others refuse it soon, and are not asked more often than they like.
+		return unboundedPoll
+	case s.core.live && !s.core.ended && (len(s.core.open) > 0 || s.core.unsettled()), s.core.unresolved():
 		return max(s.times.pace, firstPoll)
 	case s.core.live:
 		return idlePoll
