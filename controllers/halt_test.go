@@ -167,6 +167,8 @@ var _ = Describe("An agent that does not acknowledge a halt", func() {
 		bench.Halts.Break(broken)
 		pod := d.trader("eur")
 		halt := d.halt("stop", func(s *v1alpha1.TradingHaltSpec) { s.DeadlineSeconds = 1 })
+		// Its time begins when the operator first meets it silent.
+		eventuallyHalt(d, halt, func(g Gomega, s *v1alpha1.TradingHaltStatus) { g.Expect(counts(s)).To(Equal("1 0 0 0 0 ")) })
 		bench.Clock.SetTime(time.Now().Add(5 * time.Second).Truncate(time.Second))
 		return d, pod, halt
 	}

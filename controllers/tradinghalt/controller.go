@@ -37,6 +37,8 @@ type Reconciler struct {
 	// the status has no room for.
 	mu    sync.Mutex
 	taken map[process]steps
+	// seen is since when processes are known that have not acknowledged.
+	seen map[process]time.Time
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradinghalts,verbs=get;list;watch;create
@@ -91,7 +93,7 @@ func (r *Reconciler) kind() string {
 
 // SetupWithManager registers the controller and what wakes it.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.taken = map[process]steps{}
+	r.taken, r.seen = map[process]steps{}, map[process]time.Time{}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(r.New(), builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.TradingAgent{}, r.whenAgentsObey(mgr.GetClient())).

@@ -72,10 +72,28 @@ func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) ([]member, 
 			if err := r.attendance(ctx, &m); err != nil {
 				return nil, err
 			}
+			// A process cannot report before the operator has named its pod, so its time
+			// begins no earlier than this operator has seen it named.
+			if seen := r.seenSince(process{halt.GetUID(), types.UID(m.agent.Status.PodUID)}); seen.After(m.since) {
+				m.since = seen
+			}
 		}
 		members = append(members, m)
 	}
 	return members, nil
+}
+
+// seenSince is when this operator first met a process that has not acknowledged.
+func (r *Reconciler) seenSince(met process) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.seen) >= mostRemembered {
+		clear(r.seen)
+	}
+	if _, known := r.seen[met]; !known {
+		r.seen[met] = r.Clock.Now()
+	}
+	return r.seen[met]
 }
 
 // pairs by namespace, for a halt that is of a pair.

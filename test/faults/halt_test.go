@@ -23,7 +23,7 @@ func (w *world) obeyed(live map[key]*unstructured.Unstructured, agent *v1alpha1.
 	var told []any
 	for at, object := range live {
 		halt := &v1alpha1.TradingHalt{}
-		if w.deaf || at.kind != "TradingHalt" || runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, halt) != nil {
+		if w.deaf != "" && agent.Status.PodUID == string(w.deaf) || at.kind != "TradingHalt" || runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, halt) != nil {
 			continue
 		}
 		if halt.Spec.Released() || !v1alpha1.HaltBinds(halt, agent, nil, nil).Bound {
@@ -137,10 +137,9 @@ func haltScenarios() []scenario {
 		name: "an agent that does not obey is fenced", before: trading, pods: replacesPod,
 		act: func(d *desk) {
 			old := d.pod().UID
-			d.world.set(func(w *world) { w.deaf = true })
+			d.world.set(func(w *world) { w.deaf = old })
 			d.create(d.stop(func(spec *v1alpha1.TradingHaltSpec) { spec.DeadlineSeconds = 1 }))
 			d.awaitPod(old)
-			d.world.set(func(w *world) { w.deaf = false })
 			d.awaitHalt(v1alpha1.ReasonHaltEnforced)
 			d.awaitReason("eur", v1alpha1.ReasonTradingHalt)
 			if done := strings.Join(d.world.halts.Done(), " "); !strings.Contains(done, "fence") || !strings.Contains(done, "stop") {

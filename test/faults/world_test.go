@@ -47,8 +47,8 @@ type world struct {
 	unready bool
 	// holding agents have a position, and keep it until told otherwise.
 	holding bool
-	// deaf agents do not acknowledge halts.
-	deaf bool
+	// deaf is the pod whose process acknowledges no halt.
+	deaf types.UID
 	// told is what each pod's status was set to, by UID.
 	told map[types.UID]string
 	// epochs of each agent's processes, by the agent's and the pod's UID.
