@@ -161,7 +161,7 @@ var _ = Describe("A TradingAgent", func() {
 		change(d, get(d, &rbacv1.Role{}, "eur-trader"), func(role *rbacv1.Role) {
 			role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get"}})
 		})
-		Eventually(func() any { return get(d, &rbacv1.Role{}, "eur-trader").Rules }).WithTimeout(patience).Should(HaveLen(3))
+		Eventually(func() any { return get(d, &rbacv1.Role{}, "eur-trader").Rules }).WithTimeout(patience).Should(HaveLen(4))
 	})
 
 	It("finds its pod again when its label was taken away", func() {
