@@ -208,7 +208,8 @@ func (c *Core) exit(pair *pairState, why, sentence string) {
 // than so many of the largest orders is left over several decisions.
 const mostLegs = 16
 
-// exitLegs closes a position, in as many orders as the largest one asks for.
+// exitLegs closes a position, in as many orders as the largest one asks for. They
+// are of about one size: a small rest would be below what the venue takes.
 func (c *Core) exitLegs(pair *pairState, why string) []order.Intent {
 	side := order.Side(-sign(pair.position.Quantity)) //nolint:gosec // -1, 0 or 1
 	limit := c.limitPrice(pair, side, c.collar())
@@ -220,9 +221,13 @@ func (c *Core) exitLegs(pair *pairState, why string) []order.Intent {
 	if most := pair.settings.MaxQuantity; most != 0 {
 		largest = min(largest, most)
 	}
-	var legs []order.Intent
-	for left > 0 && largest > 0 && len(legs) < mostLegs {
-		quantity := min(left, largest)
+	if left <= 0 || largest <= 0 {
+		return nil
+	}
+	count := min((left+largest-1)/largest, mostLegs)
+	legs := make([]order.Intent, 0, count)
+	for ; count > 0; count-- {
+		quantity := min((left+count-1)/count, largest)
 		left -= quantity
 		leg := c.intent(pair, side, quantity, limit, int32(len(legs)), why) //nolint:gosec // at most mostLegs
 		leg.ReduceOnly = true
