@@ -42,7 +42,7 @@ func (w *world) obeyed(live map[key]*unstructured.Unstructured, agent *v1alpha1.
 
 // halting is what fences agents and releases halts, until the operator dies.
 func (o *operator) halting(w *world) tradinghalt.World {
-	real, alive := w.halts.World(), func() error {
+	outside, alive := w.halts.World(), func() error {
 		if o.transport.isDead() {
 			return errCrashed
 		}
@@ -53,19 +53,19 @@ func (o *operator) halting(w *world) tradinghalt.World {
 			if err := alive(); err != nil {
 				return false, err
 			}
-			return real.Fence(ctx, uri, agentUID, haltUID, podUID)
+			return outside.Fence(ctx, uri, agentUID, haltUID, podUID)
 		},
 		Stop: func(ctx context.Context, account *v1alpha1.TradingAccount, pairs []*v1alpha1.AssetPair) error {
 			if err := alive(); err != nil {
 				return err
 			}
-			return real.Stop(ctx, account, pairs)
+			return outside.Stop(ctx, account, pairs)
 		},
 		Unlatch: func(ctx context.Context, uri, haltUID, by, reason string) error {
 			if err := alive(); err != nil {
 				return err
 			}
-			return real.Unlatch(ctx, uri, haltUID, by, reason)
+			return outside.Unlatch(ctx, uri, haltUID, by, reason)
 		},
 	}
 }

@@ -23,8 +23,8 @@ func TestBacktestsStayTheSame(t *testing.T) {
 		fills, trades int64
 		equity        string
 	}{
-		{"the builtin voices", newTerse, 64, 30, "9949.7635975"},
-		{"with their reasons", func() decision.Debate { debate := newTerse(); debate.Terse = false; return debate }, 64, 30, "9949.7635975"},
+		{"the builtin voices", newTerse, 64, 30, "9950.31511011"},
+		{"with their reasons", func() decision.Debate { debate := newTerse(); debate.Terse = false; return debate }, 64, 30, "9950.31511011"},
 	} {
 		measured, err := measureBacktest(t.Context(), recording, test.debate, 1, 1)
 		if err != nil {
