@@ -4,6 +4,7 @@ package prometheus_test
 
 import (
 	"context"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -58,14 +59,19 @@ type prometheusRule struct {
 	} `json:"spec"`
 }
 
-func readManifest(t *testing.T, manifest string) prometheusRule {
+func contentOf(t *testing.T, path string) []byte {
 	t.Helper()
-	content, err := os.ReadFile(manifest)
+	content, err := fs.ReadFile(os.DirFS(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return content
+}
+
+func readManifest(t *testing.T, manifest string) prometheusRule {
+	t.Helper()
 	var read prometheusRule
-	if err := yaml.Unmarshal(content, &read); err != nil {
+	if err := yaml.Unmarshal(contentOf(t, manifest), &read); err != nil {
 		t.Fatal(err)
 	}
 	return read
@@ -97,12 +103,9 @@ func TestAlerts(t *testing.T) {
 }
 
 func testAlerts(t *testing.T, manifest, file string) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
 	var cases suite
-	if err := yaml.UnmarshalStrict(content, &cases); err != nil {
+	if err := yaml.UnmarshalStrict(contentOf(t, file), &cases); err != nil {
 		t.Fatal(err)
 	}
 	tried := map[string]bool{}
