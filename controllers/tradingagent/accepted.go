@@ -91,12 +91,14 @@ func (p *phase) judge(s *scope) verdict {
 	return verdict{metav1.ConditionTrue, found}
 }
 
-// lastWord lets a phase that was valid at this generation stay so until it is
-// known again: an operator that has been restarted must not make its agents blink.
+// lastWord lets a phase that was valid at this generation, or waited for what passes
+// by itself, stay so until it is known again: an operator that has been restarted
+// must not make its agents blink.
 func (p *phase) lastWord(s *scope, found finding) verdict {
 	last := reconcile.StatusOf(s.before).Get(p.condition)
-	if last != nil && last.Status == metav1.ConditionTrue && last.ObservedGeneration == s.agent.Generation {
-		return verdict{metav1.ConditionTrue, finding{last.Reason, last.Message}}
+	if last != nil && last.ObservedGeneration == s.agent.Generation &&
+		(last.Status == metav1.ConditionTrue || slices.Contains(passing, last.Reason)) {
+		return verdict{last.Status, finding{last.Reason, last.Message}}
 	}
 	return verdict{metav1.ConditionUnknown, found}
 }

@@ -126,6 +126,11 @@ func TestPhases(t *testing.T) {
 			followed(probe.Answer{})(s)
 			judgedBefore(s, data, s.agent.Generation)
 		}, isTrue, v1alpha1.ReasonAccepted, "it was valid"},
+		{"not reached before the operator was restarted", data, func(s *scope) {
+			followed(probe.Answer{})(s)
+			judgedBefore(s, data, s.agent.Generation)
+			reconcile.StatusOf(s.before).Set(data, isFalse, v1alpha1.ReasonDataUnreachable, "it was not reached", s.now)
+		}, isFalse, v1alpha1.ReasonDataUnreachable, "it was not reached"},
 		{"valid for an earlier spec", data, func(s *scope) {
 			followed(probe.Answer{})(s)
 			judgedBefore(s, data, s.agent.Generation-1)

@@ -51,8 +51,9 @@ func report(halt v1alpha1.Halt, members []member, now time.Time) reconcile.Outco
 	})
 	status.Matched, status.Acknowledged, status.Done = reconcile.Count(len(members)), reconcile.Count(acknowledged), reconcile.Count(done)
 	status.Absent, status.Overdue = reconcile.Count(absent), reconcile.Count(overdue)
-	if status.EnforcedTime == nil {
-		// What comes later is the word of processes that have begun later.
+	if status.EnforcedTime == nil || status.FirstAcknowledgedTime == nil {
+		// What comes later is the word of processes that have begun later, unless
+		// nobody had a process when the halt was enforced.
 		status.FirstAcknowledgedTime, status.LastAcknowledgedTime = first, last
 	}
 	if overdue > 0 {
