@@ -55,23 +55,7 @@ var limits = rest.Limits{
 }
 
 // Options of a Venue.
-type Options struct {
-	Environment v1alpha1.VenueEnvironment
-	// Instruments of the agent's pairs; none for one who only asks about the account.
-	Instruments []market.Instrument
-	// Symbols are Alpaca's spellings by pair, where they are not the usual ones.
-	Symbols     map[string]string
-	Credentials *Credentials
-	// Gateway that requests are sent to; empty for Alpaca itself. What is in between
-	// finds Alpaca's own host in the header X-Forwarded-Host.
-	Gateway string
-	// Transport that requests are sent by; nil for one that checks certificates.
-	Transport http.RoundTripper
-	// Now tells the time; nil for the machine's clock.
-	Now func() time.Time
-	// Guard is asked before an order leaves. Without one none does.
-	Guard venue.Guard
-}
+type Options = venue.Options[*Credentials]
 
 // Venue is one account at Alpaca. It is safe for use by many at once.
 type Venue struct {

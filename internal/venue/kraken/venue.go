@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -22,7 +21,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
@@ -43,27 +41,10 @@ const (
 	deadlinePrecision = time.Millisecond
 )
 
-// Options of a Venue.
-type Options struct {
-	// Environment is Production, or Sandbox for a simulator behind a gateway: Kraken
-	// has no sandbox of its spot exchange.
-	Environment v1alpha1.VenueEnvironment
-	// Instruments of the agent's pairs; none for one who only asks about the account.
-	Instruments []market.Instrument
-	// Symbols are Kraken's spellings by pair, where they are not the usual ones.
-	Symbols     map[string]string
-	Credentials *Credentials
-	// Gateway that requests are sent to; empty for Kraken itself. It paces requests,
-	// since it sees those of all agents of an account.
-	Gateway string
-	// Transport that requests are sent by; nil for one that checks certificates.
-	Transport http.RoundTripper
-	// Now tells the time, which requests are also numbered by; nil for the machine's
-	// clock.
-	Now func() time.Time
-	// Guard is asked before an order leaves. Without one none does.
-	Guard venue.Guard
-}
+// Options of a Venue. Environment is Production, or Sandbox for a simulator behind a
+// gateway: Kraken has no sandbox of its spot exchange. A gateway paces requests, since
+// it sees those of all agents of an account. Requests are also numbered by the time.
+type Options = venue.Options[*Credentials]
 
 // Venue is one account at Kraken. It is safe for use by many at once.
 type Venue struct {

@@ -2,6 +2,7 @@ package venues
 
 import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/alpaca"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/coinbase"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/gemini"
@@ -21,43 +22,23 @@ type adapter struct {
 // table of the venues.
 var table = map[v1alpha1.Venue]adapter{
 	v1alpha1.VenueCoinbase: {
-		parse: twoParts(v1alpha1.CoinbaseKeyName, v1alpha1.CoinbasePrivateKey, coinbase.ParseCredentials),
-		open: opened(func(a Account, key *coinbase.Credentials) (*coinbase.Venue, error) {
-			return coinbase.New(coinbase.Options{
-				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
-				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
-			})
-		}),
+		parse:  twoParts(v1alpha1.CoinbaseKeyName, v1alpha1.CoinbasePrivateKey, coinbase.ParseCredentials),
+		open:   opened(coinbase.New),
 		symbol: coinbase.Symbol,
 	},
 	v1alpha1.VenueAlpaca: {
-		parse: twoParts(v1alpha1.AlpacaKeyID, v1alpha1.AlpacaSecretKey, alpaca.ParseCredentials),
-		open: opened(func(a Account, key *alpaca.Credentials) (*alpaca.Venue, error) {
-			return alpaca.New(alpaca.Options{
-				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
-				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
-			})
-		}),
+		parse:  twoParts(v1alpha1.AlpacaKeyID, v1alpha1.AlpacaSecretKey, alpaca.ParseCredentials),
+		open:   opened(alpaca.New),
 		symbol: alpaca.Symbol,
 	},
 	v1alpha1.VenueKraken: {
-		parse: twoParts(v1alpha1.KrakenAPIKey, v1alpha1.KrakenPrivateKey, kraken.ParseCredentials),
-		open: opened(func(a Account, key *kraken.Credentials) (*kraken.Venue, error) {
-			return kraken.New(kraken.Options{
-				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
-				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
-			})
-		}),
+		parse:  twoParts(v1alpha1.KrakenAPIKey, v1alpha1.KrakenPrivateKey, kraken.ParseCredentials),
+		open:   opened(kraken.New),
 		symbol: kraken.Symbol,
 	},
 	v1alpha1.VenueGemini: {
-		parse: twoParts(v1alpha1.GeminiAPIKey, v1alpha1.GeminiAPISecret, gemini.ParseCredentials),
-		open: opened(func(a Account, key *gemini.Credentials) (*gemini.Venue, error) {
-			return gemini.New(gemini.Options{
-				Environment: a.Environment, Instruments: a.Instruments, Symbols: a.Symbols, Credentials: key,
-				Gateway: a.gateway, Transport: a.transport, Guard: a.Guard,
-			})
-		}),
+		parse:  twoParts(v1alpha1.GeminiAPIKey, v1alpha1.GeminiAPISecret, gemini.ParseCredentials),
+		open:   opened(gemini.New),
 		symbol: gemini.Symbol,
 	},
 }
@@ -69,14 +50,17 @@ func twoParts[C any](first, second string, parse func(first, second string) (C, 
 	}
 }
 
-// opened hands an adapter credentials of its own kind.
-func opened[C any, V Venue](open func(Account, C) (V, error)) func(Account, any) (Venue, error) {
+// opened hands an adapter the account, with credentials of its own kind.
+func opened[C any, V Venue](open func(venue.Options[C]) (V, error)) func(Account, any) (Venue, error) {
 	return func(account Account, key any) (Venue, error) {
 		credentials, own := key.(C)
 		if !own {
 			return nil, errForeignCredentials
 		}
-		v, err := open(account, credentials)
+		v, err := open(venue.Options[C]{
+			Environment: account.Environment, Instruments: account.Instruments, Symbols: account.Symbols, Credentials: credentials,
+			Gateway: account.gateway, Transport: account.transport, Guard: account.Guard,
+		})
 		if err != nil {
 			return nil, err
 		}
