@@ -252,12 +252,35 @@ type Ledger interface {
 	// shares by scope; shares of what is not listed are given back.
 	Fund(ctx context.Context, lease Lease, claims []Claim) (map[string]market.Money, error)
 	// Holdings are what the books of all agents on the lease's account come to by
-	// currency, positions and cash together: what the venue's balances of that
-	// account are compared with. What comes to nothing is absent.
-	Holdings(ctx context.Context, lease Lease) (map[string]decimal.Decimal, error)
+	// currency: what the venue's balances of that account are compared with. What
+	// comes to nothing is absent.
+	Holdings(ctx context.Context, lease Lease) (map[string]Holding, error)
 	// Proven ends what Snapshot.Forgot tells of, once the venue has answered for
 	// every open order; what says it in a few words. Repeating it changes nothing.
 	Proven(ctx context.Context, lease Lease, what string) error
 	// SaveMark records the agent's value at the end of a bar.
 	SaveMark(ctx context.Context, lease Lease, mark Mark) error
+}
+
+// Holding is what the books of an account's agents come to in one currency.
+type Holding struct {
+	// Booked is positions and cash together.
+	Booked decimal.Decimal
+	// Pending is the most of it that the open orders of other agents can have spent
+	// already without it being booked: their agent may be down. The lease's own
+	// orders are not among them.
+	Pending decimal.Decimal
+}
+
+// feeMargin is what an order may cost beside its value at its limit, as a share of
+// that. No venue here takes as much.
+var feeMargin = decimal.New(2, -2)
+
+// spends is the currency that an order gives, and the most of it for so many lots.
+func spends(instrument *market.Instrument, intent *order.Intent, lots market.Quantity) (string, decimal.Decimal) {
+	if intent.Side == order.Sell {
+		return instrument.Base, instrument.QuantityDecimal(lots)
+	}
+	value := instrument.Notional(intent.Limit, lots).Decimal()
+	return instrument.Quote, value.Add(value.Mul(feeMargin))
 }

@@ -426,28 +426,37 @@ func (m *Memory) Proven(_ context.Context, lease Lease, _ string) error {
 }
 
 // Holdings implements Ledger.
-func (m *Memory) Holdings(_ context.Context, lease Lease) (map[string]decimal.Decimal, error) {
+func (m *Memory) Holdings(_ context.Context, lease Lease) (map[string]Holding, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, err := m.owned(lease); err != nil {
 		return nil, err
 	}
-	held := map[string]decimal.Decimal{}
+	held := map[string]Holding{}
+	add := func(currency string, booked, pending decimal.Decimal) {
+		held[currency] = Holding{held[currency].Booked.Add(booked), held[currency].Pending.Add(pending)}
+	}
 	for _, agent := range m.agents {
 		if agent.Account != lease.Agent.Account {
 			continue
 		}
 		for currency, amount := range agent.cash {
-			held[currency] = held[currency].Add(amount.Decimal())
+			add(currency, amount.Decimal(), decimal.Zero)
+		}
+		for _, open := range agent.open {
+			if agent.UID != lease.Agent.UID {
+				claimed := m.claims[claimKey{agent.Account, open.Pair}]
+				currency, pending := spends(&claimed.instrument, &open.Intent, open.Quantity-open.Filled)
+				add(currency, decimal.Zero, pending)
+			}
 		}
 	}
 	for key, claim := range m.claims {
 		if key.account == lease.Agent.Account {
-			base := claim.instrument.Base
-			held[base] = held[base].Add(claim.instrument.QuantityDecimal(claim.position.Quantity))
+			add(claim.instrument.Base, claim.instrument.QuantityDecimal(claim.position.Quantity), decimal.Zero)
 		}
 	}
-	maps.DeleteFunc(held, func(_ string, amount decimal.Decimal) bool { return amount.IsZero() })
+	maps.DeleteFunc(held, func(_ string, holding Holding) bool { return holding.Booked.IsZero() })
 	return held, nil
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
@@ -286,20 +285,26 @@ func negated(amount string) string {
 }
 
 // Holdings implements Ledger.
-func (p *Postgres) Holdings(ctx context.Context, lease Lease) (map[string]decimal.Decimal, error) {
-	var held map[string]decimal.Decimal
+func (p *Postgres) Holdings(ctx context.Context, lease Lease) (map[string]Holding, error) {
+	var held map[string]Holding
 	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
-		held = map[string]decimal.Decimal{}
-		rows, err := tx.Query(ctx, `SELECT b.currency, sum(b.amount)::text FROM trading.balances b JOIN trading.agents a ON a.uid = b.agent_uid
+		held = map[string]Holding{}
+		rows, err := tx.Query(ctx, `SELECT currency, sum(booked)::text, sum(pending)::text FROM (
+			SELECT b.currency, b.amount AS booked, 0 AS pending FROM trading.balances b JOIN trading.agents a ON a.uid = b.agent_uid
 			WHERE a.account = $1 AND b.ledger_account IN ('assets:position', 'assets:cash')
-			GROUP BY b.currency HAVING sum(b.amount) <> 0`, lease.Agent.Account)
+			UNION ALL
+			SELECT CASE i.side WHEN 'Buy' THEN c.quote ELSE c.base END, 0,
+				(i.quantity - o.filled) * CASE i.side WHEN 'Buy' THEN i.limit_price * (1 + $3::numeric) ELSE 1 END
+			FROM trading.orders o JOIN trading.intents i ON i.id = o.id JOIN trading.claims c ON c.account = i.account AND c.pair = i.pair
+			WHERE i.account = $1 AND i.agent_uid <> $2 AND o.state NOT IN ('Filled', 'Cancelled', 'Rejected')) every
+			GROUP BY currency HAVING sum(booked) <> 0`, lease.Agent.Account, lease.Agent.UID, feeMargin.String())
 		if err != nil {
 			return fmt.Errorf("summing the books of account %s: %w", lease.Agent.Account, err)
 		}
 		var currency string
-		var amount decimal.Decimal
-		_, err = pgx.ForEachRow(rows, []any{&currency, &amount}, func() error {
-			held[currency] = amount
+		var holding Holding
+		_, err = pgx.ForEachRow(rows, []any{&currency, &holding.Booked, &holding.Pending}, func() error {
+			held[currency] = holding
 			return nil
 		})
 		if err != nil {

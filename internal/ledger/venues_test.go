@@ -161,6 +161,44 @@ func TestFeesInOtherCurrencies(t *testing.T) {
 	}
 }
 
+// What another agent's orders may have spent while nobody has booked it is told
+// beside what is booked, and what is booked of them no more; one's own orders are
+// one's own to settle.
+func TestHoldingsTellWhatOthersMayHaveSpent(t *testing.T) {
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			mine := acquire(t, b, trader("a", btc))
+			other := acquire(t, b, trader("b", eth))
+			stranger := trader("c", eth)
+			stranger.Account = "elsewhere"
+			elsewhere := acquire(t, b, stranger)
+			ordered(t, b, mine, 1, "BTC-USD", order.Buy, 100)
+			ordered(t, b, elsewhere, 1, "ETH-USD", order.Buy, 100)
+			cash := holdings(t, b, mine)["USD"]
+			if strings.Contains(cash, "but") {
+				t.Fatalf("the agent's own orders, or those on another account, count: %s", cash)
+			}
+			buy := ordered(t, b, other, 1, "ETH-USD", order.Buy, 100)
+			whole, _ := b.Holdings(t.Context(), mine)
+			if !whole["USD"].Pending.IsPositive() {
+				t.Fatalf("an open order that buys for USD may have spent none: %v", whole)
+			}
+			bookFill(t, b, other, fillOf(other, buy, "1", "ETH-USD", order.Buy, 60, 100, "0"))
+			part, _ := b.Holdings(t.Context(), mine)
+			if want := whole["USD"].Pending.Mul(decimal.RequireFromString("0.4")); !part["USD"].Pending.Equal(want) {
+				t.Errorf("with 60 of 100 lots booked %s USD may have been spent, want %s", part["USD"].Pending, want)
+			}
+			bookFill(t, b, other, fillOf(other, buy, "2", "ETH-USD", order.Buy, 40, 100, "0"))
+			ordered(t, b, other, 2, "ETH-USD", order.Sell, 30)
+			after, _ := b.Holdings(t.Context(), mine)
+			if !after["USD"].Pending.IsZero() || !after["ETH"].Pending.Equal(eth.QuantityDecimal(30)) {
+				t.Errorf("with an open sale of 30 lots: %v", after)
+			}
+		})
+	}
+}
+
 func holdings(t *testing.T, b book, lease ledger.Lease) map[string]string {
 	t.Helper()
 	held, err := b.Holdings(t.Context(), lease)
@@ -168,8 +206,11 @@ func holdings(t *testing.T, b book, lease ledger.Lease) map[string]string {
 		t.Fatal(err)
 	}
 	text := map[string]string{}
-	for currency, amount := range held {
-		text[currency] = amount.String()
+	for currency, holding := range held {
+		text[currency] = holding.Booked.String()
+		if !holding.Pending.IsZero() {
+			text[currency] += " but " + holding.Pending.String()
+		}
 	}
 	return text
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/shopspring/decimal"
 	"pgregory.net/rapid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
@@ -168,7 +167,7 @@ func (f faultyLedger) Fund(ctx context.Context, lease ledger.Lease, claims []led
 	return shares, err
 }
 
-func (f faultyLedger) Holdings(ctx context.Context, lease ledger.Lease) (held map[string]decimal.Decimal, err error) {
+func (f faultyLedger) Holdings(ctx context.Context, lease ledger.Lease) (held map[string]ledger.Holding, err error) {
 	err = f.w.strike(ledger.ErrUnavailable, func() (err error) { held, err = f.w.ledger.Holdings(ctx, lease); return err })
 	return held, err
 }

@@ -34,6 +34,8 @@ type exchange struct {
 	placing func(request venue.Request)
 	placed  []venue.Request
 	foreign []venue.Order
+	// books are those of the account's agents.
+	books ledger.Ledger
 }
 
 var (
@@ -45,6 +47,7 @@ func newExchange() *exchange {
 	return &exchange{
 		traits: venue.Traits{Class: venue.ClassReturns, RequestExpiry: 10 * time.Second, Settle: time.Second},
 		orders: map[uuid.UUID]*venue.Order{}, held: map[string]decimal.Decimal{"USD": decimal.NewFromInt(10_000)},
+		books: ledger.NewMemoryWithHistory(),
 	}
 }
 
@@ -180,7 +183,7 @@ func trade(t *testing.T, x *exchange, bars int, change func(*Config)) *desk {
 	if change != nil {
 		change(&config)
 	}
-	d := &desk{t: t, scribe: &scribe{Ledger: ledger.NewMemoryWithHistory()}, ended: make(chan error, 1)}
+	d := &desk{t: t, scribe: &scribe{Ledger: x.books}, ended: make(chan error, 1)}
 	sentry := venue.NewSentry(time.Now)
 	x.guard = sentry
 	var err error
@@ -368,6 +371,42 @@ func TestBalancesAreCompared(t *testing.T) {
 				x.mu.Unlock()
 				d.until("agreement", func(s *Status) bool { return s.Reason == ReasonTrading && s.Ready() })
 			}
+			if err := d.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What another agent's open order may have spent while that agent is down keeps
+// nobody else from trading; what it cannot have spent does.
+func TestAnotherAgentsOpenOrderMayHaveSpent(t *testing.T) {
+	for _, test := range []struct {
+		held int64
+		want string
+	}{{19_000, ReasonTrading}, {18_900, ReasonPositionMismatch}} {
+		synctest.Test(t, func(t *testing.T) {
+			x := newExchange()
+			x.held["USD"] = decimal.NewFromInt(test.held)
+			config, _ := setup(t, "BBB")
+			down := config.Agent
+			down.UID, down.Name, down.Venue = "down-uid", "down", "Live"
+			lease, err := x.books.Acquire(t.Context(), down)
+			if err != nil {
+				t.Fatal(err)
+			}
+			instrument := down.Instruments[0]
+			price := market.Price(10_000)
+			lots := market.Quantity(decimal.NewFromInt(1000).Div(instrument.Notional(price, 1).Decimal()).IntPart())
+			intent := order.Intent{
+				ID: order.NewID(down.Account, down.UID, 1, 0, 0), Account: down.Account, AgentUID: down.UID, Sequence: 1, Pair: instrument.Pair,
+				Side: order.Buy, Quantity: lots, Limit: price, Reserved: instrument.Notional(price, lots), MarketTime: time.Now(), Reason: "Decision",
+			}
+			if err := x.books.Intend(t.Context(), lease, []order.Intent{intent}); err != nil {
+				t.Fatal(err)
+			}
+			d := trade(t, x, 0, nil)
+			d.until(test.want, func(s *Status) bool { return s.Reason == test.want })
 			if err := d.stop(); err != nil {
 				t.Error(err)
 			}

@@ -355,8 +355,8 @@ func (r *reconciliation) compareBalances(ctx context.Context) error {
 	}
 	var short []string
 	for _, currency := range slices.Sorted(maps.Keys(booked)) {
-		want := booked[currency]
-		free := slack(r.config.Agent.Instruments, r.snapshot.LastMark, currency, want)
+		want := booked[currency].Booked
+		free := booked[currency].Pending.Add(slack(r.config.Agent.Instruments, r.snapshot.LastMark, currency, want))
 		if want.IsPositive() && total[currency].Add(free).LessThan(want) {
 			short = append(short, fmt.Sprintf("%s %s, and the books of its agents %s", total[currency], currency, want))
 		}

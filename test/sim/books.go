@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/decision"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
@@ -170,7 +169,7 @@ func (k keeper) Fund(ctx context.Context, lease ledger.Lease, claims []ledger.Cl
 }
 
 // Holdings implements ledger.Ledger.
-func (k keeper) Holdings(ctx context.Context, lease ledger.Lease) (held map[string]decimal.Decimal, err error) {
+func (k keeper) Holdings(ctx context.Context, lease ledger.Lease) (held map[string]ledger.Holding, err error) {
 	err = k.call(ctx, lost, func() (err error) { held, err = k.w.books.Holdings(ctx, lease); return err })
 	return held, err
 }
