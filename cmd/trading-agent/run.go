@@ -66,7 +66,7 @@ Accounts at real venues need --credentials-dir, and live ones a database.`,
 	flags.StringVar(&options.kubeconfig, "kubeconfig", "", "kubeconfig file; without it the pod's own service account is used")
 	flags.StringVar(&options.ledgerURIFile, "ledger-uri-file", "", "file with the ledger's connection URI")
 	flags.StringVar(&options.data, "data", "", "directory with recordings, beside the samples inside the binary")
-	flags.DurationVar(&options.reportInterval, "report-interval", link.DefaultReportInterval, "how often figures are written into status.trading at most")
+	flags.DurationVar(&options.reportInterval, "report-interval", link.DefaultReportInterval, "how often figures are written into status.trading at most; an API server that takes long to write them is asked less often")
 	options.front.addFlags(flags)
 	options.venue.addFlags(flags)
 	return command

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +31,10 @@ func TestMain(m *testing.M) {
 	code, err := withAPIServer(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "link:", err)
+		code = 1
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, "goroutines were left:", err)
 		code = 1
 	}
 	os.Exit(code)

@@ -41,6 +41,12 @@ const (
 	// longestHaltRetry is the longest pause before an acknowledgement of a halt is
 	// tried again: who does not acknowledge in time is fenced.
 	longestHaltRetry = 2 * time.Second
+	// restPerWrite is how much longer than its last write an agent leaves the API
+	// server alone before it writes figures again: an API server that has many agents
+	// and answers slowly has fewer figures to write. longestInterval is the longest
+	// that figures then wait.
+	restPerWrite    = 1000
+	longestInterval = 10 * time.Minute
 	// writeTimeout bounds one write; a later one says the same or more.
 	writeTimeout = 10 * time.Second
 )
@@ -86,6 +92,7 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		last    v1alpha1.TradingStatus
 		written time.Time
 		retry   retry
+		spacing = r.interval
 		timer   = time.NewTimer(0)
 	)
 	defer timer.Stop()
@@ -103,13 +110,14 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 			longest = longestHaltRetry
 			retry.at = earlier(retry.at, now.Add(longest))
 		}
-		pause := max(dueIn(&last, &current, now.Sub(written), r.interval), retry.at.Sub(now))
+		pause := max(dueIn(&last, &current, now.Sub(written), spacing), retry.at.Sub(now))
 		if pause <= 0 {
 			err := r.write(ctx, current, now)
 			switch {
 			case err == nil:
 				last, written, retry.pause = current, now, 0
-				pause = wait.Jitter(r.interval, jitterFraction)
+				spacing = max(r.interval, min(restPerWrite*time.Since(now), longestInterval))
+				pause = wait.Jitter(spacing, jitterFraction)
 			case errors.Is(err, ErrAgentGone):
 				return err
 			case errors.Is(err, errStale):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +100,42 @@ func TestRefusedWritesSlowDown(t *testing.T) {
 	}
 }
 
+// TestSlowWritesAreFew plays an API server that takes seconds for a write: figures
+// wait the longer for it, a change of state does not.
+func TestSlowWritesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		server := &refusing{takes: 300 * time.Millisecond}
+		changed := make(chan struct{})
+		var state atomic.Value
+		state.Store(v1alpha1.TradingEnabled)
+		var bars int64
+		status := func() v1alpha1.TradingStatus {
+			bars++
+			return v1alpha1.TradingStatus{PodUID: "a", State: state.Load().(v1alpha1.TradingState), Decisions: bars}
+		}
+		var halted time.Time
+		time.AfterFunc(30*time.Minute, func() {
+			state.Store(v1alpha1.TradingHalted)
+			halted = time.Now()
+			changed <- struct{}{}
+			time.Sleep(10 * time.Second)
+			if at := server.written(); at.Before(halted) || at.Sub(halted) > 2*server.takes {
+				t.Errorf("halted at %s, written at %s", halted, at)
+			}
+		})
+		reporter := NewReporter(server, server, Identity{Namespace: "desk", Name: "alice"}, DefaultReportInterval, logr.Discard())
+		if err := reporter.Run(ctx, status, changed); err != nil {
+			t.Fatal(err)
+		}
+		// Every five minutes, and the halt.
+		if server.writes < 11 || server.writes > 14 {
+			t.Errorf("%d writes in an hour", server.writes)
+		}
+	})
+}
+
 // TestOvertakenWriteComesWithTheNextVersion shows that backing off costs an agent
 // nothing that was only overtaken once.
 func TestOvertakenWriteComesWithTheNextVersion(t *testing.T) {
@@ -128,6 +165,14 @@ type refusing struct {
 	answer  error
 	writes  int
 	last    time.Time
+	// takes is how long a write is under way.
+	takes time.Duration
+}
+
+func (r *refusing) written() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
 }
 
 func (r *refusing) become(version string, answer error) {
@@ -145,6 +190,7 @@ func (r *refusing) Version(context.Context) (string, error) {
 func (r *refusing) Status() client.SubResourceWriter {
 	return interceptor.NewClient(nil, interceptor.Funcs{
 		SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+			time.Sleep(r.takes)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.writes++
