@@ -130,11 +130,15 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, world World) error 
 	if err != nil {
 		return err
 	}
+	ledgers, err := ledgercontroller.NewMetrics(world.Metrics)
+	if err != nil {
+		return fmt.Errorf("register the metrics of ledgers: %w", err)
+	}
 	rooms := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"RiskPolicy":     &riskpolicy.Reconciler{Tools: tools("riskpolicy-controller")},
 		"AssetPair":      &assetpair.Reconciler{Tools: tools("assetpair-controller")},
 		"TradingAccount": &tradingaccount.Reconciler{Tools: tools("tradingaccount-controller"), Venues: asker, Claims: claims, Listings: listed},
-		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate, Anchor: ledger.TakeAnchor, Forget: ledger.Forget},
+		"Ledger":         &ledgercontroller.Reconciler{Tools: tools("ledger-controller"), Info: world.Info, Migrate: world.Migrate, Anchor: ledger.TakeAnchor, Forget: ledger.Forget, Metrics: ledgers},
 		"TradingAgent":   &tradingagent.Reconciler{Tools: tools("tradingagent-controller"), AgentImage: world.AgentImage, Release: world.Release, Listings: listed, Gateways: world.Gateways, Data: data, Endpoints: endpoints},
 	}
 	for kind, room := range map[string]func() v1alpha1.Halt{

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	testingclock "k8s.io/utils/clock/testing"
 
@@ -156,5 +159,48 @@ func TestAnchorsThatCannotBeTaken(t *testing.T) {
 	w.hold(context.Background(), "", unanswered, &finding{err: errors.New("no answer")})
 	if unanswered.Status.Anchor != nil || len(unanswered.Status.Conditions) != 0 {
 		t.Errorf("a database that does not answer left %+v", unanswered.Status)
+	}
+}
+
+// Prometheus hears of a database that has forgotten, of none whose answer is not
+// known, and nothing of a ledger that is gone.
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	metrics, err := NewMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watch()
+	w.object.Namespace, w.object.Name = "desk", "main"
+	for _, step := range []struct {
+		what string
+		do   func()
+		want string
+	}{
+		{"intact", func() { w.look() }, "trading_ledger_intact{name=\"main\",namespace=\"desk\"} 1\n"},
+		{"forgotten", func() { w.footing.Links = 1; w.look() }, "trading_ledger_intact{name=\"main\",namespace=\"desk\"} 0\n"},
+		{"not known", func() {
+			w.footing.Unproven, w.fails = 0, errors.New("permission denied for function anchor")
+			w.look()
+		}, ""},
+	} {
+		step.do()
+		metrics.tell(w.object)
+		want := step.want
+		if want != "" {
+			want = "# HELP trading_ledger_intact 1 if the ledger's database has what it had when it was last anchored, 0 if it has forgotten something (the condition Intact); absent while that is not known.\n# TYPE trading_ledger_intact gauge\n" + want
+		}
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "trading_ledger_intact"); err != nil {
+			t.Errorf("%s: %v", step.what, err)
+		}
+	}
+	reconcile.StatusOf(w.object).Set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLedgerForgot, "", now)
+	metrics.tell(w.object)
+	if n, err := testutil.GatherAndCount(registry); err != nil || n != 1 {
+		t.Errorf("%d series of a ledger that is not ready, %v", n, err)
+	}
+	metrics.forget(types.NamespacedName{Namespace: "desk", Name: "main"})
+	if n, err := testutil.GatherAndCount(registry); err != nil || n != 0 {
+		t.Errorf("%d series of a ledger that is gone, %v", n, err)
 	}
 }

@@ -44,6 +44,8 @@ type Reconciler struct {
 	// that it has forgotten something.
 	Anchor func(ctx context.Context, uri string) (ledger.Anchor, error)
 	Forget func(ctx context.Context, uri, reason string) (int64, error)
+	// Metrics tell of what is found.
+	Metrics *Metrics
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=ledgers;tradingaccounts,verbs=get;list;watch
@@ -55,6 +57,9 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	object := &v1alpha1.Ledger{}
 	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Metrics.forget(request.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := object.DeepCopy()
@@ -72,7 +77,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	outcome := report(object, found, r.Clock.Now())
 	r.hold(ctx, uri, object, &found)
-	return r.Reporter.Finish(ctx, before, object, outcome, nil)
+	result, err := r.Reporter.Finish(ctx, before, object, outcome, nil)
+	r.Metrics.tell(object)
+	return result, err
 }
 
 // resolve reads the operator's connection URI, and looks whether the agents' exists.
