@@ -63,7 +63,7 @@ func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string,
 		}
 		entry := tally.Entry{ID: told[i].ID, At: happened}
 		entries = append(entries, entry)
-		pair, traded := v.pairs[joined(told[i].Symbol)]
+		pair, traded := v.spellings.Pairs[joined(told[i].Symbol)]
 		if passed(entry) || !traded {
 			continue
 		}
@@ -119,7 +119,7 @@ func (v *Venue) fill(ctx context.Context, told *execution, pair string, at time.
 
 // readFill understands an execution, all but whose order it is of.
 func (v *Venue) readFill(told *execution, pair string, at time.Time) (order.Fill, error) {
-	instrument := v.instruments[pair]
+	instrument := v.spellings.Instruments[pair]
 	side, err := sideOf(told.Side)
 	if err != nil {
 		return order.Fill{}, err

@@ -26,7 +26,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
@@ -64,10 +63,8 @@ type Venue struct {
 	environment v1alpha1.VenueEnvironment
 	// forwarded is Alpaca's host where a gateway is in between.
 	forwarded string
-	// instruments by pair, and pairs by symbol without its slash.
-	instruments map[string]market.Instrument
-	symbols     map[string]string
-	pairs       map[string]string
+	// spellings find a pair by its symbol without the slash.
+	spellings venue.Spellings
 
 	mu sync.Mutex
 	// clientIDs by Alpaca's order ids; uuid.Nil for orders that are not ours.
@@ -100,25 +97,20 @@ func New(options Options) (*Venue, error) {
 	if err != nil {
 		return nil, err
 	}
+	spellings, err := options.Spell("Alpaca", Symbol, joined)
+	if err != nil {
+		return nil, err
+	}
 	v := &Venue{
-		client: client, credentials: options.Credentials, environment: options.Environment,
-		instruments: map[string]market.Instrument{}, symbols: map[string]string{}, pairs: map[string]string{}, clientIDs: map[string]uuid.UUID{},
+		spellings: spellings, client: client, credentials: options.Credentials, environment: options.Environment, clientIDs: map[string]uuid.UUID{},
 	}
 	if options.Gateway != "" {
 		v.forwarded = host
 	}
-	for _, instrument := range options.Instruments {
-		symbol := options.Symbols[instrument.Pair]
-		if symbol == "" {
-			symbol = Symbol(instrument.Base, instrument.Quote)
-		}
+	for pair, symbol := range v.spellings.Symbols {
 		if base, quote, crypto := strings.Cut(symbol, "/"); !crypto || base == "" || quote == "" {
-			return nil, fmt.Errorf("%s: Alpaca's symbol %q is not that of a crypto pair, such as BTC/USD; stocks are not traded", instrument.Pair, symbol)
+			return nil, fmt.Errorf("%s: Alpaca's symbol %q is not that of a crypto pair, such as BTC/USD; stocks are not traded", pair, symbol)
 		}
-		if other, taken := v.pairs[joined(symbol)]; taken {
-			return nil, fmt.Errorf("%s and %s have the same symbol %s at Alpaca; each pair needs its own", other, instrument.Pair, symbol)
-		}
-		v.instruments[instrument.Pair], v.symbols[instrument.Pair], v.pairs[joined(symbol)] = instrument, symbol, instrument.Pair
 	}
 	return v, nil
 }
@@ -172,7 +164,7 @@ type frozen struct {
 
 // Freeze implements venue.Venue. Alpaca takes no deadline.
 func (v *Venue) Freeze(intent order.Intent, _ time.Time) ([]byte, error) {
-	instrument, traded := v.instruments[intent.Pair]
+	instrument, traded := v.spellings.Instruments[intent.Pair]
 	switch {
 	case !traded:
 		return nil, fmt.Errorf("%s is not traded at Alpaca by this agent", intent.Pair)
@@ -182,7 +174,7 @@ func (v *Venue) Freeze(intent order.Intent, _ time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("order %s needs a quantity and a limit price above zero", intent.ID)
 	}
 	return json.Marshal(frozen{
-		Symbol: v.symbols[intent.Pair], Quantity: instrument.QuantityDecimal(intent.Quantity).String(), Side: sideWord(intent.Side),
+		Symbol: v.spellings.Symbols[intent.Pair], Quantity: instrument.QuantityDecimal(intent.Quantity).String(), Side: sideWord(intent.Side),
 		Type: "limit", TimeInForce: "gtc", Limit: instrument.PriceDecimal(intent.Limit).String(), ClientOrderID: intent.ID.String(),
 	})
 }
@@ -279,8 +271,8 @@ func (v *Venue) Open(ctx context.Context) ([]venue.Order, error) {
 }
 
 func (v *Venue) pairNames() []string {
-	names := make([]string, 0, len(v.symbols))
-	for pair := range v.symbols {
+	names := make([]string, 0, len(v.spellings.Symbols))
+	for pair := range v.spellings.Symbols {
 		names = append(names, pair)
 	}
 	slices.Sort(names)
@@ -290,7 +282,7 @@ func (v *Venue) pairNames() []string {
 func (v *Venue) open(ctx context.Context, pairs []string) ([]venue.Order, error) {
 	symbols := make([]string, 0, len(pairs))
 	for _, pair := range pairs {
-		symbol, traded := v.symbols[pair]
+		symbol, traded := v.spellings.Symbols[pair]
 		if !traded {
 			return nil, fmt.Errorf("%s is not traded at Alpaca by this agent", pair)
 		}

@@ -40,7 +40,7 @@ var states = map[string]order.State{
 
 // read understands an order of one of the agent's pairs.
 func (v *Venue) read(told *orderTold) (venue.Order, error) {
-	pair, traded := v.pairs[joined(told.Symbol)]
+	pair, traded := v.spellings.Pairs[joined(told.Symbol)]
 	state, known := states[told.Status]
 	switch {
 	case !orderID.MatchString(told.ID):
@@ -58,7 +58,7 @@ func (v *Venue) read(told *orderTold) (venue.Order, error) {
 	if err != nil {
 		return venue.Order{}, fmt.Errorf("order %s: %w", told.ID, err)
 	}
-	filled, err := tally.Filled(v.instruments[pair], side, executed)
+	filled, err := tally.Filled(v.spellings.Instruments[pair], side, executed)
 	if err != nil {
 		return venue.Order{}, fmt.Errorf("%w: order %s: %w", venue.ErrMalformed, told.ID, err)
 	}

@@ -30,10 +30,10 @@ func (v *Venue) Fills(ctx context.Context, cursor string) ([]order.Fill, string,
 	if err != nil {
 		return nil, "", fmt.Errorf("coinbase: %w", err)
 	}
-	if len(v.symbols) == 0 {
+	if len(v.spellings.Symbols) == 0 {
 		return nil, cursor, nil
 	}
-	query := url.Values{"product_ids": slices.Sorted(maps.Values(v.symbols))}
+	query := url.Values{"product_ids": slices.Sorted(maps.Values(v.spellings.Symbols))}
 	if !at.From.IsZero() {
 		query.Set("start_sequence_timestamp", stamp(at.From.Add(-time.Second)))
 	}
@@ -94,7 +94,7 @@ func (v *Venue) listed(ctx context.Context, query url.Values) ([]*listedFill, er
 // whole number of them, because the pair's lot is coarser than Coinbase's, that
 // depends on what was filled before.
 func (v *Venue) count(ctx context.Context, fill *listedFill) error {
-	instrument, before := v.instruments[fill.Pair], decimal.Zero
+	instrument, before := v.spellings.Instruments[fill.Pair], decimal.Zero
 	if !fill.size.Mod(instrument.Lot).IsZero() {
 		others, err := v.listed(ctx, url.Values{"order_ids": {fill.orderID}})
 		if err != nil {

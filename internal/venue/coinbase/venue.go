@@ -18,7 +18,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
@@ -36,11 +35,8 @@ type Options = venue.Options[*Credentials]
 
 // Venue is one account at Coinbase. It is safe for use by many at once.
 type Venue struct {
-	session session
-	// instruments and symbols by pair, and pairs by symbol.
-	instruments map[string]market.Instrument
-	symbols     map[string]string
-	pairs       map[string]string
+	session   session
+	spellings venue.Spellings
 
 	mu sync.Mutex
 	// clientIDs by Coinbase's order ids; uuid.Nil for orders that are not ours.
@@ -70,22 +66,11 @@ func New(options Options) (*Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Venue{
-		session:     session{client, options.Credentials},
-		instruments: map[string]market.Instrument{}, symbols: map[string]string{}, pairs: map[string]string{},
-		clientIDs: map[string]uuid.UUID{},
+	spellings, err := options.Spell("Coinbase", Symbol, func(symbol string) string { return symbol })
+	if err != nil {
+		return nil, err
 	}
-	for _, instrument := range options.Instruments {
-		symbol := options.Symbols[instrument.Pair]
-		if symbol == "" {
-			symbol = Symbol(instrument.Base, instrument.Quote)
-		}
-		if other, taken := v.pairs[symbol]; taken {
-			return nil, fmt.Errorf("%s and %s have the same symbol %s at Coinbase; each pair needs its own", other, instrument.Pair, symbol)
-		}
-		v.instruments[instrument.Pair], v.symbols[instrument.Pair], v.pairs[symbol] = instrument, symbol, instrument.Pair
-	}
-	return v, nil
+	return &Venue{spellings: spellings, session: session{client, options.Credentials}, clientIDs: map[string]uuid.UUID{}}, nil
 }
 
 // Close lets go of connections that are kept for further requests.
@@ -125,7 +110,7 @@ type frozen struct {
 
 // Freeze implements venue.Venue. When a request expires is in its token.
 func (v *Venue) Freeze(intent order.Intent, _ time.Time) ([]byte, error) {
-	instrument, traded := v.instruments[intent.Pair]
+	instrument, traded := v.spellings.Instruments[intent.Pair]
 	side := sideWord(intent.Side)
 	switch {
 	case !traded:
@@ -135,7 +120,7 @@ func (v *Venue) Freeze(intent order.Intent, _ time.Time) ([]byte, error) {
 	case intent.Quantity <= 0 || intent.Limit <= 0:
 		return nil, fmt.Errorf("order %s needs a quantity and a limit price above zero", intent.ID)
 	}
-	request := frozen{ClientOrderID: intent.ID.String(), ProductID: v.symbols[intent.Pair], Side: side}
+	request := frozen{ClientOrderID: intent.ID.String(), ProductID: v.spellings.Symbols[intent.Pair], Side: side}
 	request.Configuration.Limit.BaseSize = instrument.QuantityDecimal(intent.Quantity).String()
 	request.Configuration.Limit.LimitPrice = instrument.PriceDecimal(intent.Limit).String()
 	return json.Marshal(request)
@@ -190,7 +175,7 @@ func (v *Venue) Place(ctx context.Context, request venue.Request) (venue.Order, 
 		return venue.Order{}, placementError(answer, told.Refused.New, told.Refused.Preview, told.Refused.Error, told.FailureReason)
 	}
 	accepted := told.Accepted
-	if accepted.ClientOrderID != request.Intent.ID.String() || accepted.ProductID != v.symbols[request.Intent.Pair] ||
+	if accepted.ClientOrderID != request.Intent.ID.String() || accepted.ProductID != v.spellings.Symbols[request.Intent.Pair] ||
 		accepted.Side != sideWord(request.Intent.Side) || !orderID.MatchString(accepted.OrderID) {
 		return venue.Order{}, fmt.Errorf("%w: the answer tells of another order", venue.ErrUnknownOutcome)
 	}
@@ -205,7 +190,7 @@ func (v *Venue) Lookup(ctx context.Context, ref venue.Ref) (venue.Order, error) 
 	if ref.VenueOrderID != "" {
 		return v.byVenueID(ctx, ref)
 	}
-	symbol, traded := v.symbols[ref.Pair]
+	symbol, traded := v.spellings.Symbols[ref.Pair]
 	if !traded {
 		return venue.Order{}, fmt.Errorf("%s is not traded at Coinbase by this agent", ref.Pair)
 	}
@@ -270,7 +255,7 @@ func (v *Venue) Open(ctx context.Context) ([]venue.Order, error) { return v.open
 // open lists the open orders in these pairs, or in all of the agent's.
 func (v *Venue) open(ctx context.Context, pairs []string) ([]venue.Order, error) {
 	var symbols []string
-	for pair, symbol := range v.symbols {
+	for pair, symbol := range v.spellings.Symbols {
 		if pairs == nil || slices.Contains(pairs, pair) {
 			symbols = append(symbols, symbol)
 		}

@@ -51,7 +51,7 @@ type orderTold struct {
 
 // read tells of an order in its pair's lots.
 func (v *Venue) read(told *orderTold) (*venue.Order, error) {
-	pair, ours := v.pairs[told.ProductID]
+	pair, ours := v.spellings.Pairs[told.ProductID]
 	if !ours || !orderID.MatchString(told.OrderID) {
 		return nil, fmt.Errorf("%w: an order has no id, or is in a pair that was not asked for", venue.ErrMalformed)
 	}
@@ -63,7 +63,7 @@ func (v *Venue) read(told *orderTold) (*venue.Order, error) {
 	if !known {
 		return nil, fmt.Errorf("%w: order %s is neither a purchase nor a sale", venue.ErrMalformed, told.OrderID)
 	}
-	filled, err := tally.Filled(v.instruments[pair], side, size)
+	filled, err := tally.Filled(v.spellings.Instruments[pair], side, size)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", told.OrderID, err)
 	}
@@ -191,7 +191,7 @@ func (f *listedFill) entry() tally.Entry { return tally.Entry{ID: f.TradeID, At:
 // readFill tells of a fill, without its lots and without the client id, which
 // Coinbase does not tell with fills. Fees are in the quote currency.
 func (v *Venue) readFill(told *fillTold) (*listedFill, error) {
-	pair, ours := v.pairs[told.ProductID]
+	pair, ours := v.spellings.Pairs[told.ProductID]
 	if !ours || !tradeID.MatchString(told.TradeID) || !orderID.MatchString(told.OrderID) {
 		return nil, fmt.Errorf("%w: a fill or its order has no id, or is in a pair that was not asked for", venue.ErrMalformed)
 	}
@@ -199,7 +199,7 @@ func (v *Venue) readFill(told *fillTold) (*listedFill, error) {
 	if told.TradeType != "FILL" {
 		return nil, fmt.Errorf("%w: the type%s is not FILL; a person has to look at it", venue.ErrMalformed, of)
 	}
-	instrument := v.instruments[pair]
+	instrument := v.spellings.Instruments[pair]
 	price, err := rest.Price(instrument, "price"+of, told.Price)
 	if err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func (v *Venue) fillsOf(ctx context.Context, pair string, at tally.Cursor) ([]or
 		if passed(entry) || trades[i].Break == fullyBroken {
 			continue
 		}
-		fill, err := trades[i].fill(pair, v.instruments[pair], func(t *trade) (decimal.Decimal, error) { return v.before(ctx, t) })
+		fill, err := trades[i].fill(pair, v.spellings.Instruments[pair], func(t *trade) (decimal.Decimal, error) { return v.before(ctx, t) })
 		if err != nil {
 			return nil, at, err
 		}
@@ -108,7 +108,7 @@ func (v *Venue) trades(ctx context.Context, pair string, at tally.Cursor) ([]tra
 	var all []trade
 	for {
 		var page []trade
-		parts := fields{"symbol": v.symbols[pair], "limit_trades": pageSize, "timestamp": start}
+		parts := fields{"symbol": v.spellings.Symbols[pair], "limit_trades": pageSize, "timestamp": start}
 		if err := v.ask(ctx, "/v1/mytrades", parts, &page); err != nil {
 			return nil, err
 		}

@@ -59,7 +59,7 @@ func FuzzTrade(f *testing.F) {
 		if json.Unmarshal([]byte(content), &told) != nil {
 			return
 		}
-		fill, err := told.fill("BTC-USD", v.instruments["BTC-USD"], func(*trade) (decimal.Decimal, error) { return decimal.Zero, nil })
+		fill, err := told.fill("BTC-USD", v.spellings.Instruments["BTC-USD"], func(*trade) (decimal.Decimal, error) { return decimal.Zero, nil })
 		if err == nil && (fill.Quantity < 0 || fill.Price <= 0 || fill.FeeCurrency == "" || fill.TradeID == "" || fill.MarketTime.IsZero()) {
 			t.Fatalf("it is read as %+v", fill)
 		}

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
@@ -66,10 +65,8 @@ type Venue struct {
 	// forwarded is Gemini's host where a gateway is in between.
 	forwarded string
 	// listed are the agent's pairs in the order of its instruments.
-	listed      []string
-	instruments map[string]market.Instrument
-	// symbols by pair, and pairs by symbol.
-	symbols, pairs map[string]string
+	listed    []string
+	spellings venue.Spellings
 }
 
 var (
@@ -101,23 +98,19 @@ func New(options Options) (*Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Venue{
-		client: client, credentials: options.Credentials, now: options.Now,
-		instruments: map[string]market.Instrument{}, symbols: map[string]string{}, pairs: map[string]string{},
+	spellings, err := options.Spell("Gemini", Symbol, strings.ToLower)
+	if err != nil {
+		return nil, err
 	}
+	v := &Venue{spellings: spellings, client: client, credentials: options.Credentials, now: options.Now}
 	if options.Gateway != "" {
 		v.forwarded = host
 	}
+	for pair, symbol := range v.spellings.Symbols {
+		v.spellings.Symbols[pair] = strings.ToLower(symbol)
+	}
 	for _, instrument := range options.Instruments {
-		symbol := strings.ToLower(options.Symbols[instrument.Pair])
-		if symbol == "" {
-			symbol = Symbol(instrument.Base, instrument.Quote)
-		}
-		if other, taken := v.pairs[symbol]; taken {
-			return nil, fmt.Errorf("%s and %s have the same symbol %s at Gemini; each pair needs its own", other, instrument.Pair, symbol)
-		}
 		v.listed = append(v.listed, instrument.Pair)
-		v.instruments[instrument.Pair], v.symbols[instrument.Pair], v.pairs[symbol] = instrument, symbol, instrument.Pair
 	}
 	return v, nil
 }
@@ -195,7 +188,7 @@ type frozen struct {
 // Freeze implements venue.Venue. The nonce is a part of what is frozen: by it Gemini
 // refuses the order after notAfter, and after requestExpiry.
 func (v *Venue) Freeze(intent order.Intent, notAfter time.Time) ([]byte, error) {
-	instrument, traded := v.instruments[intent.Pair]
+	instrument, traded := v.spellings.Instruments[intent.Pair]
 	switch {
 	case !traded:
 		return nil, fmt.Errorf("%s is not traded at Gemini by this agent", intent.Pair)
@@ -208,7 +201,7 @@ func (v *Venue) Freeze(intent order.Intent, notAfter time.Time) ([]byte, error) 
 		notAfter = latest
 	}
 	return json.Marshal(frozen{
-		Request: placing, Nonce: notAfter.Add(-nonceWindow).Unix(), ClientOrderID: intent.ID.String(), Symbol: v.symbols[intent.Pair],
+		Request: placing, Nonce: notAfter.Add(-nonceWindow).Unix(), ClientOrderID: intent.ID.String(), Symbol: v.spellings.Symbols[intent.Pair],
 		Amount: instrument.QuantityDecimal(intent.Quantity).String(), Price: instrument.PriceDecimal(intent.Limit).String(),
 		Side: sideWord(intent.Side), Type: "exchange limit", Options: []string{},
 	})
@@ -343,7 +336,7 @@ func (v *Venue) Open(ctx context.Context) ([]venue.Order, error) {
 	}
 	orders := make([]venue.Order, 0, len(told))
 	for i := range told {
-		if _, traded := v.pairs[strings.ToLower(told[i].Symbol)]; !traded {
+		if _, traded := v.spellings.Pairs[strings.ToLower(told[i].Symbol)]; !traded {
 			continue
 		}
 		o, err := v.read(&told[i])
@@ -362,7 +355,7 @@ func (v *Venue) Open(ctx context.Context) ([]venue.Order, error) {
 func (v *Venue) CancelAll(ctx context.Context, pairs []string) error {
 	wanted := map[string]bool{}
 	for _, pair := range pairs {
-		if _, traded := v.instruments[pair]; !traded {
+		if _, traded := v.spellings.Instruments[pair]; !traded {
 			return fmt.Errorf("%s is not traded at Gemini by this agent", pair)
 		}
 		wanted[pair] = true

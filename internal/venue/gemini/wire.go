@@ -75,7 +75,7 @@ type trade struct {
 
 // read understands an order of one of the agent's pairs.
 func (v *Venue) read(told *orderTold) (venue.Order, error) {
-	pair, traded := v.pairs[strings.ToLower(told.Symbol)]
+	pair, traded := v.spellings.Pairs[strings.ToLower(told.Symbol)]
 	switch {
 	case !whole.MatchString(string(told.ID)):
 		return venue.Order{}, fmt.Errorf("%w: an order has no id", venue.ErrMalformed)
@@ -96,7 +96,7 @@ func (v *Venue) read(told *orderTold) (venue.Order, error) {
 	if err != nil {
 		return venue.Order{}, fmt.Errorf("order %s: %w", told.ID, err)
 	}
-	filled, err := tally.Filled(v.instruments[pair], side, executed)
+	filled, err := tally.Filled(v.spellings.Instruments[pair], side, executed)
 	if err != nil {
 		return venue.Order{}, fmt.Errorf("%w: order %s: %w", venue.ErrMalformed, told.ID, err)
 	}

@@ -147,22 +147,17 @@ type listings struct {
 	bySpelling map[string]*listing
 }
 
-func newListings(instruments []market.Instrument, symbols map[string]string) (*listings, error) {
+func newListings(options *Options) (*listings, error) {
+	spellings, err := options.Spell("Kraken", Symbol, func(symbol string) string { return symbol })
+	if err != nil {
+		return nil, err
+	}
 	l := &listings{byPair: map[string]*listing{}}
-	taken := map[string]string{}
-	for _, instrument := range instruments {
-		symbol := symbols[instrument.Pair]
-		if symbol == "" {
-			symbol = Symbol(instrument.Base, instrument.Quote)
-		}
+	for pair, symbol := range spellings.Symbols {
 		if !symbolShape.MatchString(symbol) {
-			return nil, fmt.Errorf("%s: %q is not how Kraken spells a pair; it is like XBTUSD", instrument.Pair, symbol)
+			return nil, fmt.Errorf("%s: %q is not how Kraken spells a pair; it is like XBTUSD", pair, symbol)
 		}
-		if other, ok := taken[symbol]; ok {
-			return nil, fmt.Errorf("%s and %s are both %s at Kraken; name the venue's symbol of one", other, instrument.Pair, symbol)
-		}
-		taken[symbol] = instrument.Pair
-		l.byPair[instrument.Pair] = &listing{instrument: instrument, symbol: symbol}
+		l.byPair[pair] = &listing{instrument: spellings.Instruments[pair], symbol: symbol}
 	}
 	return l, nil
 }

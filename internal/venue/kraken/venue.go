@@ -87,7 +87,7 @@ func New(options Options) (*Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	listings, err := newListings(options.Instruments, options.Symbols)
+	listings, err := newListings(&options)
 	if err != nil {
 		return nil, err
 	}
