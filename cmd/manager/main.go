@@ -40,15 +40,25 @@ var version = "dev"
 // leaseName is the Lease that replicas of the operator elect their leader by.
 const leaseName = "trading-operator"
 
-// The lead passes to a warm standby within five seconds of the leader's death. A
-// leader that cannot renew for three seconds gives up before that, so two never
-// act at once; a shorter lease would make every hiccup of the API server a change
-// of leader.
+// The lead passes to a warm standby within five seconds of the leader's death; a
+// shorter lease would make every hiccup of the API server a change of leader. Where
+// thousands of agents keep the API server busy, a longer one is right: who loses the
+// lead starts again and reads everything anew.
 const (
-	leaseDuration = 4 * time.Second
-	renewDeadline = 3 * time.Second
-	retryPeriod   = 500 * time.Millisecond
+	defaultLease  = 4 * time.Second
+	shortestLease = 2 * time.Second
 )
+
+// election is how often a lead of some length is renewed. A leader that cannot renew
+// it for three quarters of that gives up, so two never act at once.
+type election struct{ lease, renew, retry time.Duration }
+
+func newElection(lease time.Duration) (election, error) {
+	if lease < shortestLease || lease%time.Second != 0 {
+		return election{}, fmt.Errorf("--leader-elect-lease-duration: %s is not a whole number of seconds of at least %s", lease, shortestLease)
+	}
+	return election{lease, lease * 3 / 4, lease / 8}, nil
+}
 
 // reconciliationTimeout ends a pass that hangs on the API server.
 const reconciliationTimeout = time.Minute
@@ -68,6 +78,7 @@ type options struct {
 	probeAddress    string
 	pprofAddress    string
 	leaderElect     bool
+	lease           time.Duration
 	leaderNamespace string
 	webhooks        bool
 	webhookPort     int
@@ -87,6 +98,7 @@ func main() {
 	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flag.StringVar(&opts.pprofAddress, "pprof-bind-address", "0", "address of /debug/pprof; 0 turns it off")
 	flag.BoolVar(&opts.leaderElect, "leader-elect", true, "let one replica of several act")
+	flag.DurationVar(&opts.lease, "leader-elect-lease-duration", defaultLease, "how long the lead lasts that its holder does not renew, and so how long a standby waits at most; longer where an API server is slow to answer")
 	flag.StringVar(&opts.leaderNamespace, "leader-election-namespace", "", "namespace of the leader's Lease; the operator's own if not given")
 	flag.BoolVar(&opts.webhooks, "webhooks", true, "serve the admission webhook")
 	flag.IntVar(&opts.webhookPort, "webhook-port", 9443, "port of the admission webhook")
@@ -197,6 +209,10 @@ func newManager(restConfig *rest.Config, opts options, keeper *webhookcert.Keepe
 	// The API server's own priority and fairness paces the operator better than
 	// a fixed rate could.
 	restConfig.QPS = -1
+	lead, err := newElection(opts.lease)
+	if err != nil {
+		return nil, err
+	}
 	scheme, err := controllers.NewScheme()
 	if err != nil {
 		return nil, err
@@ -208,9 +224,9 @@ func newManager(restConfig *rest.Config, opts options, keeper *webhookcert.Keepe
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       opts.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 new(leaseDuration),
-		RenewDeadline:                 new(renewDeadline),
-		RetryPeriod:                   new(retryPeriod),
+		LeaseDuration:                 new(lead.lease),
+		RenewDeadline:                 new(lead.renew),
+		RetryPeriod:                   new(lead.retry),
 		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
 		HealthProbeBindAddress:        opts.probeAddress,
 		PprofBindAddress:              opts.pprofAddress,

@@ -42,6 +42,8 @@ type bench struct {
 	profiling  bool
 	// concurrency of the operator's controllers; its own default if zero.
 	concurrency int
+	// lease is how long the operator's lead lasts; its own default if zero.
+	lease       time.Duration
 	database    *postgres.Server
 	out         io.Writer
 	errs        []error
@@ -73,6 +75,7 @@ func (b *bench) run(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("StatefulSets: %w", err)
 	}
+	b.say("all sets are ready after %.1f s", sets.took.Seconds())
 	r.Sets, r.SetWrites, r.SetServerCPU = sets.took.Seconds(), sets.writes, sets.serverCPU
 	b.say("the operator")
 	recorded, err := b.measureOperator(ctx, r)

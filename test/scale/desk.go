@@ -153,14 +153,15 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 }
 
 // install brings the kinds, the operator's rights, what config/admission refuses
-// without our pods, and the desks' furniture into an empty cluster.
+// and config/flowcontrol prefers without our pods, and the desks' furniture into an
+// empty cluster.
 func (p *plane) install(ctx context.Context, repository string, s shape, uri string) error {
 	crds := envtest.CRDInstallOptions{Paths: []string{filepath.Join(repository, "config", "crd", "bases")}, ErrorIfPathMissing: true}
 	if _, err := envtest.InstallCRDs(p.config, crds); err != nil {
 		return fmt.Errorf("install the kinds: %w", err)
 	}
 	config := filepath.Join(repository, "config")
-	manifests, err := manifestsIn(filepath.Join(config, "rbac"), filepath.Join(config, "admission"))
+	manifests, err := manifestsIn(filepath.Join(config, "rbac"), filepath.Join(config, "admission"), filepath.Join(config, "flowcontrol"))
 	if err != nil {
 		return err
 	}

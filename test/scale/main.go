@@ -28,7 +28,7 @@ type options struct {
 	agents, programs, manager, repository string
 	logs, calibration                     string
 	pairs, policies, edits, concurrency   int
-	idle                                  time.Duration
+	idle, lease                           time.Duration
 	calibrate, profile                    bool
 }
 
@@ -44,6 +44,7 @@ func main() {
 	flag.IntVar(&opts.policies, "policies", 100, "policies that the agents are spread over")
 	flag.IntVar(&opts.edits, "edits", 100, "edits of each kind, of different agents")
 	flag.IntVar(&opts.concurrency, "concurrency", 0, "the operator's --max-concurrent-reconciles; its own default if zero")
+	flag.DurationVar(&opts.lease, "lease", 0, "the operator's --leader-elect-lease-duration; its own default if zero")
 	flag.DurationVar(&opts.idle, "idle", time.Minute, "how long the operator is watched at rest")
 	flag.BoolVar(&opts.calibrate, "calibrate", false, "add this run to the calibrated ones instead of comparing with them")
 	flag.BoolVar(&opts.profile, "profile", false, "keep a profile of the operator's processor time and heap beside the logs")
@@ -97,11 +98,12 @@ func run(ctx context.Context, opts options) (err error) {
 		b := &bench{
 			shape:    shape{agents: agents, pairs: opts.pairs, policies: opts.policies},
 			programs: filepath.SplitList(opts.programs), manager: opts.manager, repository: opts.repository, logs: opts.logs,
-			idle: opts.idle, edits: min(opts.edits, agents), profiling: opts.profile, concurrency: opts.concurrency, database: database, out: os.Stderr,
+			idle: opts.idle, edits: min(opts.edits, agents), profiling: opts.profile, concurrency: opts.concurrency, lease: opts.lease,
+			database: database, out: os.Stderr,
 		}
 		r, err := b.run(ctx)
 		if err != nil {
-			return fmt.Errorf("%d agents: %w", agents, err)
+			return errors.Join(write(os.Stdout, results), fmt.Errorf("%d agents: %w", agents, err))
 		}
 		results = append(results, r)
 	}

@@ -43,6 +43,9 @@ func (p *plane) startOperator(b *bench, name string) (*operator, error) {
 		"--webhooks=false",
 		"--metrics-bind-address=" + addresses[0], "--pprof-bind-address=" + addresses[1], "--health-probe-bind-address=" + addresses[2],
 	}
+	if b.lease > 0 {
+		args = append(args, fmt.Sprintf("--leader-elect-lease-duration=%s", b.lease))
+	}
 	if b.concurrency > 0 {
 		args = append(args, fmt.Sprintf("--max-concurrent-reconciles=%d", b.concurrency))
 	}

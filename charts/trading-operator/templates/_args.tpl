@@ -1,6 +1,7 @@
 {{/* The operator's flags, as far as values ask for others than its own defaults. */}}
 {{- define "trading-operator.args" -}}
 {{- $args := list }}
+{{- with .Values.manager.leaseDuration }}{{ $args = append $args (printf "--leader-elect-lease-duration=%s" .) }}{{ end }}
 {{- if ne .Values.webhook.certificate "cert-manager" }}{{ $args = append $args "--webhook-certificate=self-managed" }}{{ end }}
 {{- with .Values.endpoint.issuer }}{{ $args = append $args (printf "--endpoint-issuer=%s" .) }}{{ end }}
 {{- with .Values.endpoint.ingressClass }}{{ $args = append $args (printf "--endpoint-ingress-class=%s" .) }}{{ end }}
