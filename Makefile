@@ -128,6 +128,13 @@ bench-halt: ## Measure how fast a halt reaches AGENTS=1000 agents on a loaded AP
 	$(GO) build -o $(BIN)/bench-halt ./test/halt
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(CLUSTER_TOOL) assets)}" $(BIN)/bench-halt --agents=$${AGENTS:-1000} $(ARGS)
 
+.PHONY: bench-halt-pods
+bench-halt-pods: ## The same on the local cluster, PODS=20 of the agents in pods of its kubelet (needs root).
+	$(GO) build -o $(BIN)/bench-halt ./test/halt
+	$(CLUSTER_TOOL) up --cluster=local --test
+	$(BIN)/bench-halt --cluster=.cluster/kubeconfig --agents=$${AGENTS:-1000} --pods=$${PODS:-20} $(ARGS) || { $(CLUSTER_TOOL) down --cluster=local; exit 1; }
+	$(CLUSTER_TOOL) down --cluster=local
+
 .PHONY: bench-auth
 bench-auth: ## Measure what 10,000 wrong keys cost a client of the API that has a right one, pair by pair.
 	$(GO) run ./test/auth $(ARGS)

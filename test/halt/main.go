@@ -21,16 +21,21 @@ import (
 )
 
 type options struct {
-	agents, processes, objects, halts, readers int
-	worker, kubeconfig                         string
-	from, to                                   int
-	gitops                                     time.Duration
+	agents, pods, processes, objects, halts, readers int
+	cluster, worker, kubeconfig                      string
+	from, to                                         int
+	gitops                                           time.Duration
 }
+
+// crowd is how many agents are in no pod.
+func (o options) crowd() int { return o.agents - o.pods }
 
 func main() {
 	var opts options
-	flag.IntVar(&opts.agents, "agents", 1000, "agents, each with watches and rights of its own")
-	flag.IntVar(&opts.processes, "processes", 8, "processes that the agents are spread over")
+	flag.IntVar(&opts.agents, "agents", 1000, "agents, each with watches and rights of its own, those in pods among them")
+	flag.StringVar(&opts.cluster, "cluster", "", "kubeconfig of the local cluster, which takes the place of an API server of its own; the operator there is stopped")
+	flag.IntVar(&opts.pods, "pods", 0, "how many of the agents run in pods of that cluster's kubelet")
+	flag.IntVar(&opts.processes, "processes", 8, "processes that the agents outside of pods are spread over")
 	flag.IntVar(&opts.objects, "objects", 10_000, "objects that other clients read again and again")
 	flag.IntVar(&opts.readers, "readers", 2, "clients that do so")
 	flag.IntVar(&opts.halts, "halts", 5, "halts, one after another")
@@ -40,6 +45,10 @@ func main() {
 	flag.IntVar(&opts.from, "from", 0, "first agent of a worker")
 	flag.IntVar(&opts.to, "to", 0, "agent behind the last of a worker")
 	flag.Parse()
+	if opts.pods > 0 && opts.cluster == "" {
+		fmt.Fprintln(os.Stderr, "error: --pods needs a cluster with a kubelet: name its kubeconfig by --cluster")
+		os.Exit(1)
+	}
 	ctrllog.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
