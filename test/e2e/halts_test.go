@@ -14,6 +14,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -73,6 +74,7 @@ func describeHalts() {
 		// What a GitOps engine does all day: the spec says Enabled.
 		setTrading(ctx, eur, v1alpha1.TradingReduceOnly)
 		setTrading(ctx, eur, v1alpha1.TradingEnabled)
+		putAsOldClient(ctx, eur)
 		silent(ctx, halt, eur, googl)
 		Expect(tradingState(ctx, eur)).To(Equal(v1alpha1.TradingHalted))
 		Expect(cluster.Delete(ctx, halt)).To(MatchError(ContainSubstring("release it before it is deleted")))
@@ -81,6 +83,23 @@ func describeHalts() {
 		release(ctx, halt)
 		Eventually(unready).WithContext(ctx).Should(BeEmpty())
 	})
+}
+
+// putAsOldClient replaces an agent's object as a client does that is older than
+// halts: whole, and without a status or a field that it does not know.
+func putAsOldClient(ctx context.Context, name string) {
+	GinkgoHelper()
+	Eventually(func(ctx context.Context) error {
+		agent := &unstructured.Unstructured{}
+		agent.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("TradingAgent"))
+		if err := cluster.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, agent); err != nil {
+			return err
+		}
+		unstructured.RemoveNestedField(agent.Object, "status")
+		unstructured.RemoveNestedField(agent.Object, "spec", "controlPlane")
+		agent.SetManagedFields(nil)
+		return cluster.Update(ctx, agent)
+	}).WithContext(ctx).Should(Succeed())
 }
 
 func newSpec(scope v1alpha1.HaltScope) v1alpha1.TradingHaltSpec {
