@@ -43,10 +43,10 @@ type bench struct {
 	// concurrency of the operator's controllers; its own default if zero.
 	concurrency int
 	// lease is how long the operator's lead lasts; its own default if zero.
-	lease       time.Duration
-	database    *postgres.Server
-	out         io.Writer
-	errs        []error
+	lease    time.Duration
+	database *postgres.Server
+	out      io.Writer
+	errs     []error
 }
 
 func (b *bench) dir(phase string) string {
