@@ -25,16 +25,17 @@ const durableAgents = 10
 // long after its tick was due each order was in the ledger and recorded as being
 // sent, which is when its first byte may leave.
 func measureDurable(ctx context.Context, uri string, perSecond int, span time.Duration) (latencies, error) {
-	books, err := ledger.Open(ctx, uri)
-	if err != nil {
-		return nil, err
-	}
-	defer books.Close()
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	var taken latencies
 	failed := make(chan error, durableAgents)
 	for i := range durableAgents {
+		// Each with connections of its own, as processes have.
+		books, err := ledger.Open(ctx, uri)
+		if err != nil {
+			return nil, err
+		}
+		defer books.Close()
 		worker, err := newDurable(ctx, books, i)
 		if err != nil {
 			return nil, err
