@@ -29,6 +29,10 @@ const FieldOwner = "trading-agent"
 const DefaultReportInterval = 60 * time.Second
 
 const (
+	// gathering is how long a change of state waits for what follows from it, such as
+	// orders that are cancelled after a halt is obeyed: a thousand agents that are
+	// halted at once then write once each and not twice.
+	gathering = 200 * time.Millisecond
 	// minSpacing protects the API server from a state that flaps.
 	minSpacing = time.Second
 	// jitterFraction spreads the agents of a desk over the interval.
@@ -47,8 +51,9 @@ const (
 	// that figures then wait.
 	restPerWrite    = 1000
 	longestInterval = 10 * time.Minute
-	// writeTimeout bounds one write; a later one says the same or more.
-	writeTimeout = 10 * time.Second
+	// writeTimeout bounds one write. A write that is given up has cost the API server
+	// as much as one that is not, so it is long.
+	writeTimeout = 30 * time.Second
 )
 
 // equityDeadBand is the smallest relative move of equity that is worth a write
@@ -93,6 +98,7 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		written time.Time
 		retry   retry
 		spacing = r.interval
+		change  change
 		timer   = time.NewTimer(0)
 	)
 	defer timer.Stop()
@@ -110,12 +116,12 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 			longest = longestHaltRetry
 			retry.at = earlier(retry.at, now.Add(longest))
 		}
-		pause := max(dueIn(&last, &current, now.Sub(written), spacing), retry.at.Sub(now))
+		pause := max(dueIn(&last, &current, now.Sub(written), spacing), retry.at.Sub(now), change.waits(stateOf(&last) != stateOf(&current), now))
 		if pause <= 0 {
 			err := r.write(ctx, current, now)
 			switch {
 			case err == nil:
-				last, written, retry.pause = current, now, 0
+				last, written, change.since, retry.pause = current, now, time.Time{}, 0
 				spacing = max(r.interval, min(restPerWrite*time.Since(now), longestInterval))
 				pause = wait.Jitter(spacing, jitterFraction)
 			case errors.Is(err, ErrAgentGone):
@@ -129,6 +135,21 @@ func (r *Reporter) Run(ctx context.Context, status func() v1alpha1.TradingStatus
 		}
 		timer.Reset(pause)
 	}
+}
+
+// change is since when the state is another than the one that was written.
+type change struct{ since time.Time }
+
+// waits is how long a change of state still waits for what follows from it.
+func (c *change) waits(changed bool, now time.Time) time.Duration {
+	if !changed {
+		c.since = time.Time{}
+		return 0
+	}
+	if c.since.IsZero() {
+		c.since = now
+	}
+	return gathering - now.Sub(c.since)
 }
 
 // retry is when a write that failed is tried again, whatever changes before.

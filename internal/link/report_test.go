@@ -136,6 +136,42 @@ func TestSlowWritesAreFew(t *testing.T) {
 	})
 }
 
+// TestWhatFollowsIsOneWrite halts an agent whose orders are cancelled a moment later.
+func TestWhatFollowsIsOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		server := &refusing{}
+		changed := make(chan struct{})
+		var told atomic.Pointer[v1alpha1.TradingStatus]
+		tell := func(status v1alpha1.TradingStatus) {
+			told.Store(&status)
+			changed <- struct{}{}
+		}
+		told.Store(&v1alpha1.TradingStatus{PodUID: "a", State: v1alpha1.TradingEnabled})
+		time.AfterFunc(10*time.Second, func() {
+			halted := v1alpha1.TradingStatus{PodUID: "a", State: v1alpha1.TradingHalted}
+			halted.Halts = []v1alpha1.HaltAcknowledgement{{UID: "h", State: v1alpha1.HaltAcknowledged}}
+			tell(halted)
+			time.Sleep(gathering / 2)
+			halted.Halts = []v1alpha1.HaltAcknowledgement{{UID: "h", State: v1alpha1.HaltDone}}
+			tell(halted)
+			began := time.Now()
+			time.Sleep(5 * time.Second)
+			if at := server.written(); at.Sub(began) > gathering {
+				t.Errorf("written %s after it was done", at.Sub(began))
+			}
+		})
+		reporter := NewReporter(server, server, Identity{Namespace: "desk", Name: "alice"}, DefaultReportInterval, logr.Discard())
+		if err := reporter.Run(ctx, func() v1alpha1.TradingStatus { return *told.Load() }, changed); err != nil {
+			t.Fatal(err)
+		}
+		if server.writes != 2 {
+			t.Errorf("%d writes, want one for the start and one for the halt", server.writes)
+		}
+	})
+}
+
 // TestOvertakenWriteComesWithTheNextVersion shows that backing off costs an agent
 // nothing that was only overtaken once.
 func TestOvertakenWriteComesWithTheNextVersion(t *testing.T) {
@@ -144,14 +180,14 @@ func TestOvertakenWriteComesWithTheNextVersion(t *testing.T) {
 		defer cancel()
 		server := &refusing{answer: apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("tradingagents").GroupResource(), "alice", errors.New("modified"))}
 		began := time.Now()
-		time.AfterFunc(100*time.Millisecond, func() { server.become("2", nil) })
+		time.AfterFunc(gathering+100*time.Millisecond, func() { server.become("2", nil) })
 		reporter := NewReporter(server, server, Identity{Namespace: "desk", Name: "alice"}, DefaultReportInterval, logr.Discard())
 		status := func() v1alpha1.TradingStatus { return v1alpha1.TradingStatus{PodUID: "a", Reason: "Trading"} }
 		if err := reporter.Run(ctx, status, nil); err != nil {
 			t.Fatal(err)
 		}
-		if server.writes != 2 || server.last.Sub(began) > 500*time.Millisecond {
-			t.Errorf("%d writes, the last after %s; want 2 within half a second", server.writes, server.last.Sub(began))
+		if server.writes != 2 || server.last.Sub(began) > gathering+500*time.Millisecond {
+			t.Errorf("%d writes, the last after %s; want 2, half a second after the first", server.writes, server.last.Sub(began))
 		}
 	})
 }

@@ -59,7 +59,7 @@ func assign(ctx context.Context, admin client.Client, crowd int) error {
 	return nil
 }
 
-// manifest of an agent of the crowd. There is no account of that name, so an
+// manifest of an agent of the crowd. There is no account of its name, so an
 // operator starts no pod for it.
 func manifest(index int) *v1alpha1.TradingAgent {
 	return &v1alpha1.TradingAgent{
@@ -67,7 +67,7 @@ func manifest(index int) *v1alpha1.TradingAgent {
 		ObjectMeta: metadata(agentName(index)),
 		Spec: v1alpha1.TradingAgentSpec{
 			Mode: v1alpha1.ModePaper, Trading: v1alpha1.TradingEnabled,
-			AccountRef: v1alpha1.ObjectReference{Name: "absent"}, RiskPolicyRef: v1alpha1.ObjectReference{Name: "careful"},
+			AccountRef: v1alpha1.ObjectReference{Name: agentName(index)}, RiskPolicyRef: v1alpha1.ObjectReference{Name: "careful"},
 			AssetPairs: []v1alpha1.AssetPairSelector{{Name: "EUR-USD"}},
 			MarketData: v1alpha1.MarketDataSpec{Source: v1alpha1.DataSourceReplay, Replay: &v1alpha1.ReplaySpec{Dataset: "sample/eurusd-1h"}},
 		},

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
@@ -163,20 +162,11 @@ func (b *bench) oneHalt(ctx context.Context, round int) ([]time.Duration, time.D
 	halt := &v1alpha1.ClusterTradingHalt{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%d", round)}, Spec: v1alpha1.TradingHaltSpec{
 		State: v1alpha1.HaltHalted, Scope: v1alpha1.HaltScope{Type: v1alpha1.HaltEverything}, Reason: "a benchmark", RequestedBy: b.user,
 	}}
-	var agents v1alpha1.TradingAgentList
-	if err := b.admin.List(ctx, &agents); err != nil {
-		return nil, 0, err
-	}
-	watching, err := b.admin.Watch(ctx, &v1alpha1.TradingAgentList{}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: agents.ResourceVersion}})
-	if err != nil {
-		return nil, 0, err
-	}
-	defer watching.Stop()
 	begun := time.Now()
 	if err := b.admin.Create(ctx, halt); err != nil {
 		return nil, 0, err
 	}
-	if err := b.awaitAcknowledgements(ctx, watching, halt.UID); err != nil {
+	if err := b.awaitAcknowledgements(ctx, halt.UID); err != nil {
 		return nil, 0, err
 	}
 	acknowledged := time.Since(begun)
@@ -199,24 +189,39 @@ func (b *bench) oneHalt(ctx context.Context, round int) ([]time.Duration, time.D
 	return last, acknowledged.Round(time.Millisecond), b.admin.Patch(ctx, halt, release)
 }
 
-// awaitAcknowledgements waits until every agent says in its status that it obeys.
-func (b *bench) awaitAcknowledgements(ctx context.Context, watching watch.Interface, halt types.UID) error {
+// awaitAcknowledgements waits until every agent says in its status that it obeys. A
+// busy API server may end a watch; it is begun again.
+func (b *bench) awaitAcknowledgements(ctx context.Context, halt types.UID) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	obeying := map[client.ObjectKey]bool{}
-	deadline := time.After(patience)
+	note := func(agent *v1alpha1.TradingAgent) {
+		if acknowledges(agent, halt) {
+			obeying[client.ObjectKeyFromObject(agent)] = true
+		}
+	}
 	for len(obeying) < b.agents {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline:
-			return fmt.Errorf("%d of %d agents have acknowledged after %s", len(obeying), b.agents, patience)
-		case event, open := <-watching.ResultChan():
-			if !open {
-				return errors.New("the watch has ended; run it again")
+		var agents v1alpha1.TradingAgentList
+		if err := b.admin.List(ctx, &agents); err != nil {
+			return fmt.Errorf("%d of %d agents have acknowledged: %w", len(obeying), b.agents, err)
+		}
+		for i := range agents.Items {
+			note(&agents.Items[i])
+		}
+		since := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: agents.ResourceVersion}}
+		watching, err := b.admin.Watch(ctx, &v1alpha1.TradingAgentList{}, since)
+		if err != nil {
+			return fmt.Errorf("%d of %d agents have acknowledged: %w", len(obeying), b.agents, err)
+		}
+		for event := range watching.ResultChan() {
+			if agent, ok := event.Object.(*v1alpha1.TradingAgent); ok {
+				note(agent)
 			}
-			if agent, ok := event.Object.(*v1alpha1.TradingAgent); ok && acknowledges(agent, halt) {
-				obeying[client.ObjectKeyFromObject(agent)] = true
+			if len(obeying) == b.agents {
+				break
 			}
 		}
+		watching.Stop()
 	}
 	return nil
 }
