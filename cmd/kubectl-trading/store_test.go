@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,6 +41,10 @@ func TestMain(m *testing.M) {
 	code, err := withAPIServer(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kubectl-trading:", err)
+		code = 1
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, "goroutines were left:", err)
 		code = 1
 	}
 	os.Exit(code)

@@ -47,11 +47,11 @@ func limits(edit func(*v1alpha1.Limits)) func(*scope) {
 	}
 }
 
-// judgedBefore notes a condition that an earlier pass has set.
-func judgedBefore(s *scope, condition string, generation int64) {
+// judgedBefore notes that an earlier pass has found the data valid.
+func judgedBefore(s *scope, generation int64) {
 	earlier := s.agent.DeepCopy()
 	earlier.Generation = generation
-	reconcile.StatusOf(earlier).Set(condition, isTrue, v1alpha1.ReasonAccepted, "it was valid", now)
+	reconcile.StatusOf(earlier).Set(v1alpha1.ConditionDataValid, isTrue, v1alpha1.ReasonAccepted, "it was valid", now)
 	s.before.Status.Conditions = earlier.Status.Conditions
 }
 
@@ -124,20 +124,20 @@ func TestPhases(t *testing.T) {
 		{"short history", data, followed(have(time.Minute, false)), isFalse, v1alpha1.ReasonHistoryTooShort, "2h55m0s"},
 		{"valid before the operator was restarted", data, func(s *scope) {
 			followed(probe.Answer{})(s)
-			judgedBefore(s, data, s.agent.Generation)
+			judgedBefore(s, s.agent.Generation)
 		}, isTrue, v1alpha1.ReasonAccepted, "it was valid"},
 		{"not reached before the operator was restarted", data, func(s *scope) {
 			followed(probe.Answer{})(s)
-			judgedBefore(s, data, s.agent.Generation)
+			judgedBefore(s, s.agent.Generation)
 			reconcile.StatusOf(s.before).Set(data, isFalse, v1alpha1.ReasonDataUnreachable, "it was not reached", s.now)
 		}, isFalse, v1alpha1.ReasonDataUnreachable, "it was not reached"},
 		{"valid for an earlier spec", data, func(s *scope) {
 			followed(probe.Answer{})(s)
-			judgedBefore(s, data, s.agent.Generation-1)
+			judgedBefore(s, s.agent.Generation-1)
 		}, isUnknown, v1alpha1.ReasonDataChecking, ""},
 		{"valid before and known to be wrong now", data, func(s *scope) {
 			followed(probe.Answer{Known: true})(s)
-			judgedBefore(s, data, s.agent.Generation)
+			judgedBefore(s, s.agent.Generation)
 		}, isFalse, v1alpha1.ReasonPairNotAtProvider, ""},
 		{"the process receives prices", data, func(s *scope) {
 			followed(probe.Answer{Problem: "it refuses the connection"})(s)

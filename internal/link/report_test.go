@@ -120,7 +120,7 @@ func TestSlowWritesAreFew(t *testing.T) {
 			state.Store(v1alpha1.TradingHalted)
 			halted = time.Now()
 			changed <- struct{}{}
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 			if at := server.written(); at.Before(halted) || at.Sub(halted) > 2*server.takes {
 				t.Errorf("halted at %s, written at %s", halted, at)
 			}
@@ -153,11 +153,11 @@ func TestWhatFollowsIsOneWrite(t *testing.T) {
 			halted := v1alpha1.TradingStatus{PodUID: "a", State: v1alpha1.TradingHalted}
 			halted.Halts = []v1alpha1.HaltAcknowledgement{{UID: "h", State: v1alpha1.HaltAcknowledged}}
 			tell(halted)
-			time.Sleep(gathering / 2)
+			<-time.After(gathering / 2)
 			halted.Halts = []v1alpha1.HaltAcknowledgement{{UID: "h", State: v1alpha1.HaltDone}}
 			tell(halted)
 			began := time.Now()
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 			if at := server.written(); at.Sub(began) > gathering {
 				t.Errorf("written %s after it was done", at.Sub(began))
 			}
@@ -226,7 +226,7 @@ func (r *refusing) Version(context.Context) (string, error) {
 func (r *refusing) Status() client.SubResourceWriter {
 	return interceptor.NewClient(nil, interceptor.Funcs{
 		SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
-			time.Sleep(r.takes)
+			<-time.After(r.takes)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.writes++

@@ -111,7 +111,7 @@ func (b *bench) awaitTrading(ctx context.Context) error {
 // rounds halts, counts, releases, and lets the agents trade again.
 func (b *bench) rounds(ctx context.Context) error {
 	fmt.Printf("%d agents, %d of them in pods, the others in %d processes; %d objects read by %d clients, manifests applied every %s\n",
-		b.agents, b.options.pods, b.processes, b.objects, b.readers, b.gitops)
+		b.agents, b.pods, b.processes, b.objects, b.readers, b.gitops)
 	fmt.Printf("%-8s %14s %14s %14s %14s %12s\n", "halt", "last order p50", "last order p99", "last order max", "acknowledged", "traded since")
 	failed := false
 	before, err := b.placements(ctx)
