@@ -170,7 +170,7 @@ func (d *desk) series() []string {
 	var found []string
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
-			if strings.Contains(metric.String(), d.namespace) {
+			if strings.HasPrefix(family.GetName(), "trading_endpoint_") && strings.Contains(metric.String(), d.namespace) {
 				found = append(found, family.GetName())
 			}
 		}

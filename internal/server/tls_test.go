@@ -18,7 +18,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -331,7 +330,9 @@ func TestOperatorAndAgentKnowEachOther(t *testing.T) {
 	if code, _ := status("GET", "/api/v1/status", nil); code != http.StatusUnauthorized {
 		t.Errorf("nobody reads: %d", code)
 	}
-	if code, why := status("GET", "/api/v1/status", stranger, keys.OperatorURI); code != 0 || !strings.Contains(why, "certificate") {
+	// A client may be writing while it is refused, and then hears of the connection's
+	// end and not of its cause (RFC 8446, 4.4.2.4 and 6.2).
+	if code, why := status("GET", "/api/v1/status", stranger, keys.OperatorURI); code != 0 {
 		t.Errorf("a stranger with the operator's name: %d %s", code, why)
 	}
 }
