@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -145,6 +146,19 @@ func (d *desk) awaitGone(kind, name string) {
 	d.until(name+" is gone", func() error {
 		if d.records.all()[key{kind, name}] != nil {
 			return errors.New("it is there")
+		}
+		return nil
+	})
+}
+
+// awaitOnly waits until there are no other objects than those of an earlier time.
+func (d *desk) awaitOnly(earlier map[key]*unstructured.Unstructured) {
+	d.t.Helper()
+	d.until("what is new is gone", func() error {
+		for object := range d.records.all() {
+			if earlier[object] == nil {
+				return fmt.Errorf("%v is there", object)
+			}
 		}
 		return nil
 	})

@@ -160,10 +160,14 @@ func editScenarios() []scenario {
 	}, {
 		name: "edit endpoint", before: trading, pods: keepsPod,
 		act: func(d *desk) {
+			bare := d.records.all()
 			for _, class := range []string{"traefik", "haproxy"} {
 				editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = d.endpoint(class) })(d)
 			}
 			editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = nil })(d)
+			// An operator that has not yet seen the Service finds nothing to delete until
+			// it does; asked for an endpoint again before that, it rightly keeps it.
+			d.awaitOnly(bare)
 			editing(func(a *v1alpha1.TradingAgent) { a.Spec.Endpoint = d.endpoint("traefik") })(d)
 		},
 	}, {
