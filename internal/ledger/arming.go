@@ -51,23 +51,23 @@ func (a allowance) check() error {
 
 // Disarm implements Ledger.
 func (p *Postgres) Disarm(ctx context.Context, lease Lease, reason string, at time.Time) error {
-	return p.write(ctx, lease, "recording that the agent is disarmed", func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+	return p.write(ctx, lease, step{doing: "recording that the agent is disarmed", write: func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		disarmed, err := isDisarmed(ctx, tx, lease.Agent.UID)
 		if err != nil || disarmed {
 			return err
 		}
 		batch.Queue(`SELECT trading.disarm($1, $2, $3, $4)`, lease.Agent.UID, lease.Epoch, reason, at)
 		return nil
-	})
+	}})
 }
 
 // Arming implements Ledger.
 func (p *Postgres) Arming(ctx context.Context, lease Lease) (Arming, error) {
 	var snapshot Snapshot
-	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
+	err := p.write(ctx, lease, step{write: func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		snapshot = Snapshot{}
 		return loadArming(ctx, tx, lease, &snapshot)
-	})
+	}})
 	return snapshot.Arming, err
 }
 

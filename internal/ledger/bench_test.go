@@ -32,7 +32,7 @@ func BenchmarkDecide(b *testing.B) {
 			lease := acquire(b, l, trader("a", btc))
 			for i := int64(1); b.Loop(); i++ {
 				decision := decide(i, "BTC-USD", noon.Add(time.Duration(i)*time.Minute))
-				if err := l.Decide(b.Context(), lease, decision, []order.Intent{intent(lease, i, 0, "BTC-USD", order.Buy, 1)}); err != nil {
+				if err := l.Decide(b.Context(), lease, decision, []order.Intent{intent(lease, i, 0, "BTC-USD", order.Buy, 1)}, time.Time{}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -43,7 +43,7 @@ func (p *Postgres) Fund(ctx context.Context, lease Lease, claims []Claim) (map[s
 		return nil, err
 	}
 	var shares map[string]market.Money
-	err = p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
+	err = p.write(ctx, lease, step{write: func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		shares = make(map[string]market.Money, len(claims))
 		scopes := make([]string, 0, len(claims))
 		for _, claim := range claims {
@@ -60,7 +60,7 @@ func (p *Postgres) Fund(ctx context.Context, lease Lease, claims []Claim) (map[s
 			return fmt.Errorf("giving back shares of agent %s: %w", lease.Agent, err)
 		}
 		return nil
-	})
+	}})
 	return shares, err
 }
 

@@ -19,7 +19,7 @@ func TestDecideOnce(t *testing.T) {
 			decision := decide(1, "BTC-USD", noon)
 			intents := []order.Intent{intent(lease, 1, 0, "BTC-USD", order.Buy, 5)}
 			for range 3 {
-				if err := b.Decide(t.Context(), lease, decision, intents); err != nil {
+				if err := b.Decide(t.Context(), lease, decision, intents, time.Time{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -46,15 +46,53 @@ func TestDecideOnce(t *testing.T) {
 			} {
 				other, changed := decision, intents[0]
 				change(&other, &changed)
-				if err := b.Decide(t.Context(), lease, other, []order.Intent{changed}); !errors.Is(err, ledger.ErrDecided) {
+				if err := b.Decide(t.Context(), lease, other, []order.Intent{changed}, time.Time{}); !errors.Is(err, ledger.ErrDecided) {
 					t.Errorf("another %s on the same bar: %v, want ErrDecided", name, err)
 				}
 			}
-			if err := b.Decide(t.Context(), lease, decision, nil); !errors.Is(err, ledger.ErrDecided) {
+			if err := b.Decide(t.Context(), lease, decision, nil, time.Time{}); !errors.Is(err, ledger.ErrDecided) {
 				t.Errorf("the same decision without its order: %v, want ErrDecided", err)
 			}
 			if diff := cmp.Diff(once, load(t, b, lease)); diff != "" {
 				t.Errorf("refused decisions left something (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What is decided to be sent at once is known to be on its way with the same commit:
+// the first order, at the time that its process says, and by its epoch.
+func TestDecideBeginsTheFirstSend(t *testing.T) {
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			lease := acquire(t, b, trader("a", btc, eth))
+			first, second := intent(lease, 1, 0, "BTC-USD", order.Buy, 5), intent(lease, 1, 1, "BTC-USD", order.Buy, 7)
+			decision, began := decide(1, "BTC-USD", noon), noon.Add(3*time.Second)
+			for _, at := range []time.Time{began, began.Add(time.Second)} {
+				if err := b.Decide(t.Context(), lease, decision, []order.Intent{first, second}, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wished := intent(lease, 2, 0, "ETH-USD", order.Sell, 1)
+			wished.ReduceOnly = true
+			request := ledger.Request{Key: ledger.RequestKey("close"), Pair: "ETH-USD"}
+			if err := b.Request(t.Context(), lease, request, []order.Intent{wished}, began); err != nil {
+				t.Fatal(err)
+			}
+			want := []ledger.Order{
+				{Intent: first, State: order.Sent, SentAt: began, SentEpoch: lease.Epoch},
+				{Intent: second, State: order.Intended},
+				{Intent: wished, State: order.Sent, SentAt: began, SentEpoch: lease.Epoch},
+			}
+			if diff := cmp.Diff(want, load(t, b, lease).OpenOrders); diff != "" {
+				t.Errorf("open orders (-want +got):\n%s", diff)
+			}
+			if err := b.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: first.ID, State: order.Sent, MarketTime: noon, At: began.Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, load(t, b, lease).OpenOrders); diff != "" {
+				t.Errorf("a send cannot begin twice (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -65,11 +103,11 @@ func TestSequenceNeverGoesBack(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			b := open(t)
 			lease := acquire(t, b, trader("a", btc, eth))
-			if err := b.Decide(t.Context(), lease, decide(3, "BTC-USD", noon), nil); err != nil {
+			if err := b.Decide(t.Context(), lease, decide(3, "BTC-USD", noon), nil, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, sequence := range []int64{1, 3} {
-				if err := b.Decide(t.Context(), lease, decide(sequence, "ETH-USD", noon), nil); !errors.Is(err, ledger.ErrConflict) {
+				if err := b.Decide(t.Context(), lease, decide(sequence, "ETH-USD", noon), nil, time.Time{}); !errors.Is(err, ledger.ErrConflict) {
 					t.Errorf("sequence %d after 3: %v, want ErrConflict", sequence, err)
 				}
 			}
@@ -81,10 +119,10 @@ func TestSequenceNeverGoesBack(t *testing.T) {
 			if got := load(t, b, lease).LastSequence; got != 7 {
 				t.Errorf("last sequence is %d after a restart, want 7", got)
 			}
-			if err := b.Decide(t.Context(), lease, decide(6, "ETH-USD", noon), nil); !errors.Is(err, ledger.ErrConflict) {
+			if err := b.Decide(t.Context(), lease, decide(6, "ETH-USD", noon), nil, time.Time{}); !errors.Is(err, ledger.ErrConflict) {
 				t.Errorf("sequence 6 after 7: %v, want ErrConflict", err)
 			}
-			if err := b.Decide(t.Context(), lease, decide(8, "ETH-USD", noon), nil); err != nil {
+			if err := b.Decide(t.Context(), lease, decide(8, "ETH-USD", noon), nil, time.Time{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -110,7 +148,7 @@ func TestOldEpochIsFenced(t *testing.T) {
 				for call, err := range map[string]error{
 					"Load":        loadErr,
 					"BookFill":    fillErr,
-					"Decide":      b.Decide(t.Context(), lease, decide(2, "BTC-USD", noon), nil),
+					"Decide":      b.Decide(t.Context(), lease, decide(2, "BTC-USD", noon), nil, time.Time{}),
 					"Intend":      b.Intend(t.Context(), lease, []order.Intent{intent(lease, 2, 0, "BTC-USD", order.Buy, 1)}),
 					"UpdateOrder": b.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: id, State: order.Acked, MarketTime: noon}),
 					"SaveMark":    b.SaveMark(t.Context(), lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 5}),

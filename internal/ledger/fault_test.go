@@ -246,7 +246,7 @@ func TestLostCommitReply(t *testing.T) {
 			}
 			fill := fillOf(lease, orderID(lease, 1, 0), "t1", "BTC-USD", order.Buy, 10, 100, "0.5")
 			arm()
-			if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), []order.Intent{intent(lease, 1, 0, "BTC-USD", order.Buy, 10)}); err != nil {
+			if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), []order.Intent{intent(lease, 1, 0, "BTC-USD", order.Buy, 10)}, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			arm()
@@ -303,13 +303,13 @@ func TestLostCommitReplyOfEveryMethod(t *testing.T) {
 			return err
 		}, `SELECT 1`},
 		"Decide": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
-			return b.Decide(ctx, lease, decide(5, "BTC-USD", noon), nil)
+			return b.Decide(ctx, lease, decide(5, "BTC-USD", noon), nil, time.Time{})
 		}, `SELECT count(*) FROM trading.decisions`},
 		"Intend": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
 			return b.Intend(ctx, lease, []order.Intent{intent(lease, 6, 0, "BTC-USD", order.Buy, 1)})
 		}, `SELECT count(*) FROM trading.intents WHERE sequence = 6`},
 		"Request": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
-			return b.Request(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{closing(lease)})
+			return b.Request(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{closing(lease)}, time.Time{})
 		}, `SELECT count(*) FROM trading.requests r JOIN trading.intents i ON i.id = r.intents[1]`},
 		"Recall": {func(ctx context.Context, b *ledger.Postgres, lease ledger.Lease) error {
 			_, err := b.Recall(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"})

@@ -83,12 +83,12 @@ func TestFenceHalted(t *testing.T) {
 		}
 	}
 	fence("pod-2", false)
-	if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), nil); err != nil {
+	if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), nil, time.Time{}); err != nil {
 		t.Fatalf("another pod was to be fenced: %v", err)
 	}
 	fence("pod-1", true)
 	bought := decide(2, "BTC-USD", noon.Add(time.Hour))
-	if err := b.Decide(t.Context(), lease, bought, []order.Intent{intent(lease, 2, 0, "BTC-USD", order.Buy, 5)}); !errors.Is(err, ledger.ErrFenced) {
+	if err := b.Decide(t.Context(), lease, bought, []order.Intent{intent(lease, 2, 0, "BTC-USD", order.Buy, 5)}, time.Time{}); !errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("an intent of a fenced process: %v, want ErrFenced", err)
 	}
 	fence("pod-1", false)
@@ -98,7 +98,7 @@ func TestFenceHalted(t *testing.T) {
 		t.Errorf("epoch %d followed %d", next.Epoch, lease.Epoch)
 	}
 	fence("pod-1", false)
-	if err := b.Decide(t.Context(), next, decide(2, "BTC-USD", noon.Add(time.Hour)), nil); err != nil {
+	if err := b.Decide(t.Context(), next, decide(2, "BTC-USD", noon.Add(time.Hour)), nil, time.Time{}); err != nil {
 		t.Errorf("the next process was fenced too: %v", err)
 	}
 	if n := query[int64](t, b, `SELECT count(*) FROM trading.halt_fences WHERE holder = 'pod-1' AND epoch = $1`, lease.Epoch); n != 1 {

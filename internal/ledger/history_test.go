@@ -176,8 +176,9 @@ func (h *history) decide(lease ledger.Lease) {
 	for leg := range legs {
 		intents = append(intents, h.intent(lease, sequence, leg))
 	}
+	sentAt := rapid.SampledFrom([]time.Time{{}, noon.Add(time.Second)}).Draw(h.r, "sent at")
 	for range rapid.IntRange(1, 2).Draw(h.r, "times") {
-		err := h.both(func(b book) error { return b.Decide(h.t.Context(), lease, decision, intents) })
+		err := h.both(func(b book) error { return b.Decide(h.t.Context(), lease, decision, intents, sentAt) })
 		if err == nil && sequence > h.next {
 			h.next = sequence
 			h.orders = append(h.orders, intents...)

@@ -72,36 +72,72 @@ type forgotten struct {
 func (f *forgotten) Error() string { return f.reason }
 func (f *forgotten) Unwrap() error { return f.cause }
 
-// own locks the agent's lease until the transaction ends, if it still holds.
-func (p *Postgres) own(ctx context.Context, tx pgx.Tx, lease Lease) (holding, error) {
-	var now holding
-	err := tx.QueryRow(ctx, `SELECT epoch, holder, links, forgot FROM trading.own($1)`, lease.Agent.UID).
-		Scan(&now.epoch, &now.holder, &now.links, &now.forgot)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return holding{}, fmt.Errorf("checking the epoch of agent %s: %w", lease.Agent, err)
-	}
+// queueOwn queues the lock on the agent's lease, which is held until the
+// transaction ends, and reads how the agent stands.
+func queueOwn(batch *pgx.Batch, lease Lease, now *holding) {
+	*now = holding{}
+	batch.Queue(`SELECT epoch, holder, links, forgot FROM trading.own($1)`, lease.Agent.UID).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(&now.epoch, &now.holder, &now.links, &now.forgot)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("checking the epoch of agent %s: %w", lease.Agent, err)
+		}
+		return nil
+	})
+}
+
+// judge says why an agent that stands so in the database is not the lease's, or
+// not what it was.
+func (p *Postgres) judge(lease Lease, now holding) error {
 	known := p.memory.of(lease.Agent.UID)
 	switch {
 	case now.epoch < lease.Epoch:
 		// Whoever comes next has another epoch: this process must end too.
 		reason := fmt.Sprintf("agent %s: the database is at epoch %d and had been at epoch %d", lease.Agent, now.epoch, lease.Epoch)
-		return now, &forgotten{now.epoch, reason, errors.Join(ErrForgot, fenced(lease, now.epoch))}
+		return &forgotten{now.epoch, reason, errors.Join(ErrForgot, fenced(lease, now.epoch))}
 	case now.epoch != lease.Epoch || now.holder != lease.Agent.Holder:
-		return now, fenced(lease, now.epoch)
+		return fenced(lease, now.epoch)
 	case now.links < known.links:
 		reason := fmt.Sprintf("agent %s: the database has %d links of the agent's chain and had %d", lease.Agent, now.links, known.links)
-		return now, &forgotten{now.epoch, reason, ErrForgot}
+		return &forgotten{now.epoch, reason, ErrForgot}
 	}
-	return now, nil
+	return nil
 }
 
-// write runs a transaction of the agent that holds the lease. What the function
-// queues is sent with the question how long the chain has become, which is what
-// the database is held to from then on. Doing says what it is about.
-func (p *Postgres) write(ctx context.Context, lease Lease, doing string, write func(context.Context, pgx.Tx, *pgx.Batch) error) error {
+// own locks the agent's lease until the transaction ends, if it still holds, and
+// has answered together with it what ask queues; nil asks nothing.
+func (p *Postgres) own(ctx context.Context, tx pgx.Tx, lease Lease, ask func(*pgx.Batch)) (holding, error) {
+	var now holding
+	batch := &pgx.Batch{}
+	queueOwn(batch, lease, &now)
+	if ask != nil {
+		ask(batch)
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return holding{}, err //nolint:wrapcheck // What is queued says what it was about.
+	}
+	return now, p.judge(lease, now)
+}
+
+// step is one transaction of the agent that holds a lease.
+type step struct {
+	// doing says what it is about.
+	doing string
+	// ask queues what must be known before anything is written. It is answered
+	// together with the lock on the lease, in one exchange with the server. Nil if
+	// nothing must be.
+	ask func(*pgx.Batch)
+	// write queues what is written, after it has judged the answers; what else it
+	// must know it may ask by itself.
+	write func(context.Context, pgx.Tx, *pgx.Batch) error
+}
+
+// write runs a step. What is written is sent with the question how long the chain
+// has become, which is what the database is held to from then on. A step may run
+// more than once; ask begins anew each time.
+func (p *Postgres) write(ctx context.Context, lease Lease, do step) error {
 	var links int64
 	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		now, err := p.own(ctx, tx, lease)
+		now, err := p.own(ctx, tx, lease, do.ask)
 		if err != nil {
 			return err
 		}
@@ -110,13 +146,13 @@ func (p *Postgres) write(ctx context.Context, lease Lease, doing string, write f
 		}
 		links = now.links
 		batch := &pgx.Batch{}
-		if err := write(ctx, tx, batch); err != nil || batch.Len() == 0 {
+		if err := do.write(ctx, tx, batch); err != nil || batch.Len() == 0 {
 			return err
 		}
 		batch.Queue(`SELECT length FROM trading.chains WHERE agent_uid = $1`, lease.Agent.UID).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&links) })
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return fmt.Errorf("%s: %w", doing, err)
+			return fmt.Errorf("%s: %w", do.doing, err)
 		}
 		return nil
 	})
@@ -146,10 +182,10 @@ func (p *Postgres) noted(ctx context.Context, lease Lease, err error) error {
 
 // Proven implements Ledger.
 func (p *Postgres) Proven(ctx context.Context, lease Lease, what string) error {
-	err := p.write(ctx, lease, "recording what was proven", func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
+	err := p.write(ctx, lease, step{doing: "recording what was proven", write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
 		batch.Queue(`SELECT trading.record_recovery($1, $2, 'Proven', $3)`, lease.Agent.UID, lease.Epoch, what)
 		return nil
-	})
+	}})
 	if err == nil {
 		p.memory.tell(lease.Agent.UID, "")
 	}

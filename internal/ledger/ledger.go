@@ -220,17 +220,20 @@ type Ledger interface {
 	// Load reads what the agent left behind.
 	Load(ctx context.Context, lease Lease) (Snapshot, error)
 	// Decide commits a decision and the intents that follow from it in one
-	// transaction. Doing the same again with the same content changes nothing
-	// and succeeds; another decision on the same pair and bar is ErrDecided.
-	Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent) error
+	// transaction. Unless sentAt is zero, it records that the send of the first
+	// intent begins then, in real time: its order may leave as soon as Decide has
+	// succeeded, as after UpdateOrder. Doing the same again with the same content
+	// changes nothing and succeeds; another decision on the same pair and bar is
+	// ErrDecided.
+	Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent, sentAt time.Time) error
 	// Intend commits intents that no decision of the debate stands behind: a
 	// stop, a flattening. Idempotent by intent id.
 	Intend(ctx context.Context, lease Lease, intents []order.Intent) error
 	// Request commits intents that a person asked for, together with the request,
-	// in one transaction: the same key never leads to other orders. Doing the same
-	// again changes nothing and succeeds; a key that stands for something else is
-	// ErrConflict.
-	Request(ctx context.Context, lease Lease, request Request, intents []order.Intent) error
+	// in one transaction: the same key never leads to other orders. sentAt is as in
+	// Decide. Doing the same again changes nothing and succeeds; a key that stands
+	// for something else is ErrConflict.
+	Request(ctx context.Context, lease Lease, request Request, intents []order.Intent, sentAt time.Time) error
 	// Recall is which orders a request has led to; none if it has led to none. It
 	// fails with ErrConflict if the key stands for another request.
 	Recall(ctx context.Context, lease Lease, request Request) ([]uuid.UUID, error)

@@ -92,7 +92,7 @@ type memoryAgent struct {
 	record  record
 	audit   memoryAudit
 	// requests of people, by key.
-	requests map[string]memoryRequest
+	requests map[string]requested
 	// history for readers; nil where none is kept.
 	history *memoryHistory
 }
@@ -185,7 +185,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 }
 
 // Decide implements Ledger.
-func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, intents []order.Intent) error {
+func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, intents []order.Intent, sentAt time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	agent, err := m.owned(lease)
@@ -212,7 +212,7 @@ func (m *Memory) Decide(_ context.Context, lease Lease, decision Decision, inten
 	if err := follows(decision, agent.last, agent.lastSequence); err != nil {
 		return err
 	}
-	if err := m.intend(agent, lease, intents); err != nil {
+	if err := m.intend(agent, lease, intents, sentAt); err != nil {
 		return err
 	}
 	made.put(at, decision.BarEnd, digest)
@@ -271,11 +271,12 @@ func (m *Memory) Intend(_ context.Context, lease Lease, intents []order.Intent) 
 	if err != nil {
 		return err
 	}
-	return m.intend(agent, lease, intents)
+	return m.intend(agent, lease, intents, time.Time{})
 }
 
-// intend stores all intents or none.
-func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent) error {
+// intend stores all intents or none, the first as one that is being sent unless
+// sentAt is zero.
+func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent, sentAt time.Time) error {
 	for i := range intents {
 		intent, err := checkedIntent(lease, intents[i])
 		if err != nil {
@@ -296,10 +297,13 @@ func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent)
 		}
 		stored := &memoryOrder{Order: Order{Intent: intents[i], State: order.Intended}}
 		stored.MarketTime = marketTime(stored.MarketTime)
+		if i == 0 && !sentAt.IsZero() {
+			stored.State, stored.SentAt, stored.SentEpoch = order.Sent, marketTime(sentAt), agent.epoch
+		}
 		m.orders[stored.ID] = stored
 		agent.open = append(agent.open, stored)
 		agent.lastSequence = max(agent.lastSequence, stored.Sequence)
-		agent.history.intend(m.claims[claimKey{agent.Account, stored.Pair}].instrument, stored.Intent)
+		agent.history.intend(m.claims[claimKey{agent.Account, stored.Pair}].instrument, stored.Intent, stored.State)
 		agent.record.intend(stored)
 		if !stored.ReduceOnly {
 			agent.opening[dayOf(stored.MarketTime)]++

@@ -40,14 +40,14 @@ func kept[T any](list []T, item T) []T {
 	return append(list, item)
 }
 
-func (h *memoryHistory) intend(instrument market.Instrument, intent order.Intent) {
+func (h *memoryHistory) intend(instrument market.Instrument, intent order.Intent, state order.State) {
 	if h == nil {
 		return
 	}
 	record := &OrderRecord{
 		ID: intent.ID, Sequence: intent.Sequence, Leg: intent.Leg, Replacement: intent.Replacement, Pair: intent.Pair, Side: intent.Side,
 		Quantity: instrument.QuantityDecimal(intent.Quantity), Limit: instrument.PriceDecimal(intent.Limit), ReduceOnly: intent.ReduceOnly,
-		State: order.Intended, Reason: intent.Reason, DecidedAt: intent.MarketTime, UpdatedAt: intent.MarketTime,
+		State: state, Reason: intent.Reason, DecidedAt: intent.MarketTime, UpdatedAt: intent.MarketTime,
 	}
 	if len(h.orders) >= mostKept {
 		for _, oldest := range h.orders[:mostKept/10] {
@@ -55,7 +55,7 @@ func (h *memoryHistory) intend(instrument market.Instrument, intent order.Intent
 		}
 	}
 	h.orders, h.byID[intent.ID] = kept(h.orders, record), record
-	h.tell(NewsOrder, intent.ID.String(), intentNews(intent))
+	h.tell(NewsOrder, intent.ID.String(), intentNews(intent, state))
 }
 
 func (h *memoryHistory) update(update OrderUpdate) {

@@ -52,8 +52,9 @@ func decisionNews(decision Decision) map[string]any {
 	return map[string]any{"pair": decision.Pair, "barEnd": decision.BarEnd, "action": decision.Action, "outcome": decision.Outcome}
 }
 
-func intentNews(intent order.Intent) map[string]any {
-	return map[string]any{"pair": intent.Pair, "state": order.Intended, "reason": intent.Reason}
+// intentNews tells of a new order and its first state.
+func intentNews(intent order.Intent, state order.State) map[string]any {
+	return map[string]any{"pair": intent.Pair, "state": state, "reason": intent.Reason}
 }
 
 func updateNews(update OrderUpdate) map[string]any {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -61,94 +63,94 @@ func (p *Postgres) Ping(ctx context.Context) error { return p.db.Ping(ctx) }
 func (p *Postgres) Database() *database.Pool { return p.db }
 
 // Decide implements Ledger.
-func (p *Postgres) Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent) error {
-	doing := fmt.Sprintf("committing decision %d on %s", decision.Sequence, decision.Pair)
-	return p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
-		decision, err := checkedDecision(lease, decision, intents)
-		if err != nil {
-			return err
-		}
-		known, ids, err := decisionAt(ctx, tx, lease, decision)
-		if err != nil {
-			return err
-		}
-		if known != nil {
-			return sameDecision(ctx, tx, lease, *known, ids, decision, intents)
-		}
-		last, lastSequence, err := sequences(ctx, tx, lease)
-		if err != nil {
-			return err
-		}
-		if err := follows(decision, last, lastSequence); err != nil {
-			return err
-		}
-		// gofail: var decisionChecked struct{}
-		if err := queueIntents(ctx, tx, batch, lease, intents); err != nil {
-			return err
-		}
-		queueDecision(batch, lease, decision, intents)
-		return nil
+func (p *Postgres) Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent, sentAt time.Time) error {
+	decision, invalid := checkedDecision(lease, decision, intents)
+	var before standing
+	return p.write(ctx, lease, step{
+		doing: fmt.Sprintf("committing decision %d on %s", decision.Sequence, decision.Pair),
+		ask:   func(batch *pgx.Batch) { before.ask(batch, lease, decision, intents) },
+		write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
+			if invalid != nil {
+				return invalid
+			}
+			if before.known {
+				return before.same(lease, decision, intents)
+			}
+			if err := before.precedes(decision); err != nil {
+				return err
+			}
+			// gofail: var decisionChecked struct{}
+			if err := queueIntents(batch, lease, before.stored, intents, sentAt); err != nil {
+				return err
+			}
+			queueDecision(batch, lease, decision, intents)
+			return nil
+		},
 	})
 }
 
-// decisionAt finds the decision on the same pair and bar; nil if there is none.
-func decisionAt(ctx context.Context, tx pgx.Tx, lease Lease, decision Decision) (*Decision, []uuid.UUID, error) {
-	known := Decision{Pair: decision.Pair, BarEnd: decision.BarEnd}
-	var ids []uuid.UUID
-	err := tx.QueryRow(ctx, `SELECT sequence, action, (confidence * 1000000)::bigint, outcome, reasoning::text, intents
-		FROM trading.decisions WHERE agent_uid = $1 AND pair = $2 AND bar_end = $3`,
-		lease.Agent.UID, decision.Pair, decision.BarEnd).
-		Scan(&known.Sequence, &known.Action, &known.ConfidenceMicros, &known.Outcome, (*text)(&known.Reasoning), &ids)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("looking for a decision on %s: %w", decision.Pair, err)
-	}
-	return &known, ids, nil
+// standing is what the ledger holds that a decision is judged by.
+type standing struct {
+	// known says that there is a decision on the same pair and bar; ids are its
+	// intents.
+	known    bool
+	decision Decision
+	ids      []uuid.UUID
+	// decisions and intents are the last sequence of each.
+	decisions, intents int64
+	// stored are those of the decision's intents that are in the ledger.
+	stored map[uuid.UUID]order.Intent
 }
 
-// sameDecision is nil if a decision repeats what is stored.
-func sameDecision(ctx context.Context, tx pgx.Tx, lease Lease, known Decision, ids []uuid.UUID, decision Decision, intents []order.Intent) error {
-	if !equalDecisions(known, decision) || len(ids) != len(intents) {
+func (s *standing) ask(batch *pgx.Batch, lease Lease, decision Decision, intents []order.Intent) {
+	*s = standing{decision: Decision{Pair: decision.Pair, BarEnd: decision.BarEnd}}
+	batch.Queue(`SELECT sequence, action, (confidence * 1000000)::bigint, outcome, reasoning::text, intents
+		FROM trading.decisions WHERE agent_uid = $1 AND pair = $2 AND bar_end = $3`,
+		lease.Agent.UID, decision.Pair, decision.BarEnd).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(&s.decision.Sequence, &s.decision.Action, &s.decision.ConfidenceMicros, &s.decision.Outcome, (*text)(&s.decision.Reasoning), &s.ids)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("looking for a decision on %s: %w", decision.Pair, err)
+		}
+		s.known = err == nil
+		return nil
+	})
+	batch.Queue(`SELECT
+		coalesce((SELECT max(sequence) FROM trading.decisions WHERE agent_uid = $1), 0),
+		coalesce((SELECT max(sequence) FROM trading.intents WHERE agent_uid = $1), 0)`, lease.Agent.UID).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&s.decisions, &s.intents); err != nil {
+			return fmt.Errorf("reading the sequence of agent %s: %w", lease.Agent, err)
+		}
+		return nil
+	})
+	askIntents(batch, intents, &s.stored)
+}
+
+// same is nil if a decision repeats what is stored.
+func (s *standing) same(lease Lease, decision Decision, intents []order.Intent) error {
+	if !equalDecisions(s.decision, decision) || !slices.Equal(s.ids, idsOf(intents)) {
 		return decided(decision)
-	}
-	stored, err := intentsByID(ctx, tx, ids)
-	if err != nil {
-		return err
 	}
 	for i := range intents {
 		intent, err := checkedIntent(lease, intents[i])
 		if err != nil {
 			return err
 		}
-		if ids[i] != intent.ID || stored[intent.ID] != intent {
+		if s.stored[intent.ID] != intent {
 			return decided(decision)
 		}
 	}
 	return nil
 }
 
-// sequences are the last decision's, and the last of decisions and intents.
-func sequences(ctx context.Context, tx pgx.Tx, lease Lease) (*Decision, int64, error) {
-	var decisions, intents int64
-	err := tx.QueryRow(ctx, `SELECT
-		coalesce((SELECT max(sequence) FROM trading.decisions WHERE agent_uid = $1), 0),
-		coalesce((SELECT max(sequence) FROM trading.intents WHERE agent_uid = $1), 0)`, lease.Agent.UID).Scan(&decisions, &intents)
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the sequence of agent %s: %w", lease.Agent, err)
+// precedes refuses a decision that does not come after all that is stored.
+func (s *standing) precedes(decision Decision) error {
+	if s.decisions == 0 {
+		return follows(decision, nil, s.intents)
 	}
-	if decisions == 0 {
-		return nil, intents, nil
-	}
-	return &Decision{Sequence: decisions}, max(decisions, intents), nil
+	return follows(decision, &Decision{Sequence: s.decisions}, max(s.decisions, s.intents))
 }
 
 func queueDecision(batch *pgx.Batch, lease Lease, decision Decision, intents []order.Intent) {
-	ids := make([]uuid.UUID, len(intents))
-	for i := range intents {
-		ids[i] = intents[i].ID
-	}
 	var reasoning *string
 	if decision.Reasoning != nil {
 		text := string(decision.Reasoning)
@@ -158,7 +160,7 @@ func queueDecision(batch *pgx.Batch, lease Lease, decision Decision, intents []o
 	batch.Queue(`INSERT INTO trading.decisions (agent_uid, sequence, epoch, pair, bar_end, action, confidence, outcome, reasoning, intents)
 		VALUES ($1, $2, $3, $4, $5, $6, $7::text::numeric, $8, $9::text::json, $10)`,
 		lease.Agent.UID, decision.Sequence, lease.Epoch, decision.Pair, decision.BarEnd, decision.Action, confidence,
-		decision.Outcome, reasoning, ids)
+		decision.Outcome, reasoning, idsOf(intents))
 	queueNews(batch, lease, NewsDecision, strconv.FormatInt(decision.Sequence, 10), decisionNews(decision))
 }
 
@@ -169,24 +171,19 @@ func queueNews(batch *pgx.Batch, lease Lease, topic, key string, payload map[str
 
 // Intend implements Ledger.
 func (p *Postgres) Intend(ctx context.Context, lease Lease, intents []order.Intent) error {
-	return p.write(ctx, lease, "committing intents", func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
-		return queueIntents(ctx, tx, batch, lease, intents)
+	var stored map[uuid.UUID]order.Intent
+	return p.write(ctx, lease, step{
+		doing: "committing intents",
+		ask:   func(batch *pgx.Batch) { askIntents(batch, intents, &stored) },
+		write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
+			return queueIntents(batch, lease, stored, intents, time.Time{})
+		},
 	})
 }
 
-// queueIntents queues those intents that are not stored yet.
-func queueIntents(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, lease Lease, intents []order.Intent) error {
-	if len(intents) == 0 {
-		return nil
-	}
-	ids := make([]uuid.UUID, len(intents))
-	for i := range intents {
-		ids[i] = intents[i].ID
-	}
-	stored, err := intentsByID(ctx, tx, ids)
-	if err != nil {
-		return err
-	}
+// queueIntents queues those intents that are not stored yet, the first as one that
+// is being sent unless sentAt is zero.
+func queueIntents(batch *pgx.Batch, lease Lease, stored map[uuid.UUID]order.Intent, intents []order.Intent, sentAt time.Time) error {
 	queued := make(map[uuid.UUID]bool, len(intents))
 	for i := range intents {
 		intent, err := checkedIntent(lease, intents[i])
@@ -207,7 +204,15 @@ func queueIntents(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, lease Lease,
 		if err != nil {
 			return err
 		}
+		state := order.Intended
+		if i == 0 && !sentAt.IsZero() {
+			state = order.Sent
+		}
 		queueIntent(batch, lease, instrument, intent)
+		if state == order.Sent {
+			queueUpdate(batch, lease, OrderUpdate{ID: intent.ID, State: state, MarketTime: intent.MarketTime, At: marketTime(sentAt)})
+		}
+		queueNews(batch, lease, NewsOrder, intent.ID.String(), intentNews(intent, state))
 	}
 	return nil
 }
@@ -220,41 +225,50 @@ func queueIntent(batch *pgx.Batch, lease Lease, instrument market.Instrument, in
 		side(intent.Side), instrument.QuantityDecimal(intent.Quantity).String(), instrument.PriceDecimal(intent.Limit).String(),
 		intent.ReduceOnly, intent.Reserved.String(), intent.Reason, intent.Quantity, intent.Limit, intent.MarketTime, intent.Frozen,
 		instant(intent.NotAfter))
-	queueNews(batch, lease, NewsOrder, intent.ID.String(), intentNews(intent))
 }
 
 // UpdateOrder implements Ledger.
 func (p *Postgres) UpdateOrder(ctx context.Context, lease Lease, update OrderUpdate) error {
-	doing := fmt.Sprintf("recording that order %s is %s", update.ID, update.State)
-	return p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
-		update, err := checkedUpdate(update)
-		if err != nil {
-			return err
-		}
-		var state order.State
-		err = tx.QueryRow(ctx, `SELECT state FROM trading.orders WHERE id = $1 AND agent_uid = $2`, update.ID, lease.Agent.UID).Scan(&state)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("order %s: %w", update.ID, ErrNoIntent)
-		}
-		if err != nil {
-			return fmt.Errorf("reading order %s: %w", update.ID, err)
-		}
-		if !advances(state, update.State) {
+	update, invalid := checkedUpdate(update)
+	var state order.State
+	return p.write(ctx, lease, step{
+		doing: fmt.Sprintf("recording that order %s is %s", update.ID, update.State),
+		ask: func(batch *pgx.Batch) {
+			state = ""
+			batch.Queue(`SELECT state FROM trading.orders WHERE id = $1 AND agent_uid = $2`, update.ID, lease.Agent.UID).QueryRow(func(row pgx.Row) error {
+				if err := row.Scan(&state); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+					return fmt.Errorf("reading order %s: %w", update.ID, err)
+				}
+				return nil
+			})
+		},
+		write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
+			switch {
+			case invalid != nil:
+				return invalid
+			case state == "":
+				return fmt.Errorf("order %s: %w", update.ID, ErrNoIntent)
+			case !advances(state, update.State):
+				return nil
+			}
+			queueUpdate(batch, lease, update)
+			if state != update.State {
+				queueNews(batch, lease, NewsOrder, update.ID.String(), updateNews(update))
+			}
 			return nil
-		}
-		batch.Queue(`INSERT INTO trading.order_updates (agent_uid, order_id, epoch, state, venue_order_id, reason, market_time, happened_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, lease.Agent.UID, update.ID, lease.Epoch, string(update.State), update.VenueOrderID,
-			update.Reason, update.MarketTime, instant(update.At))
-		if state != update.State {
-			queueNews(batch, lease, NewsOrder, update.ID.String(), updateNews(update))
-		}
-		return nil
+		},
 	})
+}
+
+func queueUpdate(batch *pgx.Batch, lease Lease, update OrderUpdate) {
+	batch.Queue(`INSERT INTO trading.order_updates (agent_uid, order_id, epoch, state, venue_order_id, reason, market_time, happened_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, lease.Agent.UID, update.ID, lease.Epoch, string(update.State), update.VenueOrderID,
+		update.Reason, update.MarketTime, instant(update.At))
 }
 
 // SaveMark implements Ledger.
 func (p *Postgres) SaveMark(ctx context.Context, lease Lease, mark Mark) error {
-	return p.write(ctx, lease, "recording the mark of "+mark.Pair, func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
+	return p.write(ctx, lease, step{doing: "recording the mark of " + mark.Pair, write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
 		mark, err := checkedMark(lease, mark)
 		if err != nil {
 			return err
@@ -272,5 +286,5 @@ func (p *Postgres) SaveMark(ctx context.Context, lease Lease, mark Mark) error {
 			lease.Agent.UID, mark.Pair, mark.MarketTime, lease.Epoch, instrument.PriceDecimal(mark.Price).String(),
 			mark.Equity.String(), mark.PeakEquity.String(), mark.DayStart, mark.DayStartEquity.String())
 		return nil
-	})
+	}})
 }

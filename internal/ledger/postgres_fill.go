@@ -37,7 +37,7 @@ func (p *Postgres) BookFills(ctx context.Context, lease Lease, fills []order.Fil
 	if len(fills) > 0 {
 		doing = fmt.Sprintf("booking fill %s of order %s", fills[0].TradeID, fills[0].OrderID)
 	}
-	err := p.write(ctx, lease, doing, func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+	err := p.write(ctx, lease, step{doing: doing, write: func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 		checked := make([]order.Fill, len(fills))
 		for i := range fills {
 			var err error
@@ -71,7 +71,7 @@ func (p *Postgres) BookFills(ctx context.Context, lease Lease, fills []order.Fil
 		columns.queue(batch, lease)
 		// gofail: var fillPosted struct{}
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +287,7 @@ func negated(amount string) string {
 // Holdings implements Ledger.
 func (p *Postgres) Holdings(ctx context.Context, lease Lease) (map[string]Holding, error) {
 	var held map[string]Holding
-	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
+	err := p.write(ctx, lease, step{write: func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
 		held = map[string]Holding{}
 		rows, err := tx.Query(ctx, `SELECT currency, sum(booked)::text, sum(pending)::text FROM (
 			SELECT b.currency, b.amount AS booked, 0 AS pending FROM trading.balances b JOIN trading.agents a ON a.uid = b.agent_uid
@@ -311,6 +311,6 @@ func (p *Postgres) Holdings(ctx context.Context, lease Lease) (map[string]Holdin
 			return fmt.Errorf("summing the books of account %s: %w", lease.Agent.Account, err)
 		}
 		return nil
-	})
+	}})
 	return held, err
 }

@@ -20,7 +20,7 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 	// With the lease locked nothing of the agent changes meanwhile, and a commit
 	// of its own that is still under way is waited for.
 	err := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		now, err := p.own(ctx, tx, lease)
+		now, err := p.own(ctx, tx, lease, nil)
 		if err != nil {
 			return err
 		}
@@ -52,17 +52,14 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 }
 
 func loadCounts(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
-	_, last, err := sequences(ctx, tx, lease)
-	if err != nil {
-		return err
-	}
-	s.LastSequence = last
 	return tx.QueryRow(ctx, `SELECT
+		coalesce(greatest((SELECT max(sequence) FROM trading.decisions WHERE agent_uid = $1),
+			(SELECT max(sequence) FROM trading.intents WHERE agent_uid = $1)), 0),
 		(SELECT count(*) FROM trading.decisions WHERE agent_uid = $1),
 		(SELECT count(*) FROM trading.fills WHERE agent_uid = $1),
 		coalesce((SELECT (amount * 100000000)::bigint FROM trading.balances
 			WHERE agent_uid = $1 AND ledger_account = 'assets:cash' AND pair = '' AND currency = $2), 0)`,
-		lease.Agent.UID, lease.Agent.Currency).Scan(&s.Decisions, &s.Fills, &s.Cash)
+		lease.Agent.UID, lease.Agent.Currency).Scan(&s.LastSequence, &s.Decisions, &s.Fills, &s.Cash)
 }
 
 func loadLastDecision(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
@@ -204,19 +201,23 @@ func intentFields(i *order.Intent) []any {
 		(*int64)(&i.Limit), &i.ReduceOnly, (*int64)(&i.Reserved), (*utcInstant)(&i.MarketTime), &i.Reason, &i.Frozen, (*utcInstant)(&i.NotAfter)}
 }
 
-func intentsByID(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]order.Intent, error) {
-	rows, err := tx.Query(ctx, `SELECT `+intentColumns+` FROM trading.intents i WHERE i.id = ANY ($1)`, ids)
-	if err != nil {
-		return nil, fmt.Errorf("looking for intents: %w", err)
+// askIntents queues the question which of the intents are stored, and how.
+func askIntents(batch *pgx.Batch, intents []order.Intent, stored *map[uuid.UUID]order.Intent) {
+	*stored = nil
+	if len(intents) == 0 {
+		return
 	}
-	found := make(map[uuid.UUID]order.Intent, len(ids))
-	var intent order.Intent
-	_, err = pgx.ForEachRow(rows, intentFields(&intent), func() error {
-		found[intent.ID] = intent
+	found := make(map[uuid.UUID]order.Intent, len(intents))
+	*stored = found
+	batch.Queue(`SELECT `+intentColumns+` FROM trading.intents i WHERE i.id = ANY ($1)`, idsOf(intents)).Query(func(rows pgx.Rows) error {
+		var intent order.Intent
+		_, err := pgx.ForEachRow(rows, intentFields(&intent), func() error {
+			found[intent.ID] = intent
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("looking for intents: %w", err)
+		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("looking for intents: %w", err)
-	}
-	return found, nil
 }

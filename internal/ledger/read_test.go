@@ -141,7 +141,7 @@ func TestReaderTellsWhatHappened(t *testing.T) {
 	withReaders(t, func(t *testing.T, b book, lease ledger.Lease, reader ledger.Reader) {
 		t.Helper()
 		of := intent(lease, 1, 0, "BTC-USD", order.Buy, 20_000)
-		if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), []order.Intent{of}); err != nil {
+		if err := b.Decide(t.Context(), lease, decide(1, "BTC-USD", noon), []order.Intent{of}, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		bookFill(t, b, lease, fillOf(lease, of.ID, "t1", "BTC-USD", order.Buy, 5_000, 1_000_000, "0.25"))

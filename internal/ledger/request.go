@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -60,77 +61,83 @@ func idsOf(intents []order.Intent) []uuid.UUID {
 	return ids
 }
 
+// requested is what a request has led to.
+type requested struct {
+	pair    string
+	intents []uuid.UUID
+}
+
 // sameRequest says why a key that is known cannot come again with this content.
-func sameRequest(request Request, knownPair string, known []uuid.UUID, intents []order.Intent) error {
-	if knownPair != request.Pair || !slices.Equal(known, idsOf(intents)) {
+func sameRequest(request Request, known requested, intents []order.Intent) error {
+	if known.pair != request.Pair || !slices.Equal(known.intents, idsOf(intents)) {
 		return fmt.Errorf("%s: its key: %w", request, ErrConflict)
 	}
 	return nil
 }
 
-// recalled is what a key that is known has led to, if it was the same request.
-func recalled(request Request, knownPair string, known []uuid.UUID) ([]uuid.UUID, error) {
-	if knownPair != request.Pair {
-		return nil, fmt.Errorf("%s: its key stands for another request: %w", request, ErrConflict)
+// recalls says why a key that is known cannot be asked for by this request.
+func recalls(request Request, known requested) error {
+	if known.pair != request.Pair {
+		return fmt.Errorf("%s: its key stands for another request: %w", request, ErrConflict)
 	}
-	return known, nil
+	return nil
 }
 
 // Recall implements Ledger.
 func (p *Postgres) Recall(ctx context.Context, lease Lease, request Request) ([]uuid.UUID, error) {
-	var known []uuid.UUID
-	err := p.write(ctx, lease, "", func(ctx context.Context, tx pgx.Tx, _ *pgx.Batch) error {
-		pair, ids, err := requestAt(ctx, tx, lease, request)
-		if err != nil || ids == nil {
-			known = nil
-			return err
-		}
-		known, err = recalled(request, pair, ids)
-		return err
+	var known requested
+	err := p.write(ctx, lease, step{
+		ask: func(batch *pgx.Batch) { askRequest(batch, lease, request, &known) },
+		write: func(context.Context, pgx.Tx, *pgx.Batch) error {
+			if known.intents == nil {
+				return nil
+			}
+			return recalls(request, known)
+		},
 	})
-	return known, err
-}
-
-// requestAt finds what a request has led to; nil if nothing.
-func requestAt(ctx context.Context, tx pgx.Tx, lease Lease, request Request) (string, []uuid.UUID, error) {
-	var pair string
-	var ids []uuid.UUID
-	err := tx.QueryRow(ctx, `SELECT pair, intents FROM trading.requests WHERE agent_uid = $1 AND key = $2`, lease.Agent.UID, request.Key).Scan(&pair, &ids)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil, nil
-	}
 	if err != nil {
-		return "", nil, fmt.Errorf("looking for %s: %w", request, err)
+		return nil, err
 	}
-	return pair, ids, nil
+	return known.intents, nil
 }
 
-// Request implements Ledger.
-func (p *Postgres) Request(ctx context.Context, lease Lease, request Request, intents []order.Intent) error {
-	return p.write(ctx, lease, "committing "+request.String(), func(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
-		if err := checkedRequest(lease, request, intents); err != nil {
-			return err
+// askRequest queues the question what a request has led to; nothing if its intents
+// are nil.
+func askRequest(batch *pgx.Batch, lease Lease, request Request, known *requested) {
+	*known = requested{}
+	batch.Queue(`SELECT pair, intents FROM trading.requests WHERE agent_uid = $1 AND key = $2`, lease.Agent.UID, request.Key).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&known.pair, &known.intents); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("looking for %s: %w", request, err)
 		}
-		pair, known, err := requestAt(ctx, tx, lease, request)
-		if err != nil {
-			return err
-		}
-		if known != nil {
-			return sameRequest(request, pair, known, intents)
-		}
-		if err := queueIntents(ctx, tx, batch, lease, intents); err != nil {
-			return err
-		}
-		batch.Queue(`INSERT INTO trading.requests (agent_uid, key, pair, epoch, intents) VALUES ($1, $2, $3, $4, $5)`,
-			lease.Agent.UID, request.Key, request.Pair, lease.Epoch, idsOf(intents))
 		return nil
 	})
 }
 
-// memoryRequest is what a request has led to.
-type memoryRequest struct {
-	pair    string
-	intents []uuid.UUID
+// Request implements Ledger.
+func (p *Postgres) Request(ctx context.Context, lease Lease, request Request, intents []order.Intent, sentAt time.Time) error {
+	var known requested
+	var stored map[uuid.UUID]order.Intent
+	return p.write(ctx, lease, step{
+		doing: "committing " + request.String(),
+		ask: func(batch *pgx.Batch) {
+			askRequest(batch, lease, request, &known)
+			askIntents(batch, intents, &stored)
+		},
+		write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
+			if err := checkedRequest(lease, request, intents); err != nil {
+				return err
+			}
+			if known.intents != nil {
+				return sameRequest(request, known, intents)
+			}
+			if err := queueIntents(batch, lease, stored, intents, sentAt); err != nil {
+				return err
+			}
+			batch.Queue(`INSERT INTO trading.requests (agent_uid, key, pair, epoch, intents) VALUES ($1, $2, $3, $4, $5)`,
+				lease.Agent.UID, request.Key, request.Pair, lease.Epoch, idsOf(intents))
+			return nil
+		},
+	})
 }
 
 // Recall implements Ledger.
@@ -145,11 +152,14 @@ func (m *Memory) Recall(_ context.Context, lease Lease, request Request) ([]uuid
 	if !ok {
 		return nil, nil
 	}
-	return recalled(request, known.pair, slices.Clone(known.intents))
+	if err := recalls(request, known); err != nil {
+		return nil, err
+	}
+	return slices.Clone(known.intents), nil
 }
 
 // Request implements Ledger.
-func (m *Memory) Request(_ context.Context, lease Lease, request Request, intents []order.Intent) error {
+func (m *Memory) Request(_ context.Context, lease Lease, request Request, intents []order.Intent, sentAt time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	agent, err := m.owned(lease)
@@ -160,14 +170,14 @@ func (m *Memory) Request(_ context.Context, lease Lease, request Request, intent
 		return err
 	}
 	if known, ok := agent.requests[request.Key]; ok {
-		return sameRequest(request, known.pair, known.intents, intents)
+		return sameRequest(request, known, intents)
 	}
-	if err := m.intend(agent, lease, intents); err != nil {
+	if err := m.intend(agent, lease, intents, sentAt); err != nil {
 		return err
 	}
 	if agent.requests == nil {
-		agent.requests = map[string]memoryRequest{}
+		agent.requests = map[string]requested{}
 	}
-	agent.requests[request.Key] = memoryRequest{pair: request.Pair, intents: idsOf(intents)}
+	agent.requests[request.Key] = requested{pair: request.Pair, intents: idsOf(intents)}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,7 +27,7 @@ func TestRequestOnce(t *testing.T) {
 				legs[i].ReduceOnly = true
 			}
 			for range 3 {
-				if err := b.Request(t.Context(), lease, request, legs); err != nil {
+				if err := b.Request(t.Context(), lease, request, legs, time.Time{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -41,7 +42,7 @@ func TestRequestOnce(t *testing.T) {
 			}
 			other := intent(lease, 2, 0, "BTC-USD", order.Sell, 5)
 			other.ReduceOnly = true
-			if err := b.Request(t.Context(), lease, request, []order.Intent{other}); !errors.Is(err, ledger.ErrConflict) {
+			if err := b.Request(t.Context(), lease, request, []order.Intent{other}, time.Time{}); !errors.Is(err, ledger.ErrConflict) {
 				t.Errorf("other orders under the same key: %v, want ErrConflict", err)
 			}
 			moved := ledger.Request{Key: request.Key, Pair: "ETH-USD"}
@@ -69,12 +70,12 @@ func TestRequestRefuses(t *testing.T) {
 				return []order.Intent{leg}
 			}
 			for name, err := range map[string]error{
-				"an opening order":   b.Request(t.Context(), lease, request, []order.Intent{intent(lease, 1, 0, "BTC-USD", order.Buy, 5)}),
-				"another pair":       b.Request(t.Context(), lease, request, reducing("ETH-USD")),
-				"a pair of others":   b.Request(t.Context(), lease, ledger.Request{Key: request.Key, Pair: "ETH-USD"}, reducing("ETH-USD")),
-				"no order":           b.Request(t.Context(), lease, request, nil),
-				"a key in the clear": b.Request(t.Context(), lease, ledger.Request{Key: "once", Pair: "BTC-USD"}, reducing("BTC-USD")),
-				"an old process":     b.Request(t.Context(), old, request, reducing("BTC-USD")),
+				"an opening order":   b.Request(t.Context(), lease, request, []order.Intent{intent(lease, 1, 0, "BTC-USD", order.Buy, 5)}, time.Time{}),
+				"another pair":       b.Request(t.Context(), lease, request, reducing("ETH-USD"), time.Time{}),
+				"a pair of others":   b.Request(t.Context(), lease, ledger.Request{Key: request.Key, Pair: "ETH-USD"}, reducing("ETH-USD"), time.Time{}),
+				"no order":           b.Request(t.Context(), lease, request, nil, time.Time{}),
+				"a key in the clear": b.Request(t.Context(), lease, ledger.Request{Key: "once", Pair: "BTC-USD"}, reducing("BTC-USD"), time.Time{}),
+				"an old process":     b.Request(t.Context(), old, request, reducing("BTC-USD"), time.Time{}),
 				"a question of such": second(b.Recall(t.Context(), old, request)),
 			} {
 				if err == nil {

@@ -99,12 +99,12 @@ func TestDatabaseRefuses(t *testing.T) {
 	lease.Epoch = 2
 	id := ordered(t, b, lease, 1, "BTC-USD", order.Buy, 10)
 	bookFill(t, b, lease, fillOf(lease, id, "t1", "BTC-USD", order.Buy, 10, 100, "0.1"))
-	if err := b.Decide(t.Context(), lease, decide(2, "BTC-USD", noon), nil); err != nil {
+	if err := b.Decide(t.Context(), lease, decide(2, "BTC-USD", noon), nil, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	wished := intent(lease, 3, 0, "BTC-USD", order.Sell, 5)
 	wished.ReduceOnly = true
-	if err := b.Request(t.Context(), lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{wished}); err != nil {
+	if err := b.Request(t.Context(), lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{wished}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	const posting = `INSERT INTO trading.postings (transaction_id, agent_uid, ledger_account, currency, amount)

@@ -54,7 +54,7 @@ func eventful(tb testing.TB, b *ledger.Postgres) ledger.Lease {
 	lease := acquire(tb, b, trader("a", btc, eth))
 	bought := intent(lease, 1, 0, "BTC-USD", order.Buy, 100)
 	bought.Frozen, bought.NotAfter = `{"side":"BUY"}`, noon
-	ok(b.Decide(ctx, lease, decide(1, "BTC-USD", noon), []order.Intent{bought}))
+	ok(b.Decide(ctx, lease, decide(1, "BTC-USD", noon), []order.Intent{bought}, time.Time{}))
 	ok(b.UpdateOrder(ctx, lease, ledger.OrderUpdate{ID: bought.ID, State: order.Sent, MarketTime: noon, At: noon}))
 	ok(b.UpdateOrder(ctx, lease, ledger.OrderUpdate{ID: bought.ID, State: order.Acked, VenueOrderID: "v1", MarketTime: noon}))
 	fill := fillOf(lease, bought.ID, "t1", "BTC-USD", order.Buy, 40, 12345, "0.00015")
@@ -64,9 +64,9 @@ func eventful(tb testing.TB, b *ledger.Postgres) ledger.Lease {
 	bookFill(tb, b, lease, fillOf(lease, bought.ID, "t2", "BTC-USD", order.Buy, 10, 12345, "0.01"))
 	closing := intent(lease, 2, 0, "BTC-USD", order.Sell, 20)
 	closing.ReduceOnly = true
-	ok(b.Request(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{closing}))
+	ok(b.Request(ctx, lease, ledger.Request{Key: ledger.RequestKey("k"), Pair: "BTC-USD"}, []order.Intent{closing}, time.Time{}))
 	bookFill(tb, b, lease, fillOf(lease, closing.ID, "t3", "BTC-USD", order.Sell, 20, 20000, "-0.01"))
-	ok(b.Decide(ctx, lease, decide(3, "ETH-USD", noon), nil))
+	ok(b.Decide(ctx, lease, decide(3, "ETH-USD", noon), nil, time.Time{}))
 	for i := range 2 {
 		ok(b.SaveMark(ctx, lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon.Add(time.Duration(i) * time.Hour), Price: 12345, Equity: 1, PeakEquity: 2, DayStart: noon, DayStartEquity: 3}))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -182,8 +183,8 @@ func (s *Shell) recall(ctx context.Context, request ledger.Request) ([]Event, er
 }
 
 // request commits the orders that a wish leads to.
-func (s *Shell) request(ctx context.Context, commit Commit) error {
-	err := s.options.Ledger.Request(ctx, s.lease, *commit.Request, commit.Intents)
+func (s *Shell) request(ctx context.Context, commit Commit, sentAt time.Time) error {
+	err := s.options.Ledger.Request(ctx, s.lease, *commit.Request, commit.Intents, sentAt)
 	if err != nil {
 		s.giveUp(&commit, impairedBy(err).Reason)
 	}

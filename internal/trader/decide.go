@@ -303,7 +303,7 @@ func (c *Core) committed(e Committed) {
 		c.lastDecision = &done.Decision
 		pair.lastDecided = done.Decision.BarEnd
 	}
-	for _, intent := range done.Intents {
+	for i, intent := range done.Intents {
 		if !intent.ReduceOnly {
 			c.tradesToday++
 		}
@@ -311,7 +311,7 @@ func (c *Core) committed(e Committed) {
 			Intent: intent, state: order.Intended, placedAt: pair.bars, wished: done.Request != nil,
 			confidence: confidenceOf(done.Decision.ConfidenceMicros),
 		})
-		c.emit(BeginSend{intent.ID})
+		c.emit(BeginSend{ID: intent.ID, Recorded: i == 0})
 	}
 	if len(done.Intents) > 0 && done.Intents[0].Reason == OrderStop {
 		c.exited(pair, done.Intents[0].MarketTime)

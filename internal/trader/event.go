@@ -54,7 +54,8 @@ type (
 		Err    error
 	}
 	// Committed says that the decision in hand is in the ledger, and its intents as
-	// they were frozen; nil if they are as they were proposed.
+	// they were frozen; nil if they are as they were proposed. The ledger knows with
+	// it that the first of them is being sent.
 	Committed struct{ Intents []order.Intent }
 	// Refused says that the ledger will never take the decision in hand.
 	Refused struct{ Err error }
@@ -140,9 +141,12 @@ type (
 		Request ledger.Request
 		Closed  Closed
 	}
-	// BeginSend records that an order is about to be sent; answered by
-	// SendBegun.
-	BeginSend struct{ ID uuid.UUID }
+	// BeginSend records that an order is about to be sent, unless that was recorded
+	// with its commit; answered by SendBegun.
+	BeginSend struct {
+		ID       uuid.UUID
+		Recorded bool
+	}
 	// Send places an order, once and never again; answered by News, or by
 	// SendBegun if the owner had something to say first.
 	Send struct{ Intent order.Intent }

@@ -187,7 +187,7 @@ func left(t *testing.T, config Config) (*ledger.Memory, order.Intent) {
 		Pair: "AAA-USD", Side: order.Buy, Quantity: 1000, Limit: 9_000, Reserved: 90 * market.MoneyUnit, MarketTime: start, Reason: OrderDecision,
 	}
 	decided := ledger.Decision{Sequence: 1, Pair: "AAA-USD", BarEnd: start, Action: "Buy", Outcome: OutcomeOrdered}
-	if err := book.Decide(t.Context(), lease, decided, []order.Intent{intent}); err != nil {
+	if err := book.Decide(t.Context(), lease, decided, []order.Intent{intent}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := book.UpdateOrder(t.Context(), lease, ledger.OrderUpdate{ID: intent.ID, State: order.Sent, MarketTime: start}); err != nil {

@@ -58,7 +58,7 @@ func (s *scribe) noted() []string {
 	return slices.Clone(s.lines)
 }
 
-func (s *scribe) Decide(ctx context.Context, lease ledger.Lease, decision ledger.Decision, intents []order.Intent) error {
+func (s *scribe) Decide(ctx context.Context, lease ledger.Lease, decision ledger.Decision, intents []order.Intent, sentAt time.Time) error {
 	if err := s.failure(ctx); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *scribe) Decide(ctx context.Context, lease ledger.Lease, decision ledger
 	s.mu.Lock()
 	s.lines = append(s.lines, fmt.Sprintf("%d %s %s %s %s %v", decision.Sequence, decision.Pair, decision.BarEnd, decision.Action, decision.Outcome, timeless))
 	s.mu.Unlock()
-	return s.Ledger.Decide(ctx, lease, decision, intents)
+	return s.Ledger.Decide(ctx, lease, decision, intents, sentAt)
 }
 
 func (s *scribe) Recall(ctx context.Context, lease ledger.Lease, request ledger.Request) ([]uuid.UUID, error) {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
@@ -87,10 +89,15 @@ func newDurable(ctx context.Context, books *ledger.Postgres, number int) (*durab
 		return nil, err
 	}
 	d.commit = func(decision ledger.Decision, intents []order.Intent) error {
-		return books.Decide(ctx, lease, decision, intents)
+		err := books.Decide(ctx, lease, decision, intents, time.Now())
+		if len(intents) > 0 {
+			d.sentAt = time.Now()
+		}
+		return err
 	}
-	d.begin = func(intent order.Intent) error {
-		err := books.UpdateOrder(ctx, lease, ledger.OrderUpdate{ID: intent.ID, State: order.Sent, MarketTime: intent.MarketTime, At: time.Now()})
+	d.begin = func(id uuid.UUID) error {
+		at := time.Now()
+		err := books.UpdateOrder(ctx, lease, ledger.OrderUpdate{ID: id, State: order.Sent, MarketTime: at, At: at})
 		d.sentAt = time.Now()
 		return err
 	}

@@ -136,7 +136,7 @@ func (h *history) order(ctx context.Context, lease ledger.Lease, sequence int64)
 	}
 	if err := h.books.Decide(ctx, lease, ledger.Decision{
 		Sequence: sequence, Pair: h.pair.Pair, BarEnd: h.now, Action: side.String(), ConfidenceMicros: 800_000, Outcome: "Ordered",
-	}, []order.Intent{intent}); err != nil {
+	}, []order.Intent{intent}, time.Time{}); err != nil {
 		return err
 	}
 	if h.dice.IntN(8) == 0 {

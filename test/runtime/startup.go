@@ -46,7 +46,7 @@ func measureStartUp(ctx context.Context, uri string, decisions int) (time.Durati
 				Sequence: decision.Sequence, Pair: pair.Pair, Side: side, Quantity: 1000, Limit: 110_000, MarketTime: at, Reason: "Decision", Frozen: "{}",
 			}}
 		}
-		if err := books.Decide(ctx, lease, decision, intents); err != nil {
+		if err := books.Decide(ctx, lease, decision, intents, time.Time{}); err != nil {
 			return 0, err
 		}
 		for j := range intents {

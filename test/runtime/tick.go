@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/decision"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
@@ -83,8 +85,9 @@ type agent struct {
 	freeze func(order.Intent, time.Time) ([]byte, error)
 	// commit is called with a decision whose orders are frozen; nil keeps nothing.
 	commit func(ledger.Decision, []order.Intent) error
-	// begin is called before an order leaves; nil does nothing.
-	begin func(order.Intent) error
+	// begin is called before an order leaves whose send did not begin with its commit;
+	// nil does nothing.
+	begin func(uuid.UUID) error
 	// frozenAt is when the last request was frozen; zero if none was.
 	frozenAt time.Time
 	orders   int
@@ -186,9 +189,14 @@ func (a *agent) execute(ctx context.Context, command trader.Command) ([]trader.C
 	case *trader.Commit:
 		return a.commits(c)
 	case trader.BeginSend:
-		return a.core.Handle(trader.SendBegun(c)), nil
+		if a.begin != nil && !c.Recorded {
+			if err := a.begin(c.ID); err != nil {
+				return nil, err
+			}
+		}
+		return a.core.Handle(trader.SendBegun{ID: c.ID}), nil
 	case trader.Send:
-		return a.fills(c.Intent)
+		return a.fills(c.Intent), nil
 	}
 	return nil, nil // marks and records are the ledger's
 }
@@ -216,16 +224,11 @@ func (a *agent) commits(c *trader.Commit) ([]trader.Command, error) {
 }
 
 // fills an order whole, at the newest price.
-func (a *agent) fills(intent order.Intent) ([]trader.Command, error) {
-	if a.begin != nil {
-		if err := a.begin(intent); err != nil {
-			return nil, err
-		}
-	}
+func (a *agent) fills(intent order.Intent) []trader.Command {
 	commands := append([]trader.Command(nil), a.core.Handle(trader.News{ID: intent.ID, Event: order.Ack})...)
 	return append(commands, a.core.Handle(trader.FillBooked{New: true, Fill: order.Fill{
 		TradeID: intent.ID.String(), OrderID: intent.ID, Pair: intent.Pair, Side: intent.Side, Quantity: intent.Quantity, Price: a.price,
-	}})...), nil
+	}})...)
 }
 
 // latencies of a measure.

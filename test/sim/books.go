@@ -94,9 +94,9 @@ func (k keeper) Load(ctx context.Context, lease ledger.Lease) (snapshot ledger.S
 }
 
 // Decide implements ledger.Ledger.
-func (k keeper) Decide(ctx context.Context, lease ledger.Lease, d ledger.Decision, intents []order.Intent) error {
+func (k keeper) Decide(ctx context.Context, lease ledger.Lease, d ledger.Decision, intents []order.Intent, sentAt time.Time) error {
 	return k.call(ctx, lost, func() error {
-		err := k.w.books.Decide(ctx, lease, d, intents)
+		err := k.w.books.Decide(ctx, lease, d, intents, sentAt)
 		if err == nil {
 			k.w.counts.Decisions++
 			k.keep(intents)
@@ -111,9 +111,9 @@ func (k keeper) Intend(ctx context.Context, lease ledger.Lease, intents []order.
 }
 
 // Request implements ledger.Ledger.
-func (k keeper) Request(ctx context.Context, lease ledger.Lease, request ledger.Request, intents []order.Intent) error {
+func (k keeper) Request(ctx context.Context, lease ledger.Lease, request ledger.Request, intents []order.Intent, sentAt time.Time) error {
 	return k.call(ctx, lost, func() error {
-		err := k.w.books.Request(ctx, lease, request, intents)
+		err := k.w.books.Request(ctx, lease, request, intents, sentAt)
 		if err == nil {
 			k.keep(intents)
 		}

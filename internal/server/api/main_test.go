@@ -123,13 +123,14 @@ func traded(tb testing.TB, book ledger.Ledger) *agent {
 	steps = append(steps,
 		book.Decide(tb.Context(), lease, ledger.Decision{
 			Sequence: 1, Pair: "BTC-USD", BarEnd: noon, Action: "Buy", ConfidenceMicros: 812_500, Outcome: "Ordered", Reasoning: []byte(said),
-		}, []order.Intent{bought}),
+		}, []order.Intent{bought}, time.Time{}),
+
 		second(book.BookFill(tb.Context(), lease, order.Fill{
 			Venue: "Paper", Account: "account", TradeID: "t1", OrderID: orderID, Pair: "BTC-USD", Side: order.Buy, Quantity: 5_000, Price: 1_000_000,
 			Fee: money("3"), FeeCurrency: "USD", MarketTime: noon.Add(time.Minute),
 		})),
 		book.UpdateOrder(tb.Context(), lease, ledger.OrderUpdate{ID: orderID, State: order.Cancelled, VenueOrderID: "v1", Reason: trader.EndExpired, MarketTime: noon.Add(3 * time.Minute)}),
-		book.Decide(tb.Context(), lease, ledger.Decision{Sequence: 2, Pair: "ETH-USD", BarEnd: noon.Add(time.Hour), Action: "Hold", Outcome: "Hold"}, nil),
+		book.Decide(tb.Context(), lease, ledger.Decision{Sequence: 2, Pair: "ETH-USD", BarEnd: noon.Add(time.Hour), Action: "Hold", Outcome: "Hold"}, nil, time.Time{}),
 	)
 	for hour, equity := range []string{"10000", "9997", "10003.5"} {
 		steps = append(steps, book.SaveMark(tb.Context(), lease, ledger.Mark{
