@@ -226,9 +226,6 @@ type Ledger interface {
 	// changes nothing and succeeds; another decision on the same pair and bar is
 	// ErrDecided.
 	Decide(ctx context.Context, lease Lease, decision Decision, intents []order.Intent, sentAt time.Time) error
-	// Intend commits intents that no decision of the debate stands behind: a
-	// stop, a flattening. Idempotent by intent id.
-	Intend(ctx context.Context, lease Lease, intents []order.Intent) error
 	// Request commits intents that a person asked for, together with the request,
 	// in one transaction: the same key never leads to other orders. sentAt is as in
 	// Decide. Doing the same again changes nothing and succeeds; a key that stands

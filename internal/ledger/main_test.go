@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 // book is what both ledgers can do.
 type book interface {
 	ledger.Ledger
+	Intend(ctx context.Context, lease ledger.Lease, intents []order.Intent) error
 	Release(ctx context.Context, agentUID string) error
 }
 

@@ -263,17 +263,6 @@ func (m *Memory) sameIntents(lease Lease, intents []order.Intent) bool {
 	return true
 }
 
-// Intend implements Ledger.
-func (m *Memory) Intend(_ context.Context, lease Lease, intents []order.Intent) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	agent, err := m.owned(lease)
-	if err != nil {
-		return err
-	}
-	return m.intend(agent, lease, intents, time.Time{})
-}
-
 // intend stores all intents or none, the first as one that is being sent unless
 // sentAt is zero.
 func (m *Memory) intend(agent *memoryAgent, lease Lease, intents []order.Intent, sentAt time.Time) error {

@@ -169,18 +169,6 @@ func queueNews(batch *pgx.Batch, lease Lease, topic, key string, payload map[str
 	batch.Queue(`INSERT INTO trading.outbox (agent_uid, topic, key, payload) VALUES ($1, $2, $3, $4)`, lease.Agent.UID, topic, key, payload)
 }
 
-// Intend implements Ledger.
-func (p *Postgres) Intend(ctx context.Context, lease Lease, intents []order.Intent) error {
-	var stored map[uuid.UUID]order.Intent
-	return p.write(ctx, lease, step{
-		doing: "committing intents",
-		ask:   func(batch *pgx.Batch) { askIntents(batch, intents, &stored) },
-		write: func(_ context.Context, _ pgx.Tx, batch *pgx.Batch) error {
-			return queueIntents(batch, lease, stored, intents, time.Time{})
-		},
-	})
-}
-
 // queueIntents queues those intents that are not stored yet, the first as one that
 // is being sent unless sentAt is zero.
 func queueIntents(batch *pgx.Batch, lease Lease, stored map[uuid.UUID]order.Intent, intents []order.Intent, sentAt time.Time) error {

@@ -121,10 +121,6 @@ func (f faultyLedger) Decide(ctx context.Context, lease ledger.Lease, decision l
 	return f.w.strike(ledger.ErrOutcomeUnknown, func() error { return f.w.ledger.Decide(ctx, lease, decision, intents, sentAt) })
 }
 
-func (f faultyLedger) Intend(ctx context.Context, lease ledger.Lease, intents []order.Intent) error {
-	return f.w.strike(ledger.ErrOutcomeUnknown, func() error { return f.w.ledger.Intend(ctx, lease, intents) })
-}
-
 func (f faultyLedger) Request(ctx context.Context, lease ledger.Lease, request ledger.Request, intents []order.Intent, sentAt time.Time) error {
 	return f.w.strike(ledger.ErrOutcomeUnknown, func() error { return f.w.ledger.Request(ctx, lease, request, intents, sentAt) })
 }

@@ -402,7 +402,8 @@ func TestAnotherAgentsOpenOrderMayHaveSpent(t *testing.T) {
 				ID: order.NewID(down.Account, down.UID, 1, 0, 0), Account: down.Account, AgentUID: down.UID, Sequence: 1, Pair: instrument.Pair,
 				Side: order.Buy, Quantity: lots, Limit: price, Reserved: instrument.Notional(price, lots), MarketTime: time.Now(), Reason: "Decision",
 			}
-			if err := x.books.Intend(t.Context(), lease, []order.Intent{intent}); err != nil {
+			decided := ledger.Decision{Sequence: 1, Pair: instrument.Pair, BarEnd: intent.MarketTime, Action: "Buy", Outcome: OutcomeOrdered}
+			if err := x.books.Decide(t.Context(), lease, decided, []order.Intent{intent}, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			d := trade(t, x, 0, nil)

@@ -105,11 +105,6 @@ func (k keeper) Decide(ctx context.Context, lease ledger.Lease, d ledger.Decisio
 	})
 }
 
-// Intend implements ledger.Ledger.
-func (k keeper) Intend(ctx context.Context, lease ledger.Lease, intents []order.Intent) error {
-	return k.call(ctx, lost, func() error { return k.w.books.Intend(ctx, lease, intents) })
-}
-
 // Request implements ledger.Ledger.
 func (k keeper) Request(ctx context.Context, lease ledger.Lease, request ledger.Request, intents []order.Intent, sentAt time.Time) error {
 	return k.call(ctx, lost, func() error {
