@@ -104,7 +104,7 @@ func main() {
 	flag.IntVar(&opts.webhookPort, "webhook-port", 9443, "port of the admission webhook")
 	flag.StringVar(&opts.webhookCertDir, "webhook-cert-dir", "/etc/trading/webhook", "directory with tls.crt and tls.key of the admission webhook")
 	flag.StringVar(&opts.webhookCert, "webhook-certificate", webhookFromFiles, "who keeps the admission webhook's certificate: files, which cert-manager or somebody else does, or self-managed, which the operator does itself in Secret "+webhookcert.SecretName)
-	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 24, "passes that each controller runs at once")
+	flag.IntVar(&opts.concurrency, "max-concurrent-reconciles", 16, "passes that each controller runs at once")
 	flag.StringVar(&opts.namespace, "operator-namespace", "", "namespace of the Leases that claim accounts at venues; the operator's own if not given")
 	flag.Var(&opts.gateways, "venue-gateway", "address of a gateway to a venue, in place of the venue's own hosts, such as Kraken=https://gateway.example; several are parted by commas, or the flag is given more than once. It must begin with https:// unless it is a loopback address, and pass requests on unchanged. The agents go by it too")
 	flag.StringVar(&opts.marketDataURL, "coinbase-market-data-url", marketdata.DefaultURL, "address of Coinbase Exchange's public market data, or of a gateway to it, where the operator checks that agents will have prices; the agents themselves go to the exchange")
