@@ -62,10 +62,7 @@ const (
 	// come to light late, or that are not ours.
 	firstPoll, longestPoll = time.Second, 10 * time.Second
 	idlePoll               = 30 * time.Second
-	// A venue that takes requests of any age is asked for one unresolved order as
-	// often as unboundedPoll, and for several, each of which takes requests of its
-	// own, as often as crowdedPoll.
-	unboundedPoll, crowdedPoll = time.Second, 3 * time.Second / 2
+	unboundedPoll          = 3 * time.Second / 2
 )
 
 // schedule makes the appointments that the core's state asks for.
@@ -97,24 +94,17 @@ func (s *Shell) schedule() {
 // orders against the agent's own data tells of fills with each bar.
 func (s *Shell) pollPace() time.Duration {
 	switch {
-	case s.unbounded():
+	case s.core.unresolved() && s.traits.RequestExpiry <= 0:
 		// The venue may take it at any time, and then it must be known within two
 		// seconds. Others refuse it soon, and are not asked more often than they like.
-		if s.core.unresolved() > 1 {
-			return crowdedPoll
-		}
 		return unboundedPoll
-	case s.core.live && !s.core.ended && (len(s.core.open) > 0 || s.core.unsettled()), s.core.unresolved() > 0:
+	case s.core.live && !s.core.ended && (len(s.core.open) > 0 || s.core.unsettled()), s.core.unresolved():
 		return max(s.times.pace, firstPoll)
 	case s.core.live:
 		return idlePoll
 	}
 	return 0
 }
-
-// unbounded reports whether an order is unresolved that the venue may still take
-// at any time.
-func (s *Shell) unbounded() bool { return s.core.unresolved() > 0 && s.traits.RequestExpiry <= 0 }
 
 // due is the next appointment; zero if there is none.
 func (s *Shell) due() time.Time {
@@ -175,9 +165,7 @@ func (s *Shell) poll(ctx context.Context) error {
 	if !s.core.recovered {
 		return nil
 	}
-	// Looking for an unresolved order asks for fills too, so that every other poll
-	// suffices then.
-	if s.core.live && (!s.unbounded() || s.core.polls%2 == 0) {
+	if s.core.live {
 		if err := s.ask(ctx); err != nil {
 			return err
 		}

@@ -187,15 +187,9 @@ func (c *Core) rested(pair *pairState, o *openOrder) bool {
 	return pair.bars-o.placedAt >= restingBars
 }
 
-// unresolved counts the orders of which only the venue can say what became.
-func (c *Core) unresolved() int {
-	count := 0
-	for i := range c.open {
-		if c.open[i].state.Unsettled() {
-			count++
-		}
-	}
-	return count
+// unresolved reports whether only the venue can say what became of an order.
+func (c *Core) unresolved() bool {
+	return slices.ContainsFunc(c.open, func(o openOrder) bool { return o.state.Unsettled() })
 }
 
 // obey makes the open orders follow a change of what is permitted.
