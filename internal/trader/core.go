@@ -394,7 +394,7 @@ func (c *Core) arrive(bar market.PairBar) {
 	}
 	c.askIfArmed()
 	c.giveBack()
-	c.tend(pair)
+	c.tend(pair, false)
 	c.consider(pair)
 }
 
@@ -421,7 +421,7 @@ func (c *Core) poll() {
 	}
 	c.polls++
 	for i := range c.pairs {
-		c.tend(&c.pairs[i])
+		c.tend(&c.pairs[i], true)
 	}
 	c.flatten()
 }

@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/three-rivers-tech/trading-operator/internal/decision"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
 
@@ -50,5 +52,25 @@ func TestNobodyTradesOnLateBars(t *testing.T) {
 	// The newest prices were learned all the same.
 	if last := bars[len(bars)-1]; shell.core.pairs[0].price != last.Close {
 		t.Errorf("the last price is %d, want %d", shell.core.pairs[0].price, last.Close)
+	}
+}
+
+// A venue that is polled is asked for an unknown order by polls alone, however fast
+// bars come and however long the order has been out.
+func TestBarsDoNotAskForWhatIsUnknown(t *testing.T) {
+	h := byHand(t, fresh(), nil)
+	commit := h.rule(decision.Buy)
+	id := commit.Intents[0].ID
+	h.core.Handle(Committed{})
+	h.core.Handle(SendBegun{id})
+	h.core.Handle(News{ID: id, Event: order.Lose})
+	h.core.live = true
+	for range 2 * restingBars {
+		commands := h.bar(10_000)
+		none[Lookup](t, commands)
+		none[Cancel](t, commands)
+	}
+	if cancel := find[Cancel](t, h.core.Handle(Polled{})); cancel.ID != id {
+		t.Errorf("the poll cancels %s", cancel.ID)
 	}
 }

@@ -159,8 +159,9 @@ func (c *Core) booked(e FillBooked) {
 const pollsPerLook = 5
 
 // tend looks after the open orders of a pair: what is unknown is asked for, what
-// has rested too long is cancelled.
-func (c *Core) tend(pair *pairState) {
+// has rested too long is cancelled. A venue that is polled is asked for what is
+// unknown by polls alone: bars may come faster than it lets itself be asked.
+func (c *Core) tend(pair *pairState, polled bool) {
 	for i := range c.open {
 		o := &c.open[i]
 		if o.Pair != pair.instrument.Pair {
@@ -168,6 +169,7 @@ func (c *Core) tend(pair *pairState) {
 		}
 		switch {
 		case o.state == order.Intended:
+		case c.live && !polled && o.state.Unsettled():
 		case o.cancelling || c.rested(pair, o):
 			// Cancelling asks what became of it too.
 			o.cancelling = true
