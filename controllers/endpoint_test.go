@@ -302,6 +302,8 @@ var _ = Describe("An endpoint", Ordered, func() {
 			works("eur")
 			other := newDesk(d.ctx)
 			other.furnish()
+			// Creation is in whole seconds, and of two in one second the name decides.
+			Eventually(time.Now).WithTimeout(patience).Should(BeTemporally(">", d.readAgent("eur").CreationTimestamp.Add(time.Second)))
 			rival := other.withEndpoint("eur", d.host("eur"))
 			rival.Spec.Endpoint.IngressClassName, rival.Spec.Endpoint.IssuerRef.Name = d.namespace, d.namespace
 			other.create(rival)
