@@ -41,7 +41,7 @@ func TestClosePassesTheGate(t *testing.T) {
 	if !leg.ReduceOnly || leg.Side != order.Sell || leg.Quantity != held || leg.Reason != OrderClose || leg.Sequence != 2 {
 		t.Errorf("the order is %+v", leg)
 	}
-	commands := slices.Clone(h.core.Handle(Committed{}))
+	commands := slices.Clone(h.core.Handle(&Committed{}))
 	answer := find[Answer](t, commands).Closed
 	if !slices.Equal(answer.Orders, []uuid.UUID{leg.ID}) || answer.Known || answer.Remaining != 0 || len(answer.Denied) > 0 {
 		t.Errorf("the answer is %+v", answer)
@@ -73,7 +73,7 @@ func TestCloseTellsWhatRemains(t *testing.T) {
 		t.Fatalf("%d orders; want the two that a second allows", len(commit.Intents))
 	}
 	sold := commit.Intents[0].Quantity + commit.Intents[1].Quantity
-	if answer := find[Answer](t, h.core.Handle(Committed{})).Closed; answer.Remaining != 100_000-sold || len(answer.Orders) != 2 {
+	if answer := find[Answer](t, h.core.Handle(&Committed{})).Closed; answer.Remaining != 100_000-sold || len(answer.Orders) != 2 {
 		t.Errorf("%+v after orders for %d", answer, sold)
 	}
 }
@@ -143,7 +143,7 @@ func TestCloseCancelsWhatOpens(t *testing.T) {
 
 	h = byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	commands = slices.Clone(h.core.Handle(Closing{toClose("AAA-USD", "k")}))
 	if record := find[Record](t, commands); record.Update.State != order.Rejected || record.Update.Reason != EndOvertaken {
 		t.Errorf("an order that has not been sent ends as %+v", record)

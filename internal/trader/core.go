@@ -189,8 +189,6 @@ func (c *Core) Handle(event Event) []Command {
 		c.observe(e.Bar)
 	case Recovered:
 		c.recover(e)
-	case Arrived:
-		c.arrive(e.Bar)
 	case *Arrived:
 		c.arrive(e.Bar)
 	case Ticked:
@@ -211,12 +209,8 @@ func (c *Core) Handle(event Event) []Command {
 		c.close(e.Request)
 	case Recalled:
 		c.closeNow(e)
-	case Ruled:
-		c.ruled(e)
 	case *Ruled:
 		c.ruled(*e)
-	case Committed:
-		c.committed(e)
 	case *Committed:
 		c.committed(*e)
 	case Refused:

@@ -56,7 +56,7 @@ func (h *hand) next(pair string, price market.Price) market.PairBar {
 
 // bar gives the core a bar and returns its commands.
 func (h *hand) bar(price market.Price) []Command {
-	return slices.Clone(h.core.Handle(Arrived{h.next("AAA-USD", price)}))
+	return slices.Clone(h.core.Handle(&Arrived{h.next("AAA-USD", price)}))
 }
 
 // find returns the only command of a kind, or fails.
@@ -98,13 +98,13 @@ func fresh() ledger.Snapshot { return ledger.Snapshot{Cash: balance} }
 func (h *hand) rule(action decision.Action) Commit {
 	h.t.Helper()
 	asked := find[Deliberate](h.t, h.bar(10_000))
-	return find[Commit](h.t, h.core.Handle(Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: action, ConfidenceMicros: 800_000}}))
+	return find[Commit](h.t, h.core.Handle(&Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: action, ConfidenceMicros: 800_000}}))
 }
 
 // filled lets an order be committed, sent, acknowledged and filled at 10,000.
 func (h *hand) filled(commit Commit) {
 	h.t.Helper()
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	for i, intent := range commit.Intents {
 		find[Send](h.t, h.core.Handle(SendBegun{intent.ID}))
 		h.core.Handle(News{ID: intent.ID, Event: order.Ack})
@@ -144,27 +144,27 @@ func TestOutcomes(t *testing.T) {
 	if commit := h.rule(decision.Hold); commit.Decision.Outcome != OutcomeHold || len(commit.Intents) > 0 {
 		t.Errorf("Hold: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	if commit := h.rule(decision.Sell); commit.Decision.Outcome != OutcomeLongOnly {
 		t.Errorf("selling what is not held: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	asked := find[Deliberate](t, h.bar(10_000))
 	weak := decision.Ruling{Action: decision.Buy, ConfidenceMicros: 699_999}
-	if commit := find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, Ruling: weak})); commit.Decision.Outcome != OutcomeLowConfidence {
+	if commit := find[Commit](t, h.core.Handle(&Ruled{Pair: asked.View.Pair, Ruling: weak})); commit.Decision.Outcome != OutcomeLowConfidence {
 		t.Errorf("too little confidence: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	asked = find[Deliberate](t, h.bar(10_000))
-	if commit := find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, Err: errors.New("no model")})); commit.Decision.Outcome != OutcomeModelFailed || commit.Decision.Action != "Hold" {
+	if commit := find[Commit](t, h.core.Handle(&Ruled{Pair: asked.View.Pair, Err: errors.New("no model")})); commit.Decision.Outcome != OutcomeModelFailed || commit.Decision.Action != "Hold" {
 		t.Errorf("a model that fails: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	h.filled(h.rule(decision.Buy))
 	if commit := h.rule(decision.Buy); commit.Decision.Outcome != OutcomeAlreadyHeld {
 		t.Errorf("buying what is held: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	commit := h.rule(decision.Sell)
 	if len(commit.Intents) != 1 || !commit.Intents[0].ReduceOnly || commit.Intents[0].Quantity != 14_851 {
 		t.Errorf("leaving: %+v", commit)
@@ -181,16 +181,16 @@ func TestDeniedProposals(t *testing.T) {
 	if commit.Decision.Outcome != string(risk.MaxTradesPerDay) || len(commit.Intents) > 0 {
 		t.Errorf("%+v", commit)
 	}
-	none[BeginSend](t, h.core.Handle(Committed{}))
+	none[BeginSend](t, h.core.Handle(&Committed{}))
 }
 
 func TestOneDecisionAtATime(t *testing.T) {
 	h := byHand(t, fresh(), func(c *Config) { c.Interval = 3 * time.Minute })
 	asked := find[Deliberate](t, untilAsked(t, h))
 	none[Deliberate](t, h.bar(10_000))
-	find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Hold}}))
+	find[Commit](t, h.core.Handle(&Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Hold}}))
 	none[Deliberate](t, h.bar(10_000))
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	before := h.core.pairs[0].lastDecided
 	untilAsked(t, h)
 	if gap := h.core.now.Sub(before); gap < 3*time.Minute {
@@ -220,8 +220,8 @@ func TestStop(t *testing.T) {
 			at, beyond = 10_050, 10_051
 		}
 		asked := find[Deliberate](t, h.bar(at))
-		find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, Ruling: decision.Ruling{Action: decision.Hold}}))
-		h.core.Handle(Committed{})
+		find[Commit](t, h.core.Handle(&Ruled{Pair: asked.View.Pair, Ruling: decision.Ruling{Action: decision.Hold}}))
+		h.core.Handle(&Committed{})
 		commands := h.bar(beyond)
 		none[Deliberate](t, commands)
 		commit := find[Commit](t, commands)
@@ -249,8 +249,8 @@ func TestTarget(t *testing.T) {
 			before, at = 9_801, 9_800
 		}
 		asked := find[Deliberate](t, h.bar(before))
-		find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, Ruling: decision.Ruling{Action: decision.Hold}}))
-		h.core.Handle(Committed{})
+		find[Commit](t, h.core.Handle(&Ruled{Pair: asked.View.Pair, Ruling: decision.Ruling{Action: decision.Hold}}))
+		h.core.Handle(&Committed{})
 		commands := h.bar(at)
 		none[Deliberate](t, commands)
 		total := market.Quantity(0)
@@ -303,7 +303,7 @@ func TestExitInLegs(t *testing.T) {
 func TestRestingOrderIsCancelled(t *testing.T) {
 	h := byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	h.core.Handle(SendBegun{commit.Intents[0].ID})
 	h.core.Handle(News{ID: commit.Intents[0].ID, Event: order.Ack})
 	for range restingBars - 1 {
@@ -329,7 +329,7 @@ func TestReduceOnlyCancelsWhatOpens(t *testing.T) {
 			commit = h.rule(decision.Sell)
 		}
 		id := commit.Intents[0].ID
-		h.core.Handle(Committed{})
+		h.core.Handle(&Committed{})
 		h.core.Handle(SendBegun{id})
 		h.core.Handle(News{ID: id, Event: order.Ack})
 		settings := h.core.settings
@@ -375,7 +375,7 @@ func TestCountsSurviveARestart(t *testing.T) {
 	if commit := h.rule(decision.Buy); commit.Decision.Outcome != string(risk.MaxTradesPerDay) {
 		t.Errorf("a sixth trade of the day: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	// The next day begins with the equity that the last one ended with.
 	equity := h.core.Status().Equity
 	h.at = day.Add(24 * time.Hour)
@@ -410,7 +410,7 @@ func TestImpairedDropsWhatIsInHand(t *testing.T) {
 	h := byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
 	h.core.Handle(Impaired{ReasonLedgerUnavailable, "gone"})
-	if commands := h.core.Handle(Committed{}); len(commands) > 0 {
+	if commands := h.core.Handle(&Committed{}); len(commands) > 0 {
 		t.Errorf("%+v", commands)
 	}
 	h.core.Handle(Recovered{Epoch: 3, Snapshot: fresh()})

@@ -14,7 +14,8 @@ import (
 // Event is something that the core is told.
 type Event interface{ event() }
 
-// The events.
+// The events. Those of every bar are handed over by pointer, so that telling them
+// allocates nothing.
 type (
 	// Observed is a bar of the past: enough to learn from, nothing to trade on.
 	Observed struct{ Bar market.PairBar }
@@ -93,7 +94,7 @@ type (
 
 func (Observed) event()   {}
 func (Recovered) event()  {}
-func (Arrived) event()    {}
+func (*Arrived) event()   {}
 func (Ticked) event()     {}
 func (Passed) event()     {}
 func (Polled) event()     {}
@@ -102,8 +103,8 @@ func (Deleting) event()   {}
 func (Urged) event()      {}
 func (Closing) event()    {}
 func (Recalled) event()   {}
-func (Ruled) event()      {}
-func (Committed) event()  {}
+func (*Ruled) event()     {}
+func (*Committed) event() {}
 func (Refused) event()    {}
 func (SendBegun) event()  {}
 func (News) event()       {}

@@ -35,7 +35,7 @@ func resting(t *testing.T) (*hand, order.Intent) {
 	t.Helper()
 	h := byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	h.core.Handle(SendBegun{commit.Intents[0].ID})
 	h.core.Handle(News{ID: commit.Intents[0].ID, Event: order.Ack})
 	return h, commit.Intents[0]
@@ -91,7 +91,7 @@ func TestNothingLeavesUnderAHalt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := byHand(t, fresh(), nil)
 			commit := h.rule(decision.Buy)
-			h.core.Handle(Committed{})
+			h.core.Handle(&Committed{})
 			h.halt(halt)
 			none[Send](t, h.core.Handle(SendBegun{commit.Intents[0].ID}))
 			if h.core.order(commit.Intents[0].ID) != nil {
@@ -100,7 +100,7 @@ func TestNothingLeavesUnderAHalt(t *testing.T) {
 			asked := byHand(t, fresh(), nil)
 			question := find[Deliberate](t, asked.bar(10_000))
 			asked.halt(halt)
-			ruled := find[Commit](t, asked.core.Handle(Ruled{Pair: question.View.Pair, BarEnd: question.BarEnd, Ruling: decision.Ruling{Action: decision.Buy, ConfidenceMicros: 800_000}}))
+			ruled := find[Commit](t, asked.core.Handle(&Ruled{Pair: question.View.Pair, BarEnd: question.BarEnd, Ruling: decision.Ruling{Action: decision.Buy, ConfidenceMicros: 800_000}}))
 			if len(ruled.Intents) > 0 {
 				t.Errorf("a debate that was on has led to %+v", ruled.Intents)
 			}

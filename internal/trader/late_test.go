@@ -61,7 +61,7 @@ func TestBarsDoNotAskForWhatIsUnknown(t *testing.T) {
 	h := byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
 	id := commit.Intents[0].ID
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	h.core.Handle(SendBegun{id})
 	h.core.Handle(News{ID: id, Event: order.Lose})
 	h.core.live = true

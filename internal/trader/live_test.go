@@ -391,7 +391,7 @@ func TestStrangersInThePair(t *testing.T) {
 func TestAnOrderEndsWithItsFills(t *testing.T) {
 	h := byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	intent := commit.Intents[0]
 	find[Send](t, h.core.Handle(SendBegun{intent.ID}))
 	h.core.Handle(News{ID: intent.ID, Event: order.Ack})
@@ -412,7 +412,7 @@ func TestAnOrderEndsWithItsFills(t *testing.T) {
 func TestALateFillIsADifference(t *testing.T) {
 	h := byHand(t, fresh(), nil)
 	commit := h.rule(decision.Buy)
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	intent := commit.Intents[0]
 	h.core.Handle(SendBegun{intent.ID})
 	h.core.Handle(News{ID: intent.ID, Event: order.Lose})

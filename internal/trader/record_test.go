@@ -33,7 +33,7 @@ func (h *hand) stopOut() []Command {
 	if commit.Intents[0].Reason != OrderStop {
 		h.t.Fatalf("left because of %q", commit.Intents[0].Reason)
 	}
-	commands := slices.Clone(h.core.Handle(Committed{}))
+	commands := slices.Clone(h.core.Handle(&Committed{}))
 	h.settle(commit, 9000)
 	return commands
 }
@@ -42,7 +42,7 @@ func (h *hand) stopOut() []Command {
 func (h *hand) outcome() string {
 	h.t.Helper()
 	commit := h.rule(decision.Buy)
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	if len(commit.Intents) > 0 {
 		find[Send](h.t, h.core.Handle(SendBegun{commit.Intents[0].ID}))
 		h.core.Handle(News{ID: commit.Intents[0].ID, Event: order.Reject})
@@ -55,8 +55,8 @@ func (h *hand) pass() []Command {
 	h.t.Helper()
 	commands := h.bar(10_000)
 	asked := find[Deliberate](h.t, commands)
-	h.core.Handle(Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Hold}})
-	h.core.Handle(Committed{})
+	h.core.Handle(&Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Hold}})
+	h.core.Handle(&Committed{})
 	return commands
 }
 
@@ -145,7 +145,7 @@ func TestLossesInARow(t *testing.T) {
 	// A gain ends the row.
 	h.filled(h.rule(decision.Buy))
 	commit := find[Commit](t, h.bar(11_000))
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	h.settle(commit, 11_000)
 	h.stopOut()
 	if got := h.outcome(); got != OutcomeOrdered {
@@ -210,8 +210,8 @@ func TestBarsThatCannotBeTradedOn(t *testing.T) {
 		bar := h.next("AAA-USD", 10_001)
 		change(h, &bar.Bar)
 		h.at = bar.End
-		asked := find[Deliberate](t, h.core.Handle(Arrived{bar}))
-		commit := find[Commit](t, h.core.Handle(Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Buy, ConfidenceMicros: 800_000}}))
+		asked := find[Deliberate](t, h.core.Handle(&Arrived{bar}))
+		commit := find[Commit](t, h.core.Handle(&Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Buy, ConfidenceMicros: 800_000}}))
 		h.core.lastDecision = &commit.Decision
 		return h
 	}
@@ -248,7 +248,7 @@ func TestTotalsAreAskedFor(t *testing.T) {
 	policy, account := &Total{"policy/p", 9000 * market.MoneyUnit}, &Total{"account/a", 5000 * market.MoneyUnit}
 	h := byHand(t, fresh(), func(c *Config) { c.Settings.PolicyTotal, c.Settings.AccountTotal = policy, account })
 	asked := find[Deliberate](t, h.bar(10_000))
-	ruled := Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Buy, ConfidenceMicros: 800_000}}
+	ruled := &Ruled{Pair: asked.View.Pair, BarEnd: asked.BarEnd, Ruling: decision.Ruling{Action: decision.Buy, ConfidenceMicros: 800_000}}
 	fund := find[Fund](t, h.core.Handle(ruled))
 	if len(fund.Claims) != 2 || fund.Claims[0] != (ledger.Claim{Scope: "policy/p", Total: policy.MaxGross, Want: fund.Claims[1].Want}) || fund.Claims[1].Scope != "account/a" {
 		t.Fatalf("%+v", fund)
@@ -262,7 +262,7 @@ func TestTotalsAreAskedFor(t *testing.T) {
 	if commit.Decision.Outcome != string(risk.AccountTotal) || len(commit.Intents) > 0 {
 		t.Errorf("%+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	// What is not needed goes back when nothing else is to be done.
 	back := find[Fund](t, h.bar(10_000))
 	if back.Claims[0].Want != 0 || back.Claims[1].Want != 0 {
@@ -275,7 +275,7 @@ func TestTotalsAreAskedFor(t *testing.T) {
 	if commit.Decision.Outcome != OutcomeOrdered {
 		t.Errorf("with its shares: %+v", commit)
 	}
-	h.core.Handle(Committed{})
+	h.core.Handle(&Committed{})
 	h.settle(commit, 10_000)
 	none[Fund](t, h.bar(10_000))
 }

@@ -108,7 +108,7 @@ func TestLaterOrdersAreBegunOneByOne(t *testing.T) {
 	h := byHand(t, snapshot, func(c *Config) { c.Settings.Limits.MaxPerSecond = 2 })
 	find[Commit](t, h.wish())
 	var recorded []bool
-	for _, command := range h.core.Handle(Committed{}) {
+	for _, command := range h.core.Handle(&Committed{}) {
 		if begin, ok := command.(BeginSend); ok {
 			recorded = append(recorded, begin.Recorded)
 		}

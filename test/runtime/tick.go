@@ -164,7 +164,7 @@ func (a *agent) take(ctx context.Context, text []byte) error {
 		return err
 	}
 	a.frozenAt, a.price = time.Time{}, bar.Close
-	return a.obey(ctx, a.core.Handle(trader.Arrived{Bar: bar}))
+	return a.obey(ctx, a.core.Handle(&trader.Arrived{Bar: bar}))
 }
 
 func (a *agent) obey(ctx context.Context, commands []trader.Command) error {
@@ -185,7 +185,7 @@ func (a *agent) execute(ctx context.Context, command trader.Command) ([]trader.C
 	switch c := command.(type) {
 	case *trader.Deliberate:
 		ruling, err := a.debate.Hold(ctx, c.View)
-		return a.core.Handle(trader.Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}), nil
+		return a.core.Handle(&trader.Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}), nil
 	case *trader.Commit:
 		return a.commits(c)
 	case trader.BeginSend:
@@ -220,7 +220,7 @@ func (a *agent) commits(c *trader.Commit) ([]trader.Command, error) {
 			return nil, err
 		}
 	}
-	return a.core.Handle(trader.Committed{Intents: intents}), nil
+	return a.core.Handle(&trader.Committed{Intents: intents}), nil
 }
 
 // fills an order whole, at the newest price.
