@@ -57,7 +57,7 @@ func dial(t *testing.T, server *httptest.Server, key string) *websocket.Conn {
 }
 
 // A key is made, used and ended by the commands that people use, through a real API
-// server. What it holds open ends within a second of the command's end.
+// server. What it holds open ends with the command, by a watch.
 func TestRevokedKeyEndsItsSockets(t *testing.T) {
 	admin := newClient(t)
 	for name, end := range map[string][]string{
@@ -103,7 +103,8 @@ func TestRevokedKeyEndsItsSockets(t *testing.T) {
 					t.Errorf("socket %d ended with %d: %v", i, code, err)
 				}
 			}
-			if took := time.Since(began); took > time.Second {
+			// It takes some milliseconds, and a kubelet's next look at a mounted Secret a minute.
+			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("the sockets ended %s after the command", took)
 			}
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://host/", nil)
