@@ -24,7 +24,7 @@ func TestDecideOnce(t *testing.T) {
 				}
 			}
 			once := load(t, b, lease)
-			if once.Decisions != 1 || len(once.OpenOrders) != 1 || once.LastSequence != 1 || once.TradesToday != 0 {
+			if once.Decisions != 1 || len(once.OpenOrders) != 1 || once.LastSequence != 1 || len(once.Openings) > 0 {
 				t.Fatalf("after one decision told three times: %+v", once)
 			}
 			if diff := cmp.Diff(&decision, once.LastDecision); diff != "" {
@@ -300,19 +300,22 @@ func TestTradesOfTheDay(t *testing.T) {
 			if err := b.Intend(t.Context(), lease, intents); err != nil {
 				t.Fatal(err)
 			}
-			for day, want := range map[time.Time]int32{midnight: 3, noon: 3} {
-				if err := b.SaveMark(t.Context(), lease, ledger.Mark{Pair: "BTC-USD", MarketTime: day, Price: 1}); err != nil {
+			next := midnight.Add(24 * time.Hour)
+			for _, test := range []struct {
+				mark time.Time
+				want map[time.Time]int32
+			}{
+				{midnight, map[time.Time]int32{midnight: 3, next: 1}},
+				{noon, map[time.Time]int32{midnight: 3, next: 1}},
+				{next, map[time.Time]int32{next: 1}},
+				{next.Add(24 * time.Hour), map[time.Time]int32{}},
+			} {
+				if err := b.SaveMark(t.Context(), lease, ledger.Mark{Pair: "BTC-USD", MarketTime: test.mark, Price: 1}); err != nil {
 					t.Fatal(err)
 				}
-				if got := load(t, b, lease).TradesToday; got != want {
-					t.Errorf("%d opening trades on the day of %s, want %d", got, day, want)
+				if diff := cmp.Diff(test.want, load(t, b, lease).Openings); diff != "" {
+					t.Errorf("after a mark of %s (-want +got):\n%s", test.mark, diff)
 				}
-			}
-			if err := b.SaveMark(t.Context(), lease, ledger.Mark{Pair: "BTC-USD", MarketTime: midnight.Add(24 * time.Hour), Price: 1}); err != nil {
-				t.Fatal(err)
-			}
-			if got := load(t, b, lease).TradesToday; got != 1 {
-				t.Errorf("%d opening trades on the next day, want 1", got)
 			}
 		})
 	}

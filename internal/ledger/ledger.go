@@ -166,8 +166,9 @@ type Snapshot struct {
 	// market time; zero if there is none. Its Price is zero if its pair is no
 	// longer traded.
 	Newest Mark
-	// TradesToday counts the opening intents of the UTC day of Newest.
-	TradesToday int32
+	// Openings counts the opening intents by UTC day, from the day of Newest on: an
+	// order may be decided on in the day after the last bar. Days without are absent.
+	Openings map[time.Time]int32
 	// LastDecision is nil if there is none.
 	LastDecision *Decision
 	// LastDecided is the end of the bar last decided on, by pair.

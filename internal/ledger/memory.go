@@ -146,7 +146,8 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 		snapshot.Newest.Price = 0
 	}
 	if !agent.newest.MarketTime.IsZero() {
-		snapshot.TradesToday = agent.opening[dayOf(agent.newest.MarketTime)]
+		snapshot.Openings = maps.Clone(agent.opening)
+		maps.DeleteFunc(snapshot.Openings, func(day time.Time, _ int32) bool { return day.Before(dayOf(agent.newest.MarketTime)) })
 	}
 	if agent.last != nil {
 		decision := *agent.last

@@ -119,17 +119,26 @@ func loadPairs(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
 	return nil
 }
 
-// loadNewest reads the newest mark of all and how often its day has traded.
+// loadNewest reads the newest mark of all and how often its day has traded, and
+// any day after it.
 func loadNewest(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
 	newest, err := markOf(ctx, tx, lease, `ORDER BY market_time DESC, ordinal DESC LIMIT 1`)
 	if err != nil || newest == nil {
 		return err
 	}
-	s.Newest = *newest
-	day := dayOf(newest.MarketTime)
-	return tx.QueryRow(ctx, `SELECT count(*) FROM trading.intents
-		WHERE agent_uid = $1 AND NOT reduce_only AND market_time >= $2 AND market_time < $3`,
-		lease.Agent.UID, day, day.Add(24*time.Hour)).Scan(&s.TradesToday)
+	s.Newest, s.Openings = *newest, map[time.Time]int32{}
+	rows, err := tx.Query(ctx, `SELECT date_trunc('day', market_time, 'UTC'), count(*) FROM trading.intents
+		WHERE agent_uid = $1 AND NOT reduce_only AND market_time >= $2 GROUP BY 1`, lease.Agent.UID, dayOf(newest.MarketTime))
+	if err != nil {
+		return err
+	}
+	var day time.Time
+	var count int32
+	_, err = pgx.ForEachRow(rows, []any{&day, &count}, func() error {
+		s.Openings[day.UTC()] = count
+		return nil
+	})
+	return err
 }
 
 // markOf reads one mark; nil if there is none.

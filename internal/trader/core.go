@@ -82,6 +82,8 @@ type openOrder struct {
 	state    order.State
 	filled   market.Quantity
 	placedAt int64
+	// begunAt is when its send began, zero if another process has begun it.
+	begunAt time.Time
 	// venueOrderID is empty until the venue has given it.
 	venueOrderID string
 	// cancelling says that the venue was asked to cancel it.
@@ -122,11 +124,13 @@ type Core struct {
 	day                    time.Time
 	dayEquity              market.Money
 	tradesToday            int32
-	open                   []openOrder
-	now                    time.Time
-	lastBar                time.Time
-	loop                   Loop
-	statistics             *risk.Statistics
+	// openings are what the ledger had of days that have not begun for the core.
+	openings   map[time.Time]int32
+	open       []openOrder
+	now        time.Time
+	lastBar    time.Time
+	loop       Loop
+	statistics *risk.Statistics
 	// shares are what the agent may be worth of totals that bind several agents,
 	// by scope; short is the ruling that waits for more of them.
 	shares map[string]market.Money
@@ -341,14 +345,13 @@ func (c *Core) recoverValue(s ledger.Snapshot) {
 		}
 		return
 	}
-	c.peak = max(c.peak, s.Newest.PeakEquity)
+	c.peak, c.openings = max(c.peak, s.Newest.PeakEquity), s.Openings
 	if c.day.After(s.Newest.DayStart) {
-		// The day has begun while the ledger was away. A mark is written before
-		// any intent of its bar, so the ledger has no intent of this day.
-		c.tradesToday = 0
+		// The day has begun while the ledger was away, or just after the newest mark.
+		c.tradesToday = c.openings[c.day]
 		return
 	}
-	c.day, c.dayEquity, c.tradesToday = s.Newest.DayStart, s.Newest.DayStartEquity, s.TradesToday
+	c.day, c.dayEquity, c.tradesToday = s.Newest.DayStart, s.Newest.DayStartEquity, c.openings[s.Newest.DayStart]
 }
 
 func (c *Core) barsOf(pair string) int64 {
@@ -427,7 +430,7 @@ func (c *Core) beginDay(now time.Time) {
 	if !day.After(c.day) {
 		return
 	}
-	c.day, c.tradesToday = day, 0
+	c.day, c.tradesToday = day, c.openings[day]
 	if equity, known := c.equity(); known {
 		c.dayEquity = equity
 	}

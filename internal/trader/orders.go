@@ -49,7 +49,7 @@ func (c *Core) sendBegun(id uuid.UUID) {
 		return
 	}
 	if o.state == order.Intended {
-		o.state = order.Sent
+		o.state, o.begunAt = order.Sent, c.now
 		c.pair(o.Pair).remember(&o.Intent, c.now)
 		c.sentAt = append(slices.DeleteFunc(c.sentAt, func(t time.Time) bool { return !within(t, c.now, time.Second) }), c.now)
 	}

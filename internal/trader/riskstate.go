@@ -48,6 +48,10 @@ func (c *Core) riskState(pair *pairState, except *openOrder) risk.State {
 			state.SentLastSecond++
 		}
 	}
+	if except != nil && !except.begunAt.IsZero() && within(except.begunAt, c.now, time.Second) {
+		// It is judged again because something was heard since its send began.
+		state.SentLastSecond--
+	}
 	return state
 }
 
