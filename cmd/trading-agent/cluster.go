@@ -20,6 +20,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/server"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
@@ -45,8 +46,8 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 	if holder == "" {
 		return errors.New("the environment has no POD_UID; in a pod it comes from the downward API")
 	}
-	uri, err := readURI(options.ledgerURIFile)
-	if err != nil {
+	uri := uriFrom(options.ledgerURIFile)
+	if _, err := uri(); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -123,7 +124,7 @@ func newStatusWriter(config *rest.Config) (client.Client, error) {
 
 // trade waits for the manifests and the ledger, then trades and follows what the
 // manifests say.
-func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri string) error {
+func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri database.Source) error {
 	desk, err := p.awaitDesk(ctx, watcher)
 	if err != nil {
 		return err

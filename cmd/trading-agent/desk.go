@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/market/coinbase"
@@ -85,6 +86,12 @@ func closed(settings trader.Settings, reason, message string) trader.Settings {
 		settings.Trading, settings.Reason, settings.Message = risk.Reducing, reason, message
 	}
 	return settings
+}
+
+// uriFrom is what a file says whenever it is asked: the kubelet brings a Secret's file
+// up to date while the process runs.
+func uriFrom(path string) database.Source {
+	return func() (string, error) { return readURI(path) }
 }
 
 // readURI reads the ledger's connection URI from a file. Its content appears in

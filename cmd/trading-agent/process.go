@@ -10,6 +10,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/market/indicator"
@@ -109,10 +110,10 @@ func (p *process) Ready() error {
 // openLedger tries until the database answers with the schema that this binary
 // knows, because a restart of the process would help nobody. Meanwhile it takes up
 // what changes.
-func (p *process) openLedger(ctx context.Context, uri string, generation int64, watcher *link.Watcher) (*ledger.Postgres, error) {
+func (p *process) openLedger(ctx context.Context, uri database.Source, generation int64, watcher *link.Watcher) (*ledger.Postgres, error) {
 	pause := firstPause
 	for {
-		book, err := ledger.Open(ctx, uri)
+		book, err := ledger.Follow(ctx, uri)
 		if err == nil {
 			return book, nil
 		}
@@ -157,7 +158,7 @@ type reader interface {
 	ledger.NewsReader
 }
 
-func postgresBooks(book *ledger.Postgres, uri string) books {
+func postgresBooks(book *ledger.Postgres, uri database.Source) books {
 	return books{
 		ledger: book, audit: book,
 		paper: func(account, agentUID string) paper.Book {

@@ -144,19 +144,20 @@ func booksForFiles(ctx context.Context, options runOptions, log logr.Logger) (bo
 		log.Info("without --ledger-uri-file everything is kept in memory and gone when this process ends")
 		return memoryBooks(), nil
 	}
-	uri, err := readURI(options.ledgerURIFile)
+	source := uriFrom(options.ledgerURIFile)
+	uri, err := source()
 	if err != nil {
 		return books{}, err
 	}
 	if _, err := ledger.Migrate(ctx, uri); err != nil {
 		return books{}, err
 	}
-	book, err := ledger.Open(ctx, uri)
+	book, err := ledger.Follow(ctx, source)
 	if err != nil {
 		return books{}, err
 	}
 	context.AfterFunc(ctx, book.Close)
-	return postgresBooks(book, uri), nil
+	return postgresBooks(book, source), nil
 }
 
 // follow hands every change of the trader to those who watch it.

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 )
 
 // told is what must be the same from every ledger.
@@ -49,7 +50,7 @@ func TestBothLedgersTellTheSameNews(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(r, "steps") {
 			h.step()
 		}
-		reader, err := ledger.OpenReader(t.Context(), uri, h.agent.UID)
+		reader, err := ledger.OpenReader(t.Context(), database.Fixed(uri), h.agent.UID)
 		if err != nil {
 			r.Fatal(err)
 		}

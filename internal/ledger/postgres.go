@@ -31,6 +31,17 @@ var _ Ledger = (*Postgres)(nil)
 // its settings let a crash forget what it has committed. The URI looks like
 // postgres://user:password@host:5432/database; its password appears in no error.
 func Open(ctx context.Context, uri string) (*Postgres, error) {
+	return Follow(ctx, database.Fixed(uri))
+}
+
+// Follow is Open for a URI that may change: connections that are made from then on
+// are made by the new one. A database that turns out to be another one is refused by
+// the first transaction in it, which finds neither the epoch nor the chain.
+func Follow(ctx context.Context, source database.Source) (*Postgres, error) {
+	uri, err := source()
+	if err != nil {
+		return nil, err
+	}
 	info, err := Info(ctx, uri)
 	if err != nil {
 		return nil, err
@@ -41,7 +52,7 @@ func Open(ctx context.Context, uri string) (*Postgres, error) {
 	if faults := info.NotDurable(); faults != "" {
 		return nil, notDurable(faults)
 	}
-	db, err := database.Open(ctx, uri)
+	db, err := database.Open(ctx, source)
 	if err != nil {
 		return nil, err
 	}

@@ -270,7 +270,7 @@ func Release(ctx context.Context, uri, agentUID string) error {
 	if err != nil || version == 0 {
 		return err
 	}
-	db, err := database.Open(ctx, uri)
+	db, err := database.Open(ctx, database.Fixed(uri))
 	if err != nil {
 		return err
 	}

@@ -26,8 +26,8 @@ var _ Reader = (*PostgresReader)(nil)
 
 // OpenReader prepares to read what the agent of the given UID has done. It
 // connects when it is first asked, so it works as soon as the database does.
-func OpenReader(ctx context.Context, uri, agentUID string) (*PostgresReader, error) {
-	db, err := database.OpenReadOnly(ctx, uri, readTimeout)
+func OpenReader(ctx context.Context, source database.Source, agentUID string) (*PostgresReader, error) {
+	db, err := database.OpenReadOnly(ctx, source, readTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -15,13 +15,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
 func openReader(tb testing.TB, uri, agentUID string) *ledger.PostgresReader {
 	tb.Helper()
-	reader, err := ledger.OpenReader(tb.Context(), uri, agentUID)
+	reader, err := ledger.OpenReader(tb.Context(), database.Fixed(uri), agentUID)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestReadersTellTheSame(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(r, "steps") {
 			h.step()
 		}
-		reader, err := ledger.OpenReader(t.Context(), uri, h.agent.UID)
+		reader, err := ledger.OpenReader(t.Context(), database.Fixed(uri), h.agent.UID)
 		if err != nil {
 			r.Fatal(err)
 		}

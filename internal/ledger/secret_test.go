@@ -56,7 +56,7 @@ func TestPasswordIsNeverTold(t *testing.T) {
 				"Open": openErr, "Migrate": migrateErr, "SchemaVersion": versionErr, "Info": infoErr,
 				"Release": ledger.Release(t.Context(), test.uri, "uid-a"),
 			}
-			if pool, err := database.Open(t.Context(), test.uri); err != nil {
+			if pool, err := database.Open(t.Context(), database.Fixed(test.uri)); err != nil {
 				calls["database.Open"] = err
 			} else {
 				calls["Ping"] = pool.Ping(t.Context())

@@ -11,6 +11,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
@@ -267,7 +268,7 @@ func TestLateFillsAreMarked(t *testing.T) {
 		if got := query[string](t, b, `SELECT format('%s %s %s', state, filled_lots, late_lots) FROM trading.orders`); got != string(state)+" 7 3" {
 			t.Errorf("the order is %s, want %s with 3 of 7 lots late", got, state)
 		}
-		reader, err := ledger.OpenReader(t.Context(), uri, lease.Agent.UID)
+		reader, err := ledger.OpenReader(t.Context(), database.Fixed(uri), lease.Agent.UID)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,17 +14,13 @@ import (
 
 // Pool is a set of connections to one database.
 type Pool struct {
-	pool *pgxpool.Pool
-	hide hider
+	pool   *pgxpool.Pool
+	access *access
 }
 
 // Open prepares a pool; it connects when it is first used. Close ends it.
-func Open(ctx context.Context, uri string) (*Pool, error) {
-	config, err := Config(uri)
-	if err != nil {
-		return nil, err
-	}
-	return open(ctx, config)
+func Open(ctx context.Context, source Source) (*Pool, error) {
+	return open(ctx, &access{source: source})
 }
 
 // readOnlyPoolSize is how many may read at once; the others wait.
@@ -33,27 +29,28 @@ const readOnlyPoolSize = 2
 // OpenReadOnly is Open for those who only look: few connections, given up when
 // nobody asks, on which the server refuses to write and ends a statement after
 // the given time.
-func OpenReadOnly(ctx context.Context, uri string, statementTimeout time.Duration) (*Pool, error) {
-	config, err := Config(uri)
+func OpenReadOnly(ctx context.Context, source Source, statementTimeout time.Duration) (*Pool, error) {
+	return open(ctx, &access{source: source, adapt: func(config *pgxpool.Config) {
+		config.MaxConns, config.MinConns, config.MinIdleConns = readOnlyPoolSize, 0, 0
+		config.MaxConnIdleTime = time.Minute
+		settings := config.ConnConfig.RuntimeParams
+		settings["application_name"] += "-api"
+		settings["default_transaction_read_only"] = "on"
+		settings["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
+	}})
+}
+
+func open(ctx context.Context, access *access) (*Pool, error) {
+	config, err := access.config()
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns, config.MinConns, config.MinIdleConns = readOnlyPoolSize, 0, 0
-	config.MaxConnIdleTime = time.Minute
-	settings := config.ConnConfig.RuntimeParams
-	settings["application_name"] += "-api"
-	settings["default_transaction_read_only"] = "on"
-	settings["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
-	return open(ctx, config)
-}
-
-func open(ctx context.Context, config *pgxpool.Config) (*Pool, error) {
-	hide := newHider(config.ConnConfig.Password)
+	config.BeforeConnect = access.renew
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, hide.clean(err)
+		return nil, access.hider().clean(err)
 	}
-	return &Pool{pool: pool, hide: hide}, nil
+	return &Pool{pool: pool, access: access}, nil
 }
 
 // Close ends all connections.
@@ -67,7 +64,7 @@ func (p *Pool) Reset() { p.pool.Reset() }
 func (p *Pool) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	return p.hide.clean(p.pool.Ping(ctx))
+	return p.access.hider().clean(p.pool.Ping(ctx))
 }
 
 // Write runs a transaction. The function must be idempotent and leave nothing
@@ -102,16 +99,16 @@ func (p *Pool) transact(ctx context.Context, options pgx.TxOptions, run func(con
 		if _, ok := errors.AsType[*lostCommitError](err); ok {
 			lost = true
 		} else if !conflicting(err) && !unavailable(err) && !errors.Is(err, context.Canceled) {
-			return p.hide.clean(err)
+			return p.access.hider().clean(err)
 		}
 		if attempt == attempts || !pause(bounded, attempt) {
 			if lost {
-				return p.hide.outcomeUnknown(err)
+				return p.access.hider().outcomeUnknown(err)
 			}
 			if ctx.Err() != nil {
 				err = fmt.Errorf("%w: %w", ctx.Err(), err)
 			}
-			return p.hide.clean(err)
+			return p.access.hider().clean(err)
 		}
 	}
 }

@@ -188,7 +188,7 @@ func inPostgres(t *testing.T) *agent {
 	}
 	t.Cleanup(book.Close)
 	a := traded(t, book)
-	reader, err := ledger.OpenReader(t.Context(), uri, "uid-a")
+	reader, err := ledger.OpenReader(t.Context(), func() (string, error) { return uri, nil }, "uid-a")
 	if err != nil {
 		t.Fatal(err)
 	}
