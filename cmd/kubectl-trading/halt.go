@@ -184,23 +184,33 @@ func (h *halting) run(ctx context.Context) error {
 	if _, err := fmt.Fprintf(h.output, "%s created: %s, %s, %s\n", halt.Reference(), h.spec.State, h.spec.EffectiveTask(), h.spec.Scope.String()); err != nil {
 		return err
 	}
+	stopped := true
 	if h.wait > 0 {
 		if err := h.await(ctx, halt, begun); err != nil {
 			return err
 		}
+		matched := halt.HaltStatus().Matched
+		stopped = matched == nil || *matched > 0
 	}
 	if h.spec.Drill == "" || h.wait <= 0 {
-		_, err := fmt.Fprintf(h.output, "release it with: kubectl trading release %s%s --reason …\n", h.name, clusterFlag(h.everywhere))
+		if _, err := fmt.Fprintf(h.output, "release it with: kubectl trading release %s %s --reason …\n", h.name, h.where()); err != nil {
+			return err
+		}
+	} else if err := release(ctx, h.desk, h.output, halt, drillReason, h.wait); err != nil {
 		return err
 	}
-	return release(ctx, h.desk, h.output, halt, drillReason, h.wait)
+	if !stopped {
+		return fmt.Errorf("%s binds no agent, so nothing was stopped; look for your agents with kubectl get tradingagents -A, and halt them with -n NAMESPACE or --cluster", halt.Reference())
+	}
+	return nil
 }
 
-func clusterFlag(everywhere bool) string {
-	if everywhere {
-		return " --cluster"
+// where is the flag that finds the halt again.
+func (h *halting) where() string {
+	if h.everywhere {
+		return "--cluster"
 	}
-	return ""
+	return "-n " + h.desk.namespace
 }
 
 // await waits until the halt is enforced, and tells how far it has come.

@@ -141,6 +141,25 @@ func TestHaltEverywhere(t *testing.T) {
 }
 
 // A drill releases itself, and leaves its result behind.
+// A halt that binds nobody is in force, but whoever gave the wrong namespace must not
+// believe that the desk has stopped.
+func TestHaltOfNobody(t *testing.T) {
+	counting(t, func(halt v1alpha1.Halt) *v1alpha1.TradingHaltStatus {
+		status := obeyed(halt)
+		status.Matched, status.Acknowledged, status.Done = new(int32(0)), new(int32(0)), new(int32(0))
+		return status
+	})
+	for name, drill := range map[string][]string{"halt": nil, "drill": {"--drill"}} {
+		output, err := plugin(t, append([]string{"halt", "nobody-" + name, "--all", "--reason", "a test"}, drill...)...)
+		if err == nil || !strings.Contains(err.Error(), "nothing was stopped") || !strings.Contains(err.Error(), "--cluster") {
+			t.Errorf("%s: %s%v", name, output, err)
+		}
+		if name == "halt" && !strings.Contains(output, "kubectl trading release nobody-halt -n default --reason") {
+			t.Errorf("how it is released is not told: %s", output)
+		}
+	}
+}
+
 func TestDrill(t *testing.T) {
 	counting(t, obeyed)
 	output, err := plugin(t, "halt", "--all", "--drill", "--reason", "monthly")

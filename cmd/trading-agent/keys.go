@@ -34,7 +34,7 @@ func newKeysCommand() *cobra.Command {
 			return &store, nil
 		},
 		Example: `  trading-agent keys create --keys-file keys.json --name dashboard --scope read
-  trading-agent run -f config/samples/ --listen 127.0.0.1:8443 --keys-file keys.json`,
+  trading-agent run -f config/samples/ --agent eur-trend --listen 127.0.0.1:8443 --keys-file keys.json`,
 	})
 	flags := command.PersistentFlags()
 	flags.StringVar(&store.path, "keys-file", "", "file that keeps the hashes of the keys")
@@ -100,16 +100,13 @@ func newKeysSecretCommand(store *keyFile) *cobra.Command {
 }
 
 func secretOf(agent types.NamespacedName, data map[string][]byte) map[string]any {
-	entries := make(map[string]string, len(data))
-	for id, entry := range data {
-		entries[id] = string(entry)
-	}
-	// A plain object, because the type would print empty fields.
+	// A plain object, because the type would print empty fields. Not stringData, because
+	// no apply takes a key away again that has come by it, and a revoked key must go.
 	return map[string]any{
 		"apiVersion": corev1.SchemeGroupVersion.String(), "kind": "Secret",
 		"metadata": map[string]any{
 			"name": link.KeysSecret(agent.Name), "namespace": agent.Namespace,
 		},
-		"type": string(corev1.SecretTypeOpaque), "stringData": entries,
+		"type": string(corev1.SecretTypeOpaque), "data": data,
 	}
 }

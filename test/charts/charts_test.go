@@ -66,11 +66,11 @@ func TestChartTakesItsValues(t *testing.T) {
 	objects := renderChart(t, map[string]any{
 		"replicas":         3,
 		"imagePullSecrets": []any{map[string]any{"name": "registry"}},
-		"manager":          map[string]any{"image": "registry.example/manager:1"},
+		"manager":          map[string]any{"image": "registry.example/manager:1", "venueGateways": map[string]any{"Kraken": "https://gateway.example"}},
 		"agent":            map[string]any{"image": "registry.example/agent:1"},
 	})
 	deployment := text(t, objects["Deployment/trading-operator"])
-	for _, wanted := range []string{"replicas: 3", "image: registry.example/manager:1", "value: registry.example/agent:1", "- name: registry"} {
+	for _, wanted := range []string{"replicas: 3", "image: registry.example/manager:1", "value: registry.example/agent:1", "- name: registry", "- --venue-gateway=Kraken=https://gateway.example"} {
 		if !strings.Contains(deployment, wanted) {
 			t.Errorf("the Deployment lacks %q:\n%s", wanted, deployment)
 		}

@@ -2,6 +2,7 @@
 {{- define "trading-operator.args" -}}
 {{- $args := list }}
 {{- with .Values.manager.leaseDuration }}{{ $args = append $args (printf "--leader-elect-lease-duration=%s" .) }}{{ end }}
+{{- range $venue, $gateway := .Values.manager.venueGateways }}{{ $args = append $args (printf "--venue-gateway=%s=%s" $venue $gateway) }}{{ end }}
 {{- if ne .Values.webhook.certificate "cert-manager" }}{{ $args = append $args "--webhook-certificate=self-managed" }}{{ end }}
 {{- with .Values.endpoint.issuer }}{{ $args = append $args (printf "--endpoint-issuer=%s" .) }}{{ end }}
 {{- with .Values.endpoint.ingressClass }}{{ $args = append $args (printf "--endpoint-ingress-class=%s" .) }}{{ end }}
