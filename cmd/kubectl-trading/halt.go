@@ -99,10 +99,10 @@ its time.
 
 With --drill it is an exercise on agents of mode Paper, which is released when all
 of them have obeyed.`,
-		Example: `  kubectl trading halt --all --reason 'prices are wrong'
+		Example: `  kubectl trading halt --all -n desk --reason 'prices are wrong'
   kubectl trading halt --venue Coinbase --cluster --task Flatten --reason 'the venue misbehaves'
-  kubectl trading halt --agent eur-trend --state ReduceOnly --reason 'it trades too much'
-  kubectl trading halt --drill --all --reason 'monthly drill'`,
+  kubectl trading halt --agent eur-trend -n desk --state ReduceOnly --reason 'it trades too much'
+  kubectl trading halt --drill --all -n desk --reason 'monthly drill'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			scope, err := scopeOf(all, selector, named)
@@ -289,7 +289,7 @@ func newReleaseCommand(kubeconfig clientcmd.ClientConfig) *cobra.Command {
 		Short: "Release a halt, and let agents trade again",
 		Long: `Release a halt. Its agents trade again, unless something else halts them. Who releases
 it, and why, stays in its history; a release is final.`,
-		Example: `  kubectl trading release halt-20261123-174502 --reason 'prices are right again'`,
+		Example: `  kubectl trading release halt-20261123-174502 -n desk --reason 'prices are right again'`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			desk, err := openDesk(command.Context(), kubeconfig)
