@@ -132,17 +132,19 @@ func (v *Venue) readFill(told *execution, pair string, at time.Time) (order.Fill
 	if err != nil {
 		return order.Fill{}, err
 	}
-	price, err := rest.Price(instrument, "its price", told.Price)
+	price, err := rest.Number("its price", told.Price)
 	if err != nil {
 		return order.Fill{}, err
 	}
 	if cumulative.LessThan(quantity) {
 		return order.Fill{}, fmt.Errorf("%w: it is larger than its order", venue.ErrMalformed)
 	}
-	fill := order.Fill{Venue: Name, TradeID: told.ID, Pair: pair, Side: side, Price: price, MarketTime: at}
-	var uncountable [2]error
+	fill := order.Fill{Venue: Name, TradeID: told.ID, Pair: pair, Side: side, MarketTime: at}
+	var uncountable [3]error
 	fill.Quantity, uncountable[0] = tally.Execution(instrument, side, cumulative.Sub(quantity), quantity)
-	fill.Fee, fill.FeeCurrency, uncountable[1] = feeOf(instrument, side, quantity, instrument.PriceDecimal(price))
+	fill.Price, uncountable[1] = tally.Price(instrument, side, price)
+	// Of the exact price: a fee on less than was paid is not the most that it can be.
+	fill.Fee, fill.FeeCurrency, uncountable[2] = feeOf(instrument, side, quantity, price)
 	if err := errors.Join(uncountable[:]...); err != nil {
 		return order.Fill{}, fmt.Errorf("%w: %w", venue.ErrMalformed, err)
 	}

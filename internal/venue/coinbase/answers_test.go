@@ -203,12 +203,17 @@ func TestReadsFills(t *testing.T) {
 	if fills, _, err := told(t, filled(byValue, orderOf)).Fills(t.Context(), ""); err != nil || len(fills) != 1 || fills[0].Quantity != 1_000_000 {
 		t.Errorf("a fill by value: got %+v, %v", fills, err)
 	}
+	// By the exact price, and not by the tick below it, 0.01 were sold.
+	between := strings.NewReplacer(`"50000.01"`, `"50000.019"`, `"size":"0.01"`, `"size":"500.00019"`, `"size_in_quote":false`, `"size_in_quote":true`).Replace(fillOf)
+	if fills, _, err := told(t, filled(between, orderOf)).Fills(t.Context(), ""); err != nil || len(fills) != 1 || fills[0] != want {
+		t.Errorf("a fill by value between two ticks: got %+v, %v", fills, err)
+	}
 	for name, edit := range map[string][2]string{
 		"a reversal":            {`"FILL"`, `"REVERSAL"`},
 		"no trade id":           {`"t-1"`, `""`},
 		"an id of another form": {`"t-1"`, `"t,1@2"`},
 		"another pair":          {`"BTC-USD"`, `"ETH-USD"`},
-		"half a tick":           {`"50000.01"`, `"50000.015"`},
+		"less than a tick":      {`"50000.01"`, `"0.009"`},
 		"no price":              {`"price":"50000.01",`, ``},
 		"no size":               {`"0.01"`, `"0"`},
 		"a negative fee":        {`"0.0012345678901"`, `"-1"`},

@@ -200,11 +200,19 @@ func (v *Venue) readFill(told *fillTold) (*listedFill, error) {
 		return nil, fmt.Errorf("%w: the type%s is not FILL; a person has to look at it", venue.ErrMalformed, of)
 	}
 	instrument := v.spellings.Instruments[pair]
-	price, err := rest.Price(instrument, "price"+of, told.Price)
+	price, err := rest.Number("price"+of, told.Price)
 	if err != nil {
 		return nil, err
 	}
-	size, err := told.size(instrument.PriceDecimal(price), of)
+	side, known := sides[told.Side]
+	if !known {
+		return nil, fmt.Errorf("%w: the side%s cannot be read", venue.ErrMalformed, of)
+	}
+	ticks, err := tally.Price(instrument, side, price)
+	if err != nil {
+		return nil, fmt.Errorf("%w: fill %s: %w", venue.ErrMalformed, told.TradeID, err)
+	}
+	size, err := told.size(price, of)
 	if err != nil {
 		return nil, err
 	}
@@ -218,12 +226,11 @@ func (v *Venue) readFill(told *fillTold) (*listedFill, error) {
 	}
 	traded, errTraded := time.Parse(time.RFC3339Nano, told.TradeTime)
 	listed, errListed := time.Parse(time.RFC3339Nano, told.SequencedAt)
-	side, known := sides[told.Side]
-	if errTraded != nil || errListed != nil || !known {
-		return nil, fmt.Errorf("%w: the times or the side%s cannot be read", venue.ErrMalformed, of)
+	if errTraded != nil || errListed != nil {
+		return nil, fmt.Errorf("%w: the times%s cannot be read", venue.ErrMalformed, of)
 	}
 	return &listedFill{orderID: told.OrderID, size: size, at: listed.UTC(), Fill: order.Fill{
-		Venue: Name, TradeID: told.TradeID, Pair: pair, Side: side, Price: price,
+		Venue: Name, TradeID: told.TradeID, Pair: pair, Side: side, Price: ticks,
 		Fee: fee, FeeCurrency: instrument.Quote, MarketTime: traded.UTC(),
 	}}, nil
 }

@@ -128,7 +128,7 @@ func (t *trade) fill(pair string, instrument market.Instrument, earlier before) 
 	if err != nil {
 		return order.Fill{}, fmt.Errorf("trade %s: %w", t.ID, err)
 	}
-	price, err := rest.Price(instrument, "its price", string(t.Price))
+	price, err := rest.Number("its price", string(t.Price))
 	if err != nil {
 		return order.Fill{}, fmt.Errorf("trade %s: %w", t.ID, err)
 	}
@@ -139,10 +139,13 @@ func (t *trade) fill(pair string, instrument market.Instrument, earlier before) 
 		}
 	}
 	fill := order.Fill{
-		Venue: Name, TradeID: string(t.ID), OrderID: rest.OwnID(t.ClientOrderID), Pair: pair, Side: side, Price: price,
+		Venue: Name, TradeID: string(t.ID), OrderID: rest.OwnID(t.ClientOrderID), Pair: pair, Side: side,
 		FeeCurrency: strings.ToUpper(t.FeeCurrency), MarketTime: at,
 	}
 	if fill.Quantity, err = tally.Execution(instrument, side, executed, amount); err != nil {
+		return order.Fill{}, fmt.Errorf("%w: trade %s: %w", venue.ErrMalformed, t.ID, err)
+	}
+	if fill.Price, err = tally.Price(instrument, side, price); err != nil {
 		return order.Fill{}, fmt.Errorf("%w: trade %s: %w", venue.ErrMalformed, t.ID, err)
 	}
 	if fill.Fee, err = t.fee(fill.FeeCurrency); err != nil {

@@ -102,14 +102,14 @@ func (t *trade) fill(of known, before decimal.Decimal) (order.Fill, error) {
 	}, nil
 }
 
-// begin is when the oldest order of a trade that is new was opened, if that is
-// before what was read and its pair has lots that Kraken divides: what a trade adds
-// in lots depends on what its order had executed before.
+// begin is when the oldest order of a new trade that is not of whole lots was
+// opened, if that is before what was read: what such a trade adds in lots depends on
+// what its order had executed before.
 func begin(trades []*trade, orders map[string]known, isTold func(*trade) bool, from time.Time) (time.Time, bool) {
 	back := false
 	for _, t := range trades {
 		order, shown := orders[t.orderID]
-		if !t.listed.coarse() || !shown || isTold(t) || from.IsZero() || !order.opened.Before(from) {
+		if t.quantity.Mod(t.listed.instrument.Lot).IsZero() || !shown || isTold(t) || from.IsZero() || !order.opened.Before(from) {
 			continue
 		}
 		from, back = order.opened, true

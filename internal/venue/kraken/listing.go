@@ -132,13 +132,7 @@ type listing struct {
 	instrument market.Instrument
 	// symbol that orders are placed with.
 	symbol string
-	// tick and lot are Kraken's own steps, zero until they are known. They may be
-	// finer than the instrument's.
-	tick, lot decimal.Decimal
 }
-
-// coarse reports whether Kraken executes in finer steps than the instrument's lot.
-func (l *listing) coarse() bool { return !l.lot.Mod(l.instrument.Lot).IsZero() }
 
 // listings finds the agent's pairs by every spelling that Kraken uses in its
 // answers: the id with trades, the short name with orders.
@@ -180,11 +174,6 @@ func (l *listings) spelled(pairs map[string]assetPair) error {
 		if !ok {
 			return fmt.Errorf("%w: Kraken does not list %s as %s", venue.ErrNoSuchThing, known.instrument.Pair, known.symbol)
 		}
-		product, err := pair.product()
-		if err != nil {
-			return fmt.Errorf("%s: %w", known.symbol, err)
-		}
-		known.tick, known.lot = product.PriceIncrement, product.BaseIncrement
 		for _, spelling := range []string{known.symbol, id, pair.AltName, pair.WebSocketName} {
 			if spelling != "" {
 				found[spelling] = known

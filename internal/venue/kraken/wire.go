@@ -162,25 +162,10 @@ func (t *tradeInfo) readInto(into *trade) error {
 	if err != nil {
 		return err
 	}
-	// The AssetPair's steps may be coarser than Kraken's; nothing is finer than those.
-	if !price.Mod(into.listed.tick).IsZero() || !into.quantity.Mod(into.listed.lot).IsZero() {
-		return fmt.Errorf("%w: it is finer than Kraken's own steps of %s and %s", venue.ErrMalformed, into.listed.tick, into.listed.lot)
+	if into.price, err = tally.Price(into.listed.instrument, into.side, price); err != nil {
+		return fmt.Errorf("%w: %w", venue.ErrMalformed, err)
 	}
-	into.price, err = against(into.listed.instrument, into.side, price)
-	return err
-}
-
-// against is a price in whole ticks of the instrument, rounded against the agent
-// where an order was filled better than its limit and between them.
-func against(instrument market.Instrument, side order.Side, price decimal.Decimal) (market.Price, error) {
-	ticks, rest := price.QuoRem(instrument.Tick, 0)
-	if side == order.Buy && rest.IsPositive() {
-		ticks = ticks.Add(decimal.NewFromInt(1))
-	}
-	if !ticks.IsPositive() || !ticks.BigInt().IsInt64() {
-		return 0, fmt.Errorf("%w: its price of %s cannot be counted in ticks of %s", venue.ErrMalformed, price, instrument.Tick)
-	}
-	return market.Price(ticks.IntPart()), nil
+	return nil
 }
 
 func sideOf(word string) (order.Side, error) {

@@ -131,23 +131,6 @@ func TestMoments(t *testing.T) {
 	}
 }
 
-// What is between two ticks of a coarse AssetPair is rounded against the agent.
-func TestPricesBetweenTicks(t *testing.T) {
-	coarse := instrument(t, "0.5", "0.0001")
-	for _, test := range []struct {
-		side  order.Side
-		price string
-		want  market.Price
-	}{{order.Buy, "100.5", 201}, {order.Buy, "100.6", 202}, {order.Sell, "100.6", 201}, {order.Sell, "100.5", 201}, {order.Buy, "0.1", 1}} {
-		if got, err := against(coarse, test.side, decimal.RequireFromString(test.price)); err != nil || got != test.want {
-			t.Errorf("%s at %s: got %d, %v, want %d", test.side, test.price, got, err, test.want)
-		}
-	}
-	if got, err := against(coarse, order.Sell, decimal.RequireFromString("0.1")); !errors.Is(err, venue.ErrMalformed) {
-		t.Errorf("a sale for less than a tick: got %d, %v", got, err)
-	}
-}
-
 func TestSymbols(t *testing.T) {
 	for pair, want := range map[[2]string]string{
 		{"BTC", "USD"}: "XBTUSD", {"ETH", "BTC"}: "ETHXBT", {"DOGE", "EUR"}: "XDGEUR", {"SOL", "USD"}: "SOLUSD",
@@ -199,7 +182,7 @@ func FuzzTrades(f *testing.F) {
 	f.Add([]byte(`{"error":[],"result":{"count":1,"trades":{"THVRQM-33VKH-UCI7BS":{"ordertxid":"OQCLML-BW3P3-BUCMWZ","pair":"XXBTZUSD","time":1688667796.8802,"type":"buy","price":"30010.0","fee":"0.02","vol":"0.02000000"}}}}`))
 	f.Add([]byte(`{"error":[],"result":{"trades":{"T":{"time":"x"}}}}`))
 	f.Add([]byte(`{"error":[],"result":null}`))
-	btc := &listing{instrument: instrument(f, "0.5", "0.0001"), tick: decimal.RequireFromString("0.1"), lot: decimal.RequireFromString("0.00000001")}
+	btc := &listing{instrument: instrument(f, "0.5", "0.0001")}
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		var page struct {
 			Trades map[string]tradeInfo `json:"trades"`

@@ -23,33 +23,6 @@ func Number(name, text string) (decimal.Decimal, error) {
 	return decimal.RequireFromString(text), nil
 }
 
-// Price reads a price in whole ticks, above zero.
-func Price(instrument market.Instrument, name, text string) (market.Price, error) {
-	steps, err := steps(instrument.Tick, name, text)
-	if err == nil && steps == 0 {
-		return 0, fmt.Errorf("%w: %s is zero", venue.ErrMalformed, name)
-	}
-	return market.Price(steps), err
-}
-
-// Quantity reads a quantity in whole lots; it may be zero.
-func Quantity(instrument market.Instrument, name, text string) (market.Quantity, error) {
-	steps, err := steps(instrument.Lot, name, text)
-	return market.Quantity(steps), err
-}
-
-func steps(step decimal.Decimal, name, text string) (int64, error) {
-	value, err := Number(name, text)
-	if err != nil {
-		return 0, err
-	}
-	count, rest := value.QuoRem(step, 0)
-	if !rest.IsZero() || !count.BigInt().IsInt64() {
-		return 0, fmt.Errorf("%w: %s is not a whole number of steps of %s", venue.ErrMalformed, name, step)
-	}
-	return count.IntPart(), nil
-}
-
 // Money reads an amount that is not negative, rounded half to even to a unit of
 // market.Money: a venue's fees have more digits.
 func Money(name, text string) (market.Money, error) {

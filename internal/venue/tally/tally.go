@@ -1,8 +1,8 @@
-// Package tally counts the quantities that venues tell of in the lots of an
+// Package tally counts what venues tell of executions in the ticks and lots of an
 // instrument. Venues execute in finer steps than they take orders in: Gemini in two
 // decimal places more (https://docs.gemini.com/market-data/symbols-and-minimums),
-// and any where an AssetPair's lot is coarser than the venue's own. What is less
-// than a lot is always counted against the agent, so that its books never hold more
+// and any where an AssetPair's steps are coarser than the venue's own. What is less
+// than a step is always counted against the agent, so that its books never hold more
 // than its account does.
 package tally
 
@@ -49,6 +49,20 @@ func Execution(instrument market.Instrument, side order.Side, before, quantity d
 		return 0, err
 	}
 	return last - first, nil
+}
+
+// Price is the price of one execution in whole ticks: the tick above for a purchase,
+// the tick below for a sale. A limit is a whole tick, so that what was executed
+// within it stays within it.
+func Price(instrument market.Instrument, side order.Side, price decimal.Decimal) (market.Price, error) {
+	ticks, rest := price.QuoRem(instrument.Tick, 0)
+	if side == order.Buy && rest.IsPositive() {
+		ticks = ticks.Add(decimal.NewFromInt(1))
+	}
+	if !ticks.IsPositive() || ticks.GreaterThan(decimal.NewFromInt(math.MaxInt64)) {
+		return 0, fmt.Errorf("the price %w in ticks of %s", ErrRange, instrument.Tick)
+	}
+	return market.Price(ticks.IntPart()), nil
 }
 
 // moneyPlaces is how many decimal places market.Money has.

@@ -72,6 +72,54 @@ func TestExecutionsAddUp(t *testing.T) {
 	})
 }
 
+func TestPrice(t *testing.T) {
+	for _, test := range []struct {
+		side  order.Side
+		price string
+		want  market.Price
+	}{
+		{order.Buy, "100.01", 10_001}, {order.Buy, "100.010000001", 10_002}, {order.Buy, "0.000000001", 1},
+		{order.Sell, "100.01", 10_001}, {order.Sell, "100.019999999", 10_001}, {order.Sell, "0.01", 1},
+	} {
+		if got, err := tally.Price(instrument(t, "0.01"), test.side, decimal.RequireFromString(test.price)); got != test.want || err != nil {
+			t.Errorf("%s at %s: got %d, %v, want %d", test.side, test.price, got, err, test.want)
+		}
+	}
+	// A ledger has no price of zero, and the tick above would be better than it was.
+	for side, wrong := range map[order.Side][]string{
+		order.Buy: {"0", "-1", "92233720368547758.071"}, order.Sell: {"0", "-1", "0.009999999", "92233720368547758.08"},
+	} {
+		for _, price := range wrong {
+			if got, err := tally.Price(instrument(t, "0.01"), side, decimal.RequireFromString(price)); !errors.Is(err, tally.ErrRange) {
+				t.Errorf("%s at %s: got %d, %v", side, price, got, err)
+			}
+		}
+	}
+}
+
+// A price is never told better than it was, nor a whole tick worse, and what was
+// executed within a limit stays within it.
+func TestPricesAreRoundedAgainstTheAgent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pair := instrument(t, "0.001")
+		side := rapid.SampledFrom([]order.Side{order.Buy, order.Sell}).Draw(t, "side")
+		exact := decimal.New(rapid.Int64Range(10_000_000, 1_000_000_000_000).Draw(t, "price"), -9)
+		limit := market.Price(rapid.Int64Range(1, 100_000).Draw(t, "limit"))
+		got, err := tally.Price(pair, side, exact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		worse := pair.PriceDecimal(got).Sub(exact).Mul(decimal.NewFromInt(int64(side)))
+		if worse.IsNegative() || worse.GreaterThanOrEqual(pair.Tick) {
+			t.Fatalf("%s at %s is told as %s", side, exact, pair.PriceDecimal(got))
+		}
+		within := exact.Cmp(pair.PriceDecimal(limit))*int(side) <= 0
+		if within && int64(got)*int64(side) > int64(limit)*int64(side) {
+			t.Fatalf("%s at %s, within %d, is told as %d", side, exact, limit, got)
+		}
+	})
+}
+
 func TestFee(t *testing.T) {
 	for text, want := range map[string]market.Money{"0": 0, "0.000000001": 1, "0.00000001": 1, "0.000000011": 2, "-0.000000019": -1, "12.5": 1_250_000_000} {
 		if got, err := tally.Fee(decimal.RequireFromString(text)); got != want || err != nil {

@@ -172,18 +172,6 @@ var basics = []scenario{
 		fills, _ := b.drain(t, "")
 		b.compareFills(t, fills)
 	}},
-	{"what is not a whole tick is an error", true, func(b *bench) {
-		t := b.t
-		_, placed := b.resting(t)
-		_ = placed
-		booked := b.Exchange.Book().Orders[0]
-		if err := b.Exchange.Fill(booked.ID, decimal.RequireFromString("0.01"), decimal.RequireFromString("48999.999")); err != nil {
-			t.Fatal(err)
-		}
-		if fills, _, err := b.Venue.Fills(t.Context(), ""); err == nil {
-			t.Errorf("a price of 48999.999 is told as %+v", fills)
-		}
-	}},
 	{"an order fills in parts", true, func(b *bench) {
 		t := b.t
 		b.Exchange.Behave(exchange.Behaviour{PartialFill: decimal.RequireFromString("0.4")})

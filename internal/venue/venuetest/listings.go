@@ -2,6 +2,7 @@ package venuetest
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -103,6 +104,47 @@ var listings = []scenario{
 		}
 		if lots != intent.Quantity {
 			t.Errorf("the fills come to %d lots of %d", lots, intent.Quantity)
+		}
+	}},
+	{"a price between two ticks is told as the worse of them", true, func(b *bench) {
+		t := b.t
+		buy, _ := b.resting(t)
+		sell := b.intent(t, order.Sell, bitcoin/10, price+1_000_00)
+		b.place(t, sell)
+		byHand := b.foreign(t, b.Symbol, "entered-by-hand", price-1_000_00)
+		// A venue may make its steps finer while an agent runs.
+		product, _ := b.Exchange.Product(b.Symbol)
+		product.Tick = decimal.New(1, -9)
+		b.Exchange.PutProduct(product)
+		want := map[uuid.UUID]market.Price{}
+		for _, trade := range []struct {
+			at, order string
+			id        uuid.UUID
+			told      market.Price
+		}{
+			{"48999.987654321", b.accepted(buy)[0].ID, buy.ID, price - 1_000_01},
+			{"51000.019999999", b.accepted(sell)[0].ID, sell.ID, price + 1_000_01},
+			{"48000.000000001", byHand.ID, uuid.Nil, price - 1_999_99},
+		} {
+			b.Exchange.Advance(time.Second)
+			if err := b.Exchange.Fill(trade.order, decimal.RequireFromString("0.01"), decimal.RequireFromString(trade.at)); err != nil {
+				t.Fatal(err)
+			}
+			want[trade.id] = trade.told
+		}
+		fills, cursor := b.drain(t, "")
+		got := map[uuid.UUID]market.Price{}
+		for _, fill := range fills {
+			got[fill.OrderID] = fill.Price
+		}
+		if len(fills) != len(want) || !maps.Equal(got, want) {
+			t.Errorf("told are %+v, want the prices %v", fills, want)
+		}
+		b.Exchange.Advance(time.Second)
+		b.Move(t, price-2_000_00)
+		b.expect(t, buy, order.Filled, buy.Quantity)
+		if more, _ := b.drain(t, cursor); len(unite(fills, more)) != len(want)+2 {
+			t.Errorf("what was filled afterwards is told as %+v", more)
 		}
 	}},
 	{"fills may be repeated and shuffled", true, func(b *bench) {
