@@ -140,11 +140,8 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri database
 	if err := p.recall(ctx, book, string(desk.Agent.UID), watcher); err != nil {
 		return err
 	}
-	// Waiting for the ledger may have taken long; what counts is what is true now.
-	if desk, err = p.awaitDesk(ctx, watcher); err != nil {
-		return err
-	}
-	shell, err := p.awaitStart(ctx, &desk, postgresBooks(book, uri))
+	// Waiting may have taken long; what counts is what is true when the trader starts.
+	shell, desk, err := p.awaitStart(ctx, watcher, postgresBooks(book, uri))
 	if err != nil {
 		return err
 	}
@@ -159,9 +156,16 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri database
 	return group.Wait()
 }
 
+// deskWatcher follows an agent's manifests.
+type deskWatcher interface {
+	WaitForSync(ctx context.Context) bool
+	Changes() <-chan struct{}
+	Desk(ctx context.Context) (link.Desk, error)
+}
+
 // read is what the API server says now. What it says of the agent's API is in force
 // at once, whatever the trader waits for.
-func (p *process) read(ctx context.Context, watcher *link.Watcher) (link.Desk, error) {
+func (p *process) read(ctx context.Context, watcher deskWatcher) (link.Desk, error) {
 	desk, err := watcher.Desk(ctx)
 	if err != nil {
 		return desk, err
@@ -201,7 +205,7 @@ func (p *process) recall(ctx context.Context, book ledger.Halts, agentUID string
 
 // awaitDesk waits until everything that the agent refers to exists. The operator
 // starts no agent before that, so it rarely waits.
-func (p *process) awaitDesk(ctx context.Context, watcher *link.Watcher) (link.Desk, error) {
+func (p *process) awaitDesk(ctx context.Context, watcher deskWatcher) (link.Desk, error) {
 	if !watcher.WaitForSync(ctx) {
 		return link.Desk{}, context.Cause(ctx)
 	}

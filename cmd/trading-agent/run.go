@@ -114,7 +114,7 @@ func runFromFiles(ctx context.Context, options runOptions, log logr.Logger) erro
 				return err
 			}
 		}
-		shell, err := running.start(ctx, &desk, kept)
+		shell, err := running.startFromFiles(ctx, &desk, kept)
 		if err != nil {
 			return fmt.Errorf("TradingAgent %q: %w", desk.Agent.Name, err)
 		}

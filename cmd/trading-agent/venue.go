@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
@@ -69,21 +70,90 @@ func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Co
 	return opened, sentry, nil
 }
 
-// awaitStart builds the trader as soon as its account's credentials can be used: a
-// restart of the process would not mend them.
-func (p *process) awaitStart(ctx context.Context, desk *link.Desk, kept books) (*trader.Shell, error) {
+// Bounds of the pause before a venue is asked again whose a key is. Files are looked
+// at again after the least: a venue shuts out who tries wrong keys often.
+const (
+	leastAskPause = longestPause
+	mostAskPause  = time.Minute
+)
+
+// held says why the trader cannot be built yet, in a word of the API that is empty if
+// waiting is of no use, and how long to wait at least.
+func held(err error, before time.Duration) (string, time.Duration) {
+	next := min(max(2*before, leastAskPause), mostAskPause)
+	if wrong, ok := errors.AsType[*venues.CredentialsError](err); ok {
+		if wrong.Reason == v1alpha1.ReasonCredentialsNotFound || wrong.Reason == v1alpha1.ReasonCredentialsInvalid {
+			next = leastAskPause
+		}
+		return wrong.Reason, next
+	}
+	if away, ok := errors.AsType[*venues.UnverifiedError](err); ok {
+		return away.Reason, max(next, away.After)
+	}
+	return "", 0
+}
+
+// awaitStart builds the trader as soon as its venue says that the credentials are for
+// the agent's account: a restart of the process would not mend what keeps it. It
+// returns the manifests that the trader was built from.
+func (p *process) awaitStart(ctx context.Context, watcher deskWatcher, kept books) (*trader.Shell, link.Desk, error) {
+	var pause time.Duration
+	for {
+		desk, err := p.awaitDesk(ctx, watcher)
+		if err != nil {
+			return nil, desk, err
+		}
+		shell, err := p.start(ctx, &desk, kept)
+		if err != nil && ctx.Err() != nil {
+			return nil, desk, ctx.Err()
+		}
+		var reason string
+		if reason, pause = held(err, pause); reason == "" {
+			return shell, desk, err
+		}
+		p.log.Info("the account cannot be traded on yet", "reason", reason, "error", err.Error())
+		p.wait(reason, err.Error(), desk.Agent.Generation)
+		if err := p.heed(ctx, watcher, pause); err != nil {
+			return nil, desk, err
+		}
+	}
+}
+
+// heed takes up what the manifests say, halts above all, for a while.
+func (p *process) heed(ctx context.Context, watcher deskWatcher, pause time.Duration) error {
+	over := time.After(pause)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-watcher.Changes():
+			if _, err := p.read(ctx, watcher); err != nil {
+				return err
+			}
+			p.signal()
+		case <-over:
+			return nil
+		}
+	}
+}
+
+// startFromFiles builds the trader of manifests in files. What the person who has
+// started it must mend ends it; a venue that does not answer is waited for.
+func (p *process) startFromFiles(ctx context.Context, desk *link.Desk, kept books) (*trader.Shell, error) {
+	var pause time.Duration
 	for {
 		shell, err := p.start(ctx, desk, kept)
-		wrong, ok := errors.AsType[*venues.CredentialsError](err)
-		if !ok {
+		if _, away := errors.AsType[*venues.UnverifiedError](err); !away {
 			return shell, err
 		}
-		p.log.Info("the account's credentials cannot be used", "reason", wrong.Reason, "error", err.Error())
-		p.wait(wrong.Reason, err.Error(), desk.Agent.Generation)
+		var reason string
+		reason, pause = held(err, pause)
+		p.log.Info("the account cannot be traded on yet", "reason", reason, "error", err.Error())
+		p.wait(reason, err.Error(), desk.Agent.Generation)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(longestPause):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -24,8 +24,8 @@ const (
 	lookPause = 5 * time.Second
 	// maxKeyFile bounds a file with a part of a key.
 	maxKeyFile = 64 << 10
-	// renewTimeout bounds the questions whose account new credentials are for.
-	renewTimeout = 20 * time.Second
+	// identifyTimeout bounds the question whose account credentials are for.
+	identifyTimeout = 20 * time.Second
 )
 
 // Keyed is an account whose credentials are in files that may change while it is
@@ -42,8 +42,8 @@ type Keyed struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
-	// id of the account at its venue, empty until it had to be known; the digests of
-	// the credentials in use and of the newest that were found wrong.
+	// id of the account at its venue; the digests of the credentials in use and of the
+	// newest that were found wrong.
 	id              string
 	digest, refused [sha256.Size]byte
 
@@ -67,10 +67,28 @@ func (e *CredentialsError) Error() string { return e.err.Error() }
 // Unwrap tells the cause.
 func (e *CredentialsError) Unwrap() error { return e.err }
 
+// UnverifiedError says why it is not known whose account the credentials are for. It
+// may be mended without another key: the venue is to be asked again.
+type UnverifiedError struct {
+	// Reason is one of the API's, such as ReasonVenueUnreachable.
+	Reason string
+	// After is how long the venue wants to be left alone; zero if it did not say.
+	After time.Duration
+	err   error
+}
+
+// Error says what is wrong.
+func (e *UnverifiedError) Error() string { return e.err.Error() }
+
+// Unwrap tells the cause.
+func (e *UnverifiedError) Unwrap() error { return e.err }
+
 // OpenKeyed opens an account with the credentials in a directory: for each key of
 // its Secret a file of that name, in a directory named as the Secret is, or in the
-// given one itself. It fails with a *CredentialsError where those cannot be used.
-// The files are followed until the context ends; the caller closes the account.
+// given one itself. The venue is asked whose they are; those of another account than
+// the one that is known are not used. It fails with a *CredentialsError where they
+// cannot be used, and with an *UnverifiedError where the venue does not say. The files
+// are followed until the context ends; the caller closes the account.
 func (v *Venues) OpenKeyed(ctx context.Context, account Account, access v1alpha1.VenueAccess, folder string, log logr.Logger) (*Keyed, error) {
 	k := &Keyed{venues: v, account: account, access: access, folder: folder, log: log, pause: cmp.Or(v.options.LookEvery, lookPause), id: account.ID}
 	k.account.Environment = access.Environment
@@ -79,6 +97,10 @@ func (v *Venues) OpenKeyed(ctx context.Context, account Account, access v1alpha1
 		return nil, err
 	}
 	if k.current, err = k.open(content); err != nil {
+		return nil, err
+	}
+	if k.id, err = k.identify(ctx, k.current); err != nil {
+		k.current.Close()
 		return nil, err
 	}
 	k.digest = digestOf(access.Keys, content)
@@ -162,7 +184,7 @@ func (k *Keyed) follow(ctx context.Context) {
 func (k *Keyed) renew(ctx context.Context, content map[string][]byte, digest [sha256.Size]byte) {
 	opened, err := k.open(content)
 	if err == nil {
-		if err = k.isSame(ctx, opened); err != nil {
+		if _, err = k.identify(ctx, opened); err != nil {
 			opened.Close()
 		}
 	}
@@ -183,30 +205,59 @@ func (k *Keyed) renew(ctx context.Context, content map[string][]byte, digest [sh
 	}
 }
 
-// isSame fails unless new credentials are for the account that is traded on. A
-// venue that does not answer is asked again later.
-func (k *Keyed) isSame(ctx context.Context, opened Venue) error {
-	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+// identify asks the venue whose account credentials are for. It fails if that is
+// another than the one that is traded on.
+func (k *Keyed) identify(ctx context.Context, opened Venue) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, identifyTimeout)
 	defer cancel()
-	if k.id == "" {
-		said, err := k.newest().Account(ctx)
-		if err != nil {
-			return fmt.Errorf("which account the former credentials are for cannot be told: %w; restart the agent to go by the new ones", err)
-		}
-		k.id = said.ID
-	}
 	said, err := opened.Account(ctx)
-	if errors.Is(err, venue.ErrRefused) {
-		return &CredentialsError{v1alpha1.ReasonCredentialsRefused, err}
+	switch {
+	case errors.Is(err, venue.ErrRefused):
+		return "", &CredentialsError{v1alpha1.ReasonCredentialsRefused, fmt.Errorf("the credentials in Secret %q: %w", k.access.Secret, err)}
+	case err != nil:
+		return "", k.unverified(err)
+	case k.id != "" && said.ID != k.id:
+		return "", changed(k.access.Secret, said.ID, k.id)
 	}
-	if err != nil {
-		return fmt.Errorf("which account they are for cannot be told: %w", err)
-	}
-	if said.ID != k.id {
-		return &CredentialsError{v1alpha1.ReasonVenueAccountChanged, fmt.Errorf("they are for account %s at the venue, and the agent trades on %s; put a key of that account into Secret %q", said.ID, k.id, k.access.Secret)}
-	}
-	return nil
+	return said.ID, nil
 }
+
+// changed is the error for credentials of another account.
+func changed(secret, theirs, known string) error {
+	return &CredentialsError{v1alpha1.ReasonVenueAccountChanged, fmt.Errorf(
+		"the credentials in Secret %q are for account %s at the venue, and the agent trades on %s; put a key of that account into the Secret", secret, theirs, known)}
+}
+
+// unverified says in the API's words why a venue has not said whose a key is.
+func (k *Keyed) unverified(err error) error {
+	wrong := &UnverifiedError{
+		Reason: v1alpha1.ReasonVenueUnreachable,
+		err:    fmt.Errorf("which account the credentials in Secret %q are for cannot be told: %w", k.access.Secret, err),
+	}
+	limited, isLimited := errors.AsType[*venue.RateLimitedError](err)
+	switch {
+	case isLimited:
+		wrong.Reason, wrong.After = v1alpha1.ReasonVenueRateLimited, limited.After
+	case errors.Is(err, venue.ErrForbidden):
+		wrong.Reason = v1alpha1.ReasonKeyCannotView
+	case errors.Is(err, venue.ErrNoEndpoint), errors.Is(err, venue.ErrNoSuchThing):
+		wrong.Reason = v1alpha1.ReasonVenueCannotVerify
+	case errors.Is(err, venue.ErrMalformed):
+		wrong.Reason = v1alpha1.ReasonVenueAnswerUnknown
+	}
+	return wrong
+}
+
+// BoundTo fails with a *CredentialsError if the account is another than this one.
+func (k *Keyed) BoundTo(known string) error {
+	if known == k.id {
+		return nil
+	}
+	return changed(k.access.Secret, k.id, known)
+}
+
+// ID of the account at its venue, as the venue has said.
+func (k *Keyed) ID() string { return k.id }
 
 // Close implements Venue.
 func (k *Keyed) Close() {

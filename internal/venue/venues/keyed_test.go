@@ -102,6 +102,19 @@ func (w *written) text() string {
 	return strings.Join(w.lines, "\n")
 }
 
+// simulated is the way to a simulator of a venue.
+func simulated(t *testing.T, name v1alpha1.Venue) (*venues.Venues, *exchange.Exchange) {
+	t.Helper()
+	played := exchange.New(simulators[name].options())
+	server := httptest.NewServer(played.Handler(simulators[name].front(played)))
+	t.Cleanup(server.Close)
+	reached, err := venues.New(venues.Options{Gateways: venues.Gateways{name: server.URL}, LookEvery: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reached, played
+}
+
 func write(t *testing.T, folder string, secret key) {
 	t.Helper()
 	for name, text := range secret {
@@ -116,11 +129,9 @@ func write(t *testing.T, folder string, secret key) {
 // that it is for the same account; whatever else is put there is not, and the log
 // says why without a word of it.
 func TestRotatedKeys(t *testing.T) {
-	for name, simulator := range simulators {
+	for name := range simulators {
 		t.Run(string(name), func(t *testing.T) {
-			played := exchange.New(simulator.options())
-			server := httptest.NewServer(played.Handler(simulator.front(played)))
-			t.Cleanup(server.Close)
+			reached, played := simulated(t, name)
 			first, id := accountOf(t, name, played, "")
 			folder, log := t.TempDir(), &written{}
 			if err := os.Mkdir(filepath.Join(folder, "key"), 0o700); err != nil {
@@ -128,10 +139,6 @@ func TestRotatedKeys(t *testing.T) {
 			}
 			inside := filepath.Join(folder, "key")
 			write(t, inside, first)
-			reached, err := venues.New(venues.Options{Gateways: venues.Gateways{name: server.URL}, LookEvery: time.Millisecond})
-			if err != nil {
-				t.Fatal(err)
-			}
 			access := v1alpha1.VenueAccess{Environment: v1alpha1.EnvironmentSandbox, Secret: "key", Keys: slices.Sorted(maps.Keys(first))}
 			opened, err := reached.OpenKeyed(t.Context(), venues.Account{Venue: name}, access, folder, log.logger())
 			if err != nil {
@@ -192,12 +199,9 @@ func eventually(t *testing.T, log *written, reached func() bool) {
 }
 
 func TestFilesThatCannotBe(t *testing.T) {
-	reached, err := venues.New(venues.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := secretOf(t, v1alpha1.VenueKraken)
-	access := v1alpha1.VenueAccess{Environment: v1alpha1.EnvironmentProduction, Secret: "key", Keys: slices.Sorted(maps.Keys(good))}
+	reached, played := simulated(t, v1alpha1.VenueKraken)
+	good, _ := accountOf(t, v1alpha1.VenueKraken, played, "")
+	access := v1alpha1.VenueAccess{Environment: v1alpha1.EnvironmentSandbox, Secret: "key", Keys: slices.Sorted(maps.Keys(good))}
 	for name, test := range map[string]struct {
 		change func(key)
 		reason string
@@ -225,6 +229,91 @@ func TestFilesThatCannotBe(t *testing.T) {
 		wrong, ok := errors.AsType[*venues.CredentialsError](err)
 		if !ok || wrong.Reason != test.reason || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// saidOf is the id that a venue says of the account that a key is for.
+func saidOf(t *testing.T, reached *venues.Venues, name v1alpha1.Venue, secret key) string {
+	t.Helper()
+	credentials, err := venues.ParseCredentials(name, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := reached.Account(t.Context(), name, v1alpha1.EnvironmentSandbox, credentials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return said.ID
+}
+
+// strike replaces an exchange's faults by one, or by none.
+func strike(t *testing.T, played *exchange.Exchange, fault *exchange.Fault) {
+	t.Helper()
+	var faults []exchange.Fault
+	if fault != nil {
+		faults = append(faults, *fault)
+	}
+	if err := played.SetFaults(faults...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever starts goes by the key that is there only if the venue says that it is for
+// the account that is known, and asks again where the venue does not say.
+func TestTheAccountIsVerifiedAtTheStart(t *testing.T) {
+	for name := range simulators {
+		reached, played := simulated(t, name)
+		first, account := accountOf(t, name, played, "")
+		rotated, _ := accountOf(t, name, played, account)
+		stranger, _ := accountOf(t, name, played, "")
+		id, other := saidOf(t, reached, name, first), saidOf(t, reached, name, stranger)
+		for what, test := range map[string]struct {
+			secret key
+			known  string
+			fault  *exchange.Fault
+			want   string
+		}{
+			"nothing is known yet":          {first, "", nil, ""},
+			"the same key":                  {first, id, nil, ""},
+			"another key of the account":    {rotated, id, nil, ""},
+			"another account's key":         {stranger, id, nil, v1alpha1.ReasonVenueAccountChanged},
+			"a key that nobody knows":       {secretOf(t, name), id, nil, v1alpha1.ReasonCredentialsRefused},
+			"no answer":                     {first, id, &exchange.Fault{Kind: exchange.StatusBefore}, v1alpha1.ReasonVenueUnreachable},
+			"no answer, and nothing known":  {first, "", &exchange.Fault{Kind: exchange.StatusBefore}, v1alpha1.ReasonVenueUnreachable},
+			"an answer of another language": {first, id, &exchange.Fault{Kind: exchange.BodyBefore, Body: "<html>"}, v1alpha1.ReasonVenueAnswerUnknown},
+		} {
+			t.Run(string(name)+", "+what, func(t *testing.T) {
+				strike(t, played, test.fault)
+				folder := t.TempDir()
+				write(t, folder, test.secret)
+				access := v1alpha1.VenueAccess{Environment: v1alpha1.EnvironmentSandbox, Secret: "key", Keys: slices.Sorted(maps.Keys(first))}
+				opened, err := reached.OpenKeyed(t.Context(), venues.Account{Venue: name, ID: test.known}, access, folder, logr.Discard())
+				if err == nil {
+					t.Cleanup(opened.Close)
+				}
+				wrong, isWrong := errors.AsType[*venues.CredentialsError](err)
+				away, isAway := errors.AsType[*venues.UnverifiedError](err)
+				switch {
+				case test.want == "":
+					if err != nil || opened.ID() != id || opened.BoundTo(id) != nil || opened.BoundTo(other) == nil {
+						t.Errorf("got %v, want account %s", err, id)
+					}
+				case test.fault != nil:
+					if !isAway || away.Reason != test.want {
+						t.Errorf("got %v, want %s", err, test.want)
+					}
+				default:
+					if !isWrong || wrong.Reason != test.want || !strings.Contains(err.Error(), `Secret "key"`) {
+						t.Errorf("got %v, want %s", err, test.want)
+					}
+				}
+				for part, text := range test.secret {
+					if err != nil && strings.Contains(err.Error(), strings.TrimSpace(string(text))) {
+						t.Errorf("the error has the %s: %v", part, err)
+					}
+				}
+			})
 		}
 	}
 }

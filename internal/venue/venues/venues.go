@@ -40,7 +40,7 @@ type Venue interface {
 type Account struct {
 	Venue       v1alpha1.Venue
 	Environment v1alpha1.VenueEnvironment
-	// ID of the account at its venue, where it is known.
+	// ID of the account at its venue, where it is known: no other is traded on.
 	ID string
 	// Instruments that are traded; none for one who only asks about the account.
 	Instruments []market.Instrument
