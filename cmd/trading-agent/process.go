@@ -145,6 +145,8 @@ func (p *process) openLedger(ctx context.Context, uri database.Source, generatio
 type books struct {
 	ledger ledger.Ledger
 	audit  ledger.Audit
+	// accounts are those at venues that agents are bound to.
+	accounts ledger.VenueAccounts
 	// paper makes the paper venue's book for one agent on one account.
 	paper func(account, agentUID string) paper.Book
 	// reader tells what one agent has done, without touching what the trader needs.
@@ -160,7 +162,7 @@ type reader interface {
 
 func postgresBooks(book *ledger.Postgres, uri database.Source) books {
 	return books{
-		ledger: book, audit: book,
+		ledger: book, audit: book, accounts: book,
 		paper: func(account, agentUID string) paper.Book {
 			return paper.NewPostgresBook(book.Database(), account, agentUID)
 		},
@@ -177,7 +179,7 @@ func postgresBooks(book *ledger.Postgres, uri database.Source) books {
 func memoryBooks() books {
 	book := ledger.NewMemoryWithHistory()
 	return books{
-		ledger: book, audit: book,
+		ledger: book, audit: book, accounts: book,
 		paper:  func(string, string) paper.Book { return paper.NewMemoryBook() },
 		reader: func(_ context.Context, agentUID string) (reader, error) { return book.Reader(agentUID), nil },
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
@@ -47,6 +49,7 @@ type stage struct {
 
 	played  *exchange.Exchange
 	keys    string
+	reached *venues.Venues
 	running *process
 	watched *fixedDesk
 	kept    books
@@ -64,15 +67,20 @@ func newStage(t *testing.T) *stage {
 	}
 	s := &stage{T: t, played: exchange.New(kraken.Options()), keys: t.TempDir(), kept: memoryBooks()}
 	s.watched = &fixedDesk{desk, make(chan struct{}, 1)}
-	reached, err := venues.New(venues.Options{
+	s.reached, err = venues.New(venues.Options{
 		Gateways: venues.Gateways{v1alpha1.VenueKraken: "http://127.0.0.1:1"}, Transport: within{s.played.Handler(kraken.New(s.played))},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.running = newProcess("test", market.NewLibrary(nil), logr.Discard())
-	s.running.route = route{reached, s.keys}
+	s.restart()
 	return s
+}
+
+// restart puts a new process in the place of the one before.
+func (s *stage) restart() {
+	s.running = newProcess("test", market.NewLibrary(nil), logr.Discard())
+	s.running.route = route{s.reached, s.keys}
 }
 
 // key puts a key of an account into the files, of a new one if none is given, and
@@ -171,6 +179,30 @@ func TestARestartKeepsToItsAccount(t *testing.T) {
 	})
 }
 
+// Where no status names the account, as in files, the ledger knows on which one the
+// agent has traded.
+func TestTheLedgerKnowsTheAgentsAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		account := s.key("")
+		s.start(s.fromFiles)()
+		s.restart()
+		s.key("")
+		if _, err := s.fromFiles(t.Context()); !isReason(err, v1alpha1.ReasonVenueAccountChanged) {
+			t.Errorf("with a key of another account: %v", err)
+		}
+		started := s.start(s.inCluster)
+		s.waits(v1alpha1.ReasonVenueAccountChanged)
+		s.key(account)
+		started()
+	})
+}
+
+func isReason(err error, reason string) bool {
+	wrong, ok := errors.AsType[*venues.CredentialsError](err)
+	return ok && wrong.Reason == reason
+}
+
 // Without an API server a venue that does not answer is waited for as well.
 func TestAnAgentOfFilesWaitsForItsVenue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -188,10 +220,33 @@ func TestAnAgentOfFilesWaitsForItsVenue(t *testing.T) {
 func venueIDOf(s *stage) string {
 	s.Helper()
 	access := s.watched.desk.Account.Access()
-	opened, err := s.running.route.venues.OpenKeyed(s.Context(), venues.Account{Venue: v1alpha1.VenueKraken}, *access, s.keys, logr.Discard())
+	opened, err := s.reached.OpenKeyed(s.Context(), venues.Account{Venue: v1alpha1.VenueKraken}, *access, s.keys, logr.Discard())
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer opened.Close()
 	return opened.ID()
+}
+
+// What waiting may mend is waited for, and a venue is asked less and less often.
+func TestWhatHoldsAStart(t *testing.T) {
+	for name, test := range map[string]struct {
+		err    error
+		before time.Duration
+		reason string
+		pause  time.Duration
+	}{
+		"no file":               {&venues.CredentialsError{Reason: v1alpha1.ReasonCredentialsNotFound}, mostAskPause, v1alpha1.ReasonCredentialsNotFound, leastAskPause},
+		"another account":       {&venues.CredentialsError{Reason: v1alpha1.ReasonVenueAccountChanged}, 0, v1alpha1.ReasonVenueAccountChanged, leastAskPause},
+		"a refused key, again":  {&venues.CredentialsError{Reason: v1alpha1.ReasonCredentialsRefused}, leastAskPause, v1alpha1.ReasonCredentialsRefused, 2 * leastAskPause},
+		"no answer for long":    {&venues.UnverifiedError{Reason: v1alpha1.ReasonVenueUnreachable}, mostAskPause, v1alpha1.ReasonVenueUnreachable, mostAskPause},
+		"asked to wait":         {&venues.UnverifiedError{Reason: v1alpha1.ReasonVenueRateLimited, After: 5 * time.Minute}, 0, v1alpha1.ReasonVenueRateLimited, 5 * time.Minute},
+		"no ledger":             {ledger.ErrUnavailable, mostAskPause, v1alpha1.ReasonLedgerUnavailable, leastAskPause},
+		"what nobody waits for": {errors.New("the manifests cannot be understood"), 0, "", 0},
+		"nothing":               {nil, 0, "", 0},
+	} {
+		if reason, pause := held(test.err, test.before); reason != test.reason || pause != test.pause {
+			t.Errorf("%s: got %q and %s, want %q and %s", name, reason, pause, test.reason, test.pause)
+		}
+	}
 }

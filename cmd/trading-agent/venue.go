@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/link"
 	"github.com/three-rivers-tech/trading-operator/internal/trader"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
@@ -66,8 +67,22 @@ func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Co
 	if err != nil {
 		return nil, nil, fmt.Errorf("TradingAccount %q: %w", desk.Account.Name, err)
 	}
+	if err := bind(ctx, opened, config.Agent.UID, kept.accounts); err != nil {
+		opened.Close()
+		return nil, nil, fmt.Errorf("TradingAccount %q: %w", desk.Account.Name, err)
+	}
 	context.AfterFunc(ctx, opened.Close)
 	return opened, sentry, nil
+}
+
+// bind has the ledger remember on which account at its venue the agent trades. It
+// knows better than a status, which can get lost and is in no file.
+func bind(ctx context.Context, opened *venues.Keyed, agentUID string, accounts ledger.VenueAccounts) error {
+	known, err := accounts.BindVenueAccount(ctx, agentUID, opened.ID())
+	if err != nil {
+		return err
+	}
+	return opened.BoundTo(known)
 }
 
 // Bounds of the pause before a venue is asked again whose a key is. Files are looked
@@ -90,11 +105,14 @@ func held(err error, before time.Duration) (string, time.Duration) {
 	if away, ok := errors.AsType[*venues.UnverifiedError](err); ok {
 		return away.Reason, max(next, away.After)
 	}
+	if errors.Is(err, ledger.ErrUnavailable) {
+		return v1alpha1.ReasonLedgerUnavailable, leastAskPause
+	}
 	return "", 0
 }
 
-// awaitStart builds the trader as soon as its venue says that the credentials are for
-// the agent's account: a restart of the process would not mend what keeps it. It
+// awaitStart builds the trader as soon as venue and ledger say that the credentials are
+// for the agent's account: a restart of the process would not mend what keeps it. It
 // returns the manifests that the trader was built from.
 func (p *process) awaitStart(ctx context.Context, watcher deskWatcher, kept books) (*trader.Shell, link.Desk, error) {
 	var pause time.Duration

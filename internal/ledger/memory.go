@@ -28,7 +28,9 @@ type Memory struct {
 	// budgets are what several agents may be worth together.
 	budgets memoryBudgets
 	halts   memoryHalts
-	seed    maphash.Seed
+	// venueAccounts are the accounts at venues by agent.
+	venueAccounts map[string]string
+	seed          maphash.Seed
 	// keeps says that agents keep a history for readers.
 	keeps bool
 }

@@ -213,7 +213,7 @@ func TestVerifyFindsEveryChangedByte(t *testing.T) {
 	state := map[string]bool{
 		"agents.namespace": true, "agents.name": true, "agents.released_at": true, "leases.acquired_at": true,
 		"outbox": true, "budgets": true, "shares": true, "api_keys": true, "claims": true, "migrations": true, "anchored": true, "anchors": true,
-		"halts": true, "halt_releases": true, "halt_fences": true,
+		"halts": true, "halt_releases": true, "halt_fences": true, "venue_accounts": true,
 	}
 	rows, err = conn.Query(t.Context(), `SELECT c.table_name::text, c.column_name::text, c.data_type::text FROM information_schema.columns c
 		JOIN information_schema.tables t USING (table_schema, table_name)
