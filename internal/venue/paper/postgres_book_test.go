@@ -39,7 +39,7 @@ func migrated(t *testing.T) (*postgres.Server, string, *database.Pool) {
 
 func connect(t *testing.T, uri string) *database.Pool {
 	t.Helper()
-	pool, err := database.Open(t.Context(), uri)
+	pool, err := database.Open(t.Context(), database.Fixed(uri))
 	if err != nil {
 		t.Fatal(err)
 	}
