@@ -46,19 +46,20 @@ func (o *venueOptions) read() (route, error) {
 // venueOf is where the agent's orders go, and the sentry that it asks before bytes
 // leave. The venue's connections are let go of when the context ends.
 func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Config, kept books) (venue.Venue, *venue.Sentry, error) {
+	sentry := venue.NewSentry(time.Now)
 	access := desk.Account.Access()
 	if access == nil {
 		account, err := trader.NewPaperAccount(config, desk.Account)
 		if err != nil {
 			return nil, nil, err
 		}
+		account.Guard = sentry
 		simulated, err := paper.New(kept.paper(config.Agent.Account, config.Agent.UID), account)
-		return simulated, nil, err
+		return simulated, sentry, err
 	}
 	if p.route.venues == nil || p.route.credentials == "" {
 		return nil, nil, fmt.Errorf("TradingAccount %q is at %s: name the directory with its credentials with --credentials-dir", desk.Account.Name, desk.Account.Spec.Venue)
 	}
-	sentry := venue.NewSentry(time.Now)
 	account := venues.Account{Venue: desk.Account.Spec.Venue, Instruments: config.Agent.Instruments, Guard: sentry}
 	if known := desk.Account.Status.VenueAccount; known != nil {
 		account.ID = known.ID

@@ -1,11 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+
+	"github.com/three-rivers-tech/trading-operator/internal/market"
+	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/trader"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // liveDesk writes the manifests of an agent on an account at Kraken.
@@ -87,5 +97,28 @@ func TestRealVenuesSayWhatTheyNeed(t *testing.T) {
 				t.Errorf("the error %v does not say %q", err, test.want)
 			}
 		})
+	}
+}
+
+// The paper venue takes nothing that its agent's sentry has not let pass.
+func TestThePaperVenueAsksTheSentry(t *testing.T) {
+	desk := sampleDesk(t)
+	config, err := trader.NewConfig(desk.Agent, desk.Policy, desk.Account, desk.Pairs, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := newProcess("test", market.NewLibrary(nil), logr.Discard())
+	opened, sentry, err := running.venueOf(t.Context(), &desk, config, memoryBooks())
+	if err != nil || sentry == nil {
+		t.Fatal(sentry, err)
+	}
+	intent := order.Intent{ID: uuid.New(), Pair: config.Agent.Instruments[0].Pair, Side: order.Buy, Quantity: 1000, Limit: 100_000, NotAfter: time.Now().Add(time.Minute)}
+	if _, err := opened.Place(t.Context(), venue.RequestOf(intent)); !errors.Is(err, venue.ErrNotApproved) {
+		t.Errorf("what nobody has approved: %v", err)
+	}
+	sentry.Approve([]order.Intent{intent})
+	sentry.Release(intent.ID)
+	if _, err := sentry.Place(t.Context(), opened, venue.RequestOf(intent)); err != nil {
+		t.Errorf("what was approved: %v", err)
 	}
 }

@@ -30,10 +30,11 @@ type exchange struct {
 	orders map[uuid.UUID]*venue.Order
 	fills  []order.Fill
 	held   map[string]decimal.Decimal
-	// placing is called with each placement before it leaves.
-	placing func(request venue.Request)
-	placed  []venue.Request
-	foreign []venue.Order
+	// placing is called with each placement before the guard is asked, and connecting
+	// between its word and the first byte.
+	placing, connecting func(request venue.Request)
+	placed              []venue.Request
+	foreign             []venue.Order
 	// books are those of the account's agents.
 	books ledger.Ledger
 }
@@ -65,7 +66,14 @@ func (x *exchange) Place(_ context.Context, request venue.Request) (venue.Order,
 		x.placing(request)
 	}
 	if x.guard != nil {
-		if err := x.guard.Leaves(request.Intent.ID, request.Body); err != nil {
+		exit, err := x.guard.Leaves(request.Intent.ID, request.Body)
+		if err != nil {
+			return venue.Order{}, err
+		}
+		if x.connecting != nil {
+			x.connecting(request)
+		}
+		if err := exit(func() {}); err != nil {
 			return venue.Order{}, err
 		}
 	}
@@ -279,32 +287,37 @@ func TestAbsenceIsProven(t *testing.T) {
 // deaf is a line on which a request is lost.
 type deaf struct{}
 
-func (deaf) Leaves(uuid.UUID, []byte) error { return venue.ErrUnknownOutcome }
+func (deaf) Leaves(uuid.UUID, []byte) (venue.Exit, error) { return nil, venue.ErrUnknownOutcome }
 
 // When Update returns from halting, nothing leaves any more: not even the order
-// that the adapter has in its hands.
+// that the adapter has in its hands, nor one whose connection is being made.
 func TestNothingLeavesAfterAHalt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x := newExchange()
-		inHand, halted := make(chan struct{}), make(chan struct{})
-		x.placing = func(venue.Request) {
-			close(inHand)
-			<-halted
-		}
-		d := trade(t, x, 1, nil)
-		<-inHand
-		settings := d.shell.config.Settings
-		settings.Trading = risk.Halted
-		d.shell.Update(settings)
-		close(halted)
-		d.until("the halt", isHalted)
-		if len(x.placed) != 0 {
-			t.Errorf("%+v left after the halt", x.placed)
-		}
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	for name, waits := range map[string]func(*exchange, func(venue.Request)){
+		"in hand":    func(x *exchange, wait func(venue.Request)) { x.placing = wait },
+		"connecting": func(x *exchange, wait func(venue.Request)) { x.connecting = wait },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			x := newExchange()
+			inHand, halted := make(chan struct{}), make(chan struct{})
+			waits(x, func(venue.Request) {
+				close(inHand)
+				<-halted
+			})
+			d := trade(t, x, 1, nil)
+			<-inHand
+			settings := d.shell.config.Settings
+			settings.Trading = risk.Halted
+			d.shell.Update(settings)
+			close(halted)
+			d.until("the halt", isHalted)
+			if len(x.placed) != 0 {
+				t.Errorf("%s: %+v left after the halt", name, x.placed)
+			}
+			if err := d.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // A debate that hangs does not hold up a halt for a moment.

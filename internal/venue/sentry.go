@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,22 +64,30 @@ type approval struct {
 // with its own record of what was approved, knows nothing of limits, and lets
 // out each approved order once. Its methods may be called from any goroutine.
 type Sentry struct {
-	now       func() time.Time
-	forbidden atomic.Pointer[func(*order.Intent) bool]
+	now func() time.Time
 
-	mu       sync.Mutex
-	approved map[uuid.UUID]approval
-	ids      []uuid.UUID
-	// leaving are orders that are being placed and of which no byte has left.
-	leaving map[uuid.UUID]order.Intent
+	// mu is held while a part of an order is written: nothing can be forbidden then.
+	mu        sync.Mutex
+	forbidden func(*order.Intent) bool
+	approved  map[uuid.UUID]approval
+	ids       []uuid.UUID
+	// leaving are orders that are being placed.
+	leaving map[uuid.UUID]departure
 	refused [4]int64
+}
+
+// departure is an order that is being placed; asked says that its bytes were
+// compared.
+type departure struct {
+	intent order.Intent
+	asked  bool
 }
 
 var _ Guard = (*Sentry)(nil)
 
 // NewSentry makes a sentry that has approved nothing. Now tells the time.
 func NewSentry(now func() time.Time) *Sentry {
-	return &Sentry{now: now, approved: map[uuid.UUID]approval{}, leaving: map[uuid.UUID]order.Intent{}}
+	return &Sentry{now: now, approved: map[uuid.UUID]approval{}, leaving: map[uuid.UUID]departure{}}
 }
 
 // Approve records orders as the gate has let them pass and the ledger has them.
@@ -107,9 +114,19 @@ func (s *Sentry) Release(id uuid.UUID) {
 	}
 }
 
-// Forbid lets no order out any more that the function names, from this moment on
-// and until it is called again. The function may be called from any goroutine.
-func (s *Sentry) Forbid(forbidden func(*order.Intent) bool) { s.forbidden.Store(&forbidden) }
+// Forbid lets no order out any more that the function names, until it is called
+// again. When it returns, no write of such an order begins any more and none is
+// under way, however far its adapter was: it waits for a write under way, which
+// takes no longer than handing some bytes to the kernel. What the kernel had been
+// handed before may still be on its way; of an order that was cut in two the venue
+// has a part, and its outcome is unknown. Adapters that write nothing themselves
+// ask last before they hand the order on. The function may be called from any
+// goroutine.
+func (s *Sentry) Forbid(forbidden func(*order.Intent) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forbidden = forbidden
+}
 
 // Place sends an order by the given venue if it is what was approved. It fails
 // with ErrNotApproved, or with a *RejectedError where not a byte of an order that
@@ -151,7 +168,7 @@ func (s *Sentry) admit(request *Request) error {
 	if err := s.allowed(&request.Intent); err != nil {
 		return err
 	}
-	s.leaving[id] = request.Intent
+	s.leaving[id] = departure{intent: request.Intent}
 	return nil
 }
 
@@ -161,17 +178,39 @@ func (s *Sentry) allowed(intent *order.Intent) error {
 		s.refused[2]++
 		return &RejectedError{Code: ApprovalExpired, Message: "its time to leave is over"}
 	}
-	if forbidden := s.forbidden.Load(); forbidden != nil && (*forbidden)(intent) {
+	if s.forbidden != nil && s.forbidden(intent) {
 		s.refused[3]++
 		return &RejectedError{Code: HaltedMeanwhile, Message: "trading was halted before it left"}
 	}
 	return nil
 }
 
-// Leaves implements Guard: what leaves is compared once more, at the socket. It
-// fails with ErrNotApproved if the order may have left before, and otherwise with
-// a *RejectedError: not a byte of it has.
-func (s *Sentry) Leaves(id uuid.UUID, body []byte) error {
+// Leaves implements Guard: what leaves is compared once more, before there is a
+// connection for it. It fails with ErrNotApproved if the order may have left
+// before, and otherwise with a *RejectedError: not a byte of it has. The exit lasts
+// as long as the placement.
+func (s *Sentry) Leaves(id uuid.UUID, body []byte) (Exit, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.leaving[id]
+	if !ok || known.asked {
+		s.refused[0]++
+		return nil, fmt.Errorf("order %s: %w", id, ErrNotApproved)
+	}
+	known.asked = true
+	s.leaving[id] = known
+	if string(body) != known.intent.Frozen {
+		s.refused[1]++
+		return nil, &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %q, and %q was to be sent", known.intent.Frozen, body)}
+	}
+	if err := s.allowed(&known.intent); err != nil {
+		return nil, err
+	}
+	return func(write func()) error { return s.out(id, write) }, nil
+}
+
+// out lets a part of an order be written.
+func (s *Sentry) out(id uuid.UUID, write func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.leaving[id]
@@ -179,12 +218,11 @@ func (s *Sentry) Leaves(id uuid.UUID, body []byte) error {
 		s.refused[0]++
 		return fmt.Errorf("order %s: %w", id, ErrNotApproved)
 	}
-	delete(s.leaving, id)
-	if string(body) != known.Frozen {
-		s.refused[1]++
-		return &RejectedError{Code: ChangedAfterApproval, Message: fmt.Sprintf("approved was %q, and %q was to be sent", known.Frozen, body)}
+	if err := s.allowed(&known.intent); err != nil {
+		return err
 	}
-	return s.allowed(&known)
+	write()
+	return nil
 }
 
 // forget an order, so that it leaves once. The newest are at the end.

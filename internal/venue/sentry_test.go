@@ -3,6 +3,9 @@ package venue
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +34,11 @@ type recorder struct {
 	sent  []order.Intent
 	// changes what leaves.
 	change func([]byte) []byte
+	// connect is called between the guard's word and the first byte.
+	connect func()
+	// write is called while the order is written, and then with its way out after that.
+	write func()
+	then  func(Exit)
 }
 
 func (r *recorder) Place(_ context.Context, request Request) (Order, error) {
@@ -38,10 +46,25 @@ func (r *recorder) Place(_ context.Context, request Request) (Order, error) {
 	if r.change != nil {
 		body = r.change(body)
 	}
-	if err := r.guard.Leaves(request.Intent.ID, body); err != nil {
+	exit, err := r.guard.Leaves(request.Intent.ID, body)
+	if err != nil {
 		return Order{}, err
 	}
-	r.sent = append(r.sent, request.Intent)
+	if r.connect != nil {
+		r.connect()
+	}
+	err = exit(func() {
+		r.sent = append(r.sent, request.Intent)
+		if r.write != nil {
+			r.write()
+		}
+	})
+	if r.then != nil {
+		r.then(exit)
+	}
+	if err != nil {
+		return Order{}, err
+	}
 	return Order{ID: request.Intent.ID, State: order.Acked}, nil
 }
 
@@ -134,7 +157,7 @@ func TestSentryLetsNothingLeaveTwice(t *testing.T) {
 	sentry, to := guarded()
 	var again error
 	to.change = func(body []byte) []byte {
-		again = sentry.Leaves(approvedID, body)
+		_, again = sentry.Leaves(approvedID, body)
 		return body
 	}
 	intent := approvable()
@@ -144,7 +167,7 @@ func TestSentryLetsNothingLeaveTwice(t *testing.T) {
 	if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); again != nil || !errors.Is(err, ErrNotApproved) || len(to.sent) != 0 {
 		t.Errorf("the first left with %v, the second with %v", again, err)
 	}
-	if err := sentry.Leaves(intent.ID, []byte(intent.Frozen)); !errors.Is(err, ErrNotApproved) {
+	if _, err := sentry.Leaves(intent.ID, []byte(intent.Frozen)); !errors.Is(err, ErrNotApproved) {
 		t.Errorf("after its placement: %v", err)
 	}
 }
@@ -155,27 +178,87 @@ var approvedID = uuid.New()
 // on its way to the socket.
 func TestSentryForbidsAtOnce(t *testing.T) {
 	all := func(*order.Intent) bool { return true }
-	for _, under := range []bool{false, true} {
-		sentry, to := guarded()
-		if under {
+	for under, when := range map[string]func(*Sentry, *recorder){
+		"before it is placed": func(sentry *Sentry, _ *recorder) { sentry.Forbid(all) },
+		"before it is compared": func(sentry *Sentry, to *recorder) {
 			to.change = func(body []byte) []byte { sentry.Forbid(all); return body }
-		} else {
-			sentry.Forbid(all)
-		}
+		},
+		"while it waits for its connection": func(sentry *Sentry, to *recorder) { to.connect = func() { sentry.Forbid(all) } },
+	} {
+		sentry, to := guarded()
+		when(sentry, to)
 		intent := approvable()
 		sentry.Approve([]order.Intent{intent})
 		sentry.Release(intent.ID)
 		_, err := sentry.Place(t.Context(), to, RequestOf(intent))
 		if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Code != HaltedMeanwhile || len(to.sent) != 0 {
-			t.Errorf("forbidden under way %v: %v, sent %v", under, err, to.sent)
+			t.Errorf("forbidden %s: %v, sent %v", under, err, to.sent)
 		}
 		sentry.Forbid(func(*order.Intent) bool { return false })
-		to.change, intent.ID = nil, uuid.New()
+		to.change, to.connect, intent.ID = nil, nil, uuid.New()
 		sentry.Approve([]order.Intent{intent})
 		sentry.Release(intent.ID)
 		if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); err != nil || len(to.sent) != 1 {
-			t.Errorf("open again: %v", err)
+			t.Errorf("forbidden %s, and open again: %v", under, err)
 		}
+	}
+}
+
+// When Forbid returns no write is under way that it forbids.
+func TestForbidWaitsForAWrite(t *testing.T) {
+	for range 200 {
+		sentry, to := guarded()
+		intent := approvable()
+		sentry.Approve([]order.Intent{intent})
+		sentry.Release(intent.ID)
+		var forbidden atomic.Bool
+		var forbids sync.WaitGroup
+		to.write = func() {
+			forbids.Go(func() {
+				sentry.Forbid(func(*order.Intent) bool { return true })
+				forbidden.Store(true)
+			})
+			for range 100 {
+				runtime.Gosched()
+			}
+			if forbidden.Load() {
+				t.Error("it was written after Forbid had returned")
+			}
+		}
+		if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); err != nil {
+			t.Error(err)
+		}
+		forbids.Wait()
+	}
+}
+
+// The way out ends with the placement, and each part of an order is asked for.
+func TestExitsEnd(t *testing.T) {
+	sentry, to := guarded()
+	intent := approvable()
+	sentry.Approve([]order.Intent{intent})
+	sentry.Release(intent.ID)
+	halted := false
+	sentry.Forbid(func(*order.Intent) bool { return halted })
+	written := 0
+	write := func() { written++ }
+	to.write = func() { halted = true }
+	var kept Exit
+	to.then = func(exit Exit) {
+		kept = exit
+		if err := exit(write); err == nil || written != 0 {
+			t.Errorf("a second part, after a halt: %v", err)
+		}
+		halted = false
+		if err := exit(write); err != nil || written != 1 {
+			t.Errorf("a second part: %v", err)
+		}
+	}
+	if _, err := sentry.Place(t.Context(), to, RequestOf(intent)); err != nil {
+		t.Fatal(err)
+	}
+	if err := kept(write); !errors.Is(err, ErrNotApproved) || written != 1 {
+		t.Errorf("after the placement: %v", err)
 	}
 }
 

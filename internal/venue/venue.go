@@ -161,13 +161,18 @@ type Stopper interface {
 	CancelAllAfter(ctx context.Context, after time.Duration) error
 }
 
-// Guard is asked with the bytes of a request at the moment before they leave. An
-// adapter's transport asks it for every placement and sends nothing if it fails.
+// Guard is asked with the bytes of a request before they leave. An adapter's
+// transport asks it for every placement and sends nothing if it fails.
 type Guard interface {
 	// Leaves fails unless this body may leave now for this order. It never
 	// succeeds twice for one order.
-	Leaves(id uuid.UUID, body []byte) error
+	Leaves(id uuid.UUID, body []byte) (Exit, error)
 }
+
+// Exit lets the bytes of an order out, part by part, on the connection that was
+// waited for. It fails, without calling write, once they must not leave any more.
+// Nothing is forbidden while write runs, so that it must not wait.
+type Exit func(write func()) error
 
 // sincePrefix begins the cursors of Since; no venue's own cursor begins so.
 const sincePrefix = "since:"

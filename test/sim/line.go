@@ -99,15 +99,19 @@ func (l *line) Freeze(intent order.Intent, notAfter time.Time) ([]byte, error) {
 // Place implements venue.Venue.
 func (l *line) Place(ctx context.Context, request venue.Request) (venue.Order, error) {
 	id := request.Intent.ID
+	exit, err := l.guard.Leaves(id, request.Body)
+	if err != nil {
+		l.w.note("kept", id.String(), l.name)
+		return venue.Order{}, err
+	}
 	// Connecting takes its time, and much may happen meanwhile.
 	if err := l.sleep(ctx, l.w.between(0, l.w.plan.connecting)); err != nil {
 		return venue.Order{}, fmt.Errorf("%w: %w", venue.ErrUnknownOutcome, err)
 	}
-	if err := l.guard.Leaves(id, request.Body); err != nil {
+	if err := exit(func() { l.w.judge.left(l.process, &request) }); err != nil {
 		l.w.note("kept", id.String(), l.name)
 		return venue.Order{}, err
 	}
-	l.w.judge.left(l.process, &request)
 	happens := l.mishap()
 	if happens == limited {
 		l.w.judge.limits.over(id)

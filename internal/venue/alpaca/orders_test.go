@@ -19,7 +19,7 @@ import (
 // open is a guard that lets everything leave.
 type open struct{}
 
-func (open) Leaves(uuid.UUID, []byte) error { return nil }
+func (open) Leaves(uuid.UUID, []byte) (venue.Exit, error) { return venuetest.Exit, nil }
 
 // intent is an order that rests in the book.
 func (w *world) intent(t *testing.T) order.Intent {

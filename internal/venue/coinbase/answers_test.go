@@ -39,7 +39,7 @@ func always(status int, body string) answering {
 // trusting is a guard that lets everything leave.
 type trusting struct{}
 
-func (trusting) Leaves(uuid.UUID, []byte) error { return nil }
+func (trusting) Leaves(uuid.UUID, []byte) (venue.Exit, error) { return venuetest.Exit, nil }
 
 // told is an account whose exchange answers as it is told to.
 func told(t *testing.T, transport http.RoundTripper) *coinbase.Venue {

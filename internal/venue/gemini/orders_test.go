@@ -21,7 +21,7 @@ import (
 // open is a guard that lets everything leave.
 type open struct{}
 
-func (open) Leaves(uuid.UUID, []byte) error { return nil }
+func (open) Leaves(uuid.UUID, []byte) (venue.Exit, error) { return venuetest.Exit, nil }
 
 // timeToLeave of the orders below.
 const timeToLeave = 5 * time.Second

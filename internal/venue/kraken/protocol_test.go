@@ -23,7 +23,7 @@ import (
 // open lets everything leave.
 type openGuard struct{}
 
-func (openGuard) Leaves(uuid.UUID, []byte) error { return nil }
+func (openGuard) Leaves(uuid.UUID, []byte) (venue.Exit, error) { return venuetest.Exit, nil }
 
 func (w *world) fail(t *testing.T, faults ...exchange.Fault) {
 	t.Helper()

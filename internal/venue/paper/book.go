@@ -13,6 +13,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // BookOrder is an order in the venue's own book.
@@ -42,8 +43,10 @@ var ErrTooLate = errors.New("the order came later than it may")
 // it to judge the ledger.
 type Book interface {
 	// Accept stores a new order, or returns the stored one and true if its id
-	// is known already. It fails with ErrTooLate.
-	Accept(ctx context.Context, o BookOrder) (BookOrder, bool, error)
+	// is known already. It fails with ErrTooLate, or as the exit does, which is asked
+	// for a new order directly before it is stored; nil lets every order out. A book
+	// outside of the process asks when it holds its lock, before it sends the order.
+	Accept(ctx context.Context, o BookOrder, exit venue.Exit) (BookOrder, bool, error)
 	// Order finds an order; found is false if there is none. An order whose
 	// acceptance is under way is waited for.
 	Order(ctx context.Context, id uuid.UUID) (o BookOrder, found bool, err error)

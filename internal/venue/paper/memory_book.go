@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // MemoryBook is a book that lives as long as the process, for backtests. Its
@@ -30,19 +31,28 @@ func NewMemoryBook() *MemoryBook {
 }
 
 // Accept implements Book. Nothing comes late to a book in the agent's own process.
-func (b *MemoryBook) Accept(_ context.Context, o BookOrder) (BookOrder, bool, error) {
+func (b *MemoryBook) Accept(_ context.Context, o BookOrder, exit venue.Exit) (BookOrder, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	o.NotAfter = time.Time{}
 	if known, ok := b.orders[o.ID]; ok {
 		return *known, true, nil
 	}
-	stored := o
-	b.orders[o.ID] = &stored
-	if !o.State.Final() {
-		b.open = append(b.open, &stored)
+	stored := new(BookOrder)
+	*stored = o
+	if exit == nil {
+		b.store(stored)
+	} else if err := exit(func() { b.store(stored) }); err != nil {
+		return BookOrder{}, false, err
 	}
 	return o, false, nil
+}
+
+func (b *MemoryBook) store(o *BookOrder) {
+	b.orders[o.ID] = o
+	if !o.State.Final() {
+		b.open = append(b.open, o)
+	}
 }
 
 // Order implements Book.

@@ -14,6 +14,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/ledger/database"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
 // PostgresBook is a Book in PostgreSQL, in a schema of its own. Every write
@@ -33,7 +34,7 @@ func NewPostgresBook(db *database.Pool, account, agentUID string) *PostgresBook 
 }
 
 // Accept implements Book.
-func (b *PostgresBook) Accept(ctx context.Context, o BookOrder) (BookOrder, bool, error) {
+func (b *PostgresBook) Accept(ctx context.Context, o BookOrder, exit venue.Exit) (BookOrder, bool, error) {
 	stored, known, accepted := BookOrder{}, false, false
 	err := b.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var orders int64
@@ -55,6 +56,12 @@ func (b *PostgresBook) Accept(ctx context.Context, o BookOrder) (BookOrder, bool
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			b.account, b.agentUID, o.ID, orders+1, o.VenueOrderID, o.Pair, o.Side.String(), int64(o.Quantity), int64(o.Filled), int64(o.Limit),
 			o.ReduceOnly, string(o.State), o.AcceptedAt)
+		if exit != nil {
+			// The lock may have been waited for, and a connection.
+			if err := exit(func() {}); err != nil {
+				return err
+			}
+		}
 		batch.Queue(`UPDATE paper.books SET orders = orders + 1 WHERE account = $1 AND agent_uid = $2`, b.account, b.agentUID)
 		stored, accepted = o, true
 		stored.AcceptedAt, stored.NotAfter = o.AcceptedAt.UTC(), time.Time{}

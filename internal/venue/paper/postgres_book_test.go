@@ -61,7 +61,7 @@ func TestPostgresBook(t *testing.T) {
 			paper.NewPostgresBook(pool, papertest.Account, "second"), paper.NewPostgresBook(pool, "another account", "first"),
 		} {
 			o := papertest.Order(1)
-			if _, _, err := first.Accept(t.Context(), o); err != nil {
+			if _, _, err := first.Accept(t.Context(), o, nil); err != nil {
 				t.Fatal(err)
 			}
 			if _, found, err := other.Order(t.Context(), o.ID); err != nil || found {
@@ -77,7 +77,7 @@ func TestPostgresBook(t *testing.T) {
 		o := papertest.Order(1)
 		fill := papertest.Fill(o, 0, 4)
 		before := paper.NewPostgresBook(connect(t, uri), papertest.Account, "killed")
-		if _, _, err := before.Accept(t.Context(), o); err != nil {
+		if _, _, err := before.Accept(t.Context(), o, nil); err != nil {
 			t.Fatal(err)
 		}
 		o.Filled = 4
@@ -105,7 +105,7 @@ func TestPostgresBook(t *testing.T) {
 		} {
 			o := papertest.Order(n + 1)
 			o.NotAfter = test.notAfter
-			if _, _, err := book.Accept(t.Context(), o); !errors.Is(err, test.want) {
+			if _, _, err := book.Accept(t.Context(), o, nil); !errors.Is(err, test.want) {
 				t.Errorf("not after %s: %v", test.notAfter, err)
 			}
 			if _, found, err := book.Order(t.Context(), o.ID); err != nil || found != (test.want == nil) {
@@ -115,7 +115,7 @@ func TestPostgresBook(t *testing.T) {
 		// An order that the book knows is told of at any time.
 		again := papertest.Order(1)
 		again.NotAfter = time.Now().Add(-time.Hour)
-		if _, known, err := book.Accept(t.Context(), again); err != nil || !known {
+		if _, known, err := book.Accept(t.Context(), again, nil); err != nil || !known {
 			t.Errorf("a repeat: known %v, %v", known, err)
 		}
 	})
@@ -135,7 +135,7 @@ func executeAtOnce(pool *database.Pool) func(*testing.T) {
 				book := paper.NewPostgresBook(pool, papertest.Account, "busy")
 				for i := range each {
 					o := papertest.Order(w*each + i)
-					if _, _, err := book.Accept(t.Context(), o); err != nil {
+					if _, _, err := book.Accept(t.Context(), o, nil); err != nil {
 						t.Error(err)
 					}
 					o.State, o.Filled = order.Filled, o.Quantity
@@ -191,7 +191,7 @@ func withoutLedger(server *postgres.Server) func(*testing.T) {
 		}
 		book := paper.NewPostgresBook(pool, papertest.Account, "alone")
 		o := papertest.Order(1)
-		if _, _, err := book.Accept(t.Context(), o); err != nil {
+		if _, _, err := book.Accept(t.Context(), o, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := book.Execute(t.Context(), o, []order.Fill{papertest.Fill(o, 0, 1)}); err != nil {
@@ -207,13 +207,13 @@ func databaseGone(server *postgres.Server, uri string) func(*testing.T) {
 	return func(t *testing.T) {
 		pool := connect(t, uri)
 		book := paper.NewPostgresBook(pool, papertest.Account, "gone")
-		if _, _, err := book.Accept(t.Context(), papertest.Order(1)); err != nil {
+		if _, _, err := book.Accept(t.Context(), papertest.Order(1), nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := server.Stop(true); err != nil {
 			t.Fatal(err)
 		}
-		_, _, acceptErr := book.Accept(t.Context(), papertest.Order(2))
+		_, _, acceptErr := book.Accept(t.Context(), papertest.Order(2), nil)
 		_, openErr := book.Open(t.Context())
 		for call, err := range map[string]error{
 			"Accept": acceptErr, "Open": openErr, "Execute": book.Execute(t.Context(), papertest.Order(1), nil),

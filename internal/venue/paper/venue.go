@@ -48,6 +48,9 @@ type Config struct {
 	// Latency between an order's acceptance and its first possible fill.
 	Latency time.Duration
 	Seed    int64
+	// Guard is asked before an order is accepted; nil lets every order out, as in
+	// backtests, which nobody halts.
+	Guard venue.Guard
 	// Instruments that can be traded.
 	Instruments []market.Instrument
 }
@@ -189,18 +192,48 @@ func (v *Venue) Place(ctx context.Context, request venue.Request) (venue.Order, 
 	if err := v.check(ctx, intent); err != nil {
 		return venue.Order{}, err
 	}
-	stored, _, err := v.book.Accept(ctx, BookOrder{
+	stored, err := v.accept(ctx, &request, BookOrder{
 		ID: intent.ID, VenueOrderID: "paper-" + intent.ID.String(), Pair: intent.Pair, Side: intent.Side,
 		Quantity: intent.Quantity, Limit: intent.Limit, ReduceOnly: intent.ReduceOnly,
 		State: order.Acked, AcceptedAt: intent.MarketTime, NotAfter: request.NotAfter,
 	})
-	if errors.Is(err, ErrTooLate) {
-		return venue.Order{}, refuse(CodeTooLate, "the order may be accepted until %s by the clock of the book's database", request.NotAfter.Format(time.RFC3339Nano))
-	}
 	if err != nil {
-		return venue.Order{}, unknownOutcome(err)
+		return venue.Order{}, err
 	}
 	return tell(stored), nil
+}
+
+// accept has the book store an order. What the guard or the book refuses is not in
+// it, whatever became of earlier attempts.
+func (v *Venue) accept(ctx context.Context, request *venue.Request, o BookOrder) (BookOrder, error) {
+	if v.config.Guard == nil {
+		stored, _, err := v.book.Accept(ctx, o, nil)
+		return stored, acceptance(err, o.NotAfter)
+	}
+	exit, err := v.config.Guard.Leaves(o.ID, request.Body)
+	if err != nil {
+		return BookOrder{}, err
+	}
+	var refusal error
+	stored, _, err := v.book.Accept(ctx, o, func(write func()) error {
+		refusal = exit(write)
+		return refusal
+	})
+	if err != nil && refusal != nil {
+		return BookOrder{}, refusal
+	}
+	return stored, acceptance(err, o.NotAfter)
+}
+
+// acceptance is what a book's failure to store an order means.
+func acceptance(err error, notAfter time.Time) error {
+	switch {
+	case errors.Is(err, ErrTooLate):
+		return refuse(CodeTooLate, "the order may be accepted until %s by the clock of the book's database", notAfter.Format(time.RFC3339Nano))
+	case err != nil:
+		return unknownOutcome(err)
+	}
+	return nil
 }
 
 // unknownOutcome is what a caller is told when the book did not answer: the

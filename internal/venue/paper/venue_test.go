@@ -261,11 +261,11 @@ type failing struct {
 
 var errDown = errors.New("down")
 
-func (f *failing) Accept(ctx context.Context, o BookOrder) (BookOrder, bool, error) {
+func (f *failing) Accept(ctx context.Context, o BookOrder, exit venue.Exit) (BookOrder, bool, error) {
 	if f.down {
 		return BookOrder{}, false, errDown
 	}
-	return f.Book.Accept(ctx, o)
+	return f.Book.Accept(ctx, o, exit)
 }
 
 func (f *failing) Execute(ctx context.Context, o BookOrder, fills []order.Fill) error {
@@ -274,6 +274,39 @@ func (f *failing) Execute(ctx context.Context, o BookOrder, fills []order.Fill) 
 		return errDown
 	}
 	return f.Book.Execute(ctx, o, fills)
+}
+
+// crowded is a book before which orders wait.
+type crowded struct {
+	Book
+	wait func()
+}
+
+func (c *crowded) Accept(ctx context.Context, o BookOrder, exit venue.Exit) (BookOrder, bool, error) {
+	c.wait()
+	return c.Book.Accept(ctx, o, exit)
+}
+
+// An order that waits for its book when a halt comes is not accepted.
+func TestNothingIsAcceptedAfterAHalt(t *testing.T) {
+	for name, halts := range map[string]bool{"halted": true, "not halted": false} {
+		sentry := venue.NewSentry(time.Now)
+		config := exact(t)
+		config.Guard = sentry
+		v := open(t, &crowded{NewMemoryBook(), func() { sentry.Forbid(func(*order.Intent) bool { return halts }) }}, config)
+		i := intent(1, order.Buy, 10, 10_100)
+		i.NotAfter = time.Now().Add(time.Minute)
+		sentry.Approve([]order.Intent{i})
+		sentry.Release(i.ID)
+		_, err := sentry.Place(t.Context(), v, venue.RequestOf(i))
+		refusal, refused := errors.AsType[*venue.RejectedError](err)
+		if refused != halts || refused && refusal.Code != venue.HaltedMeanwhile {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if accepted, _ := v.Open(t.Context()); (len(accepted) == 0) != halts {
+			t.Errorf("%s: %+v is in the book", name, accepted)
+		}
+	}
 }
 
 func TestABookThatFails(t *testing.T) {

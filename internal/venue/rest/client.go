@@ -1,7 +1,9 @@
 // Package rest is the one way in which adapters speak HTTP to a venue. A
-// placement is sent at most once, after the sentry has compared its bytes at the
-// last moment; nothing is repeated, and no redirect is followed. Its errors hold
-// no part of a URL's query, of a header or of what the venue has written.
+// placement is sent at most once: the sentry compares its bytes and is then asked
+// for each write of them at the socket itself, so that neither a limit on requests
+// nor the making of a connection comes between its word and the first byte. Nothing
+// is repeated, and no redirect is followed. Its errors hold no part of a URL's
+// query, of a header or of what the venue has written.
 package rest
 
 import (
@@ -10,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -50,7 +51,9 @@ type Options struct {
 	// https.
 	Gateway string
 	// Transport that requests are sent by; nil for one that checks certificates
-	// and goes by the proxy of the process's environment.
+	// and goes by the proxy of the process's environment. Of a *http.Transport a
+	// copy is used that speaks HTTP/1.1; of any other the connections are not seen,
+	// so that a placement is held up no more once it was handed over.
 	Transport http.RoundTripper
 	// Guard is asked before a placement leaves. Without one none does.
 	Guard venue.Guard
@@ -72,15 +75,15 @@ type Client struct {
 	options   Options
 	base      string
 	transport http.RoundTripper
-	// traced says that the transport tells when it has a connection.
-	traced bool
+	// gated says that the transport's connections are gates.
+	gated  bool
 	limits [3]limiter
 	paused atomic.Int64
 }
 
 // New makes a client. It fails on a gateway that must not be used.
 func New(options Options) (*Client, error) {
-	c := &Client{options: options, base: "https://" + options.Host, transport: options.Transport}
+	c := &Client{options: options, base: "https://" + options.Host}
 	if options.Gateway != "" {
 		gateway, err := ParseGateway(options.Gateway)
 		if err != nil {
@@ -92,10 +95,7 @@ func New(options Options) (*Client, error) {
 	if c.limits, err = options.Limits.limiters(); err != nil {
 		return nil, err
 	}
-	if c.transport == nil {
-		c.transport = newTransport()
-	}
-	_, c.traced = c.transport.(*http.Transport)
+	c.transport, c.gated = gatedTransport(options.Transport)
 	if c.options.Now == nil {
 		c.options.Now = time.Now
 	}
@@ -173,11 +173,11 @@ func (c *Client) ask(ctx context.Context, kind kind, request Request) (*Answer, 
 		}
 		return nil, fmt.Errorf("%w: too many requests wait for their turn", venue.ErrUnreachable)
 	}
-	prepared, err := c.prepare(call, &request)
+	prepared, err := c.prepare(httptrace.WithClientTrace(call, freely), &request)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.send(call, c.transport, prepared)
+	answer, err := c.send(call, prepared)
 	if errors.Is(ctx.Err(), context.Canceled) && err != nil {
 		return nil, ctx.Err()
 	}
@@ -204,11 +204,11 @@ func (c *Client) Place(ctx context.Context, placement Placement) (*Answer, error
 	if left := c.pause(); left > 0 {
 		return nil, &venue.RejectedError{Code: Throttled, Message: fmt.Sprintf("the venue asks to be left alone for %s", left)}
 	}
-	left := placement.NotAfter.Sub(c.options.Now())
-	if left <= 0 {
+	remaining := placement.NotAfter.Sub(c.options.Now())
+	if remaining <= 0 {
 		return nil, &venue.RejectedError{Code: venue.ApprovalExpired, Message: "its time to leave is over"}
 	}
-	turn, cancelTurn := context.WithTimeout(ctx, min(left, c.options.Timeout))
+	turn, cancelTurn := context.WithTimeout(ctx, min(remaining, c.options.Timeout))
 	err := c.limits[placing].Wait(turn)
 	cancelTurn()
 	if err != nil {
@@ -216,73 +216,38 @@ func (c *Client) Place(ctx context.Context, placement Placement) (*Answer, error
 	}
 	call, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	flight := &flight{id: placement.ID, guard: c.options.Guard, frozen: c.options.Frozen}
-	call = httptrace.WithClientTrace(call, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { flight.connected.Store(true) },
-	})
-	prepared, err := c.prepare(call, &placement.Request)
+	flight := &flight{id: placement.ID, guard: c.options.Guard, frozen: c.options.Frozen, breakOff: cancel}
+	prepared, err := c.prepare(flight.traced(call), &placement.Request)
 	if err != nil {
 		return nil, &venue.RejectedError{Code: Unsigned, Message: err.Error()}
 	}
 	answer, err := c.depart(call, prepared, flight)
+	left, refusal := flight.end()
 	switch {
+	case !left && refusal != nil:
+		return nil, refusal
+	case !left && err != nil:
+		return nil, &venue.RejectedError{Code: NotSent, Message: err.Error()}
+	case !left:
+		return nil, &venue.RejectedError{Code: NotSent, Message: "what was answered came before it was sent"}
 	case err == nil:
 		return answer, nil
-	case flight.refusal != nil:
-		return nil, flight.refusal
-	case c.traced && !flight.connected.Load():
-		return nil, &venue.RejectedError{Code: NotSent, Message: err.Error()}
 	}
 	return nil, fmt.Errorf("%w: %w", venue.ErrUnknownOutcome, err)
 }
 
-// flight is a placement on its way out.
-type flight struct {
-	id        uuid.UUID
-	guard     venue.Guard
-	frozen    func(http.Header, []byte) ([]byte, error)
-	connected atomic.Bool
-	refusal   error
-}
-
 // depart asks the guard with what is about to leave, and sends it.
 func (c *Client) depart(ctx context.Context, request *http.Request, flight *flight) (*Answer, error) {
-	return c.send(ctx, roundTrip(func(r *http.Request) (*http.Response, error) {
-		if flight.refusal = flight.clear(r); flight.refusal != nil {
-			return nil, flight.refusal
-		}
-		return c.transport.RoundTrip(r)
-	}), request)
-}
-
-// clear reads what is about to leave and asks the guard. What it has read is put
-// back in a form that the transport cannot read twice, and so not send twice.
-func (f *flight) clear(r *http.Request) error {
-	body := []byte{}
-	if r.Body != nil {
-		var err error
-		if body, err = io.ReadAll(r.Body); err != nil {
-			return &venue.RejectedError{Code: Unsigned, Message: "what is to be sent cannot be read"}
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	if err := flight.clear(request); err != nil {
+		return nil, err
 	}
-	r.GetBody = nil
-	// These two headers would have the transport repeat the request by itself.
-	delete(r.Header, "Idempotency-Key")
-	delete(r.Header, "X-Idempotency-Key")
-	said := body
-	if f.frozen != nil {
-		var err error
-		if said, err = f.frozen(r.Header, body); err != nil {
-			return &venue.RejectedError{Code: venue.ChangedAfterApproval, Message: "what is to be sent does not hold what was approved"}
+	if !c.gated {
+		if err := flight.handOver(); err != nil {
+			return nil, err
 		}
 	}
-	return f.guard.Leaves(f.id, said)
+	return c.send(ctx, request)
 }
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // prepare signs a request.
 func (c *Client) prepare(ctx context.Context, request *Request) (*http.Request, error) {
@@ -320,8 +285,8 @@ func (c *Client) prepare(ctx context.Context, request *Request) (*http.Request, 
 
 // send speaks to the venue and reads the whole answer. A transport is used rather
 // than a client, because that one follows redirects and puts URLs into errors.
-func (c *Client) send(ctx context.Context, transport http.RoundTripper, request *http.Request) (*Answer, error) {
-	response, err := transport.RoundTrip(request)
+func (c *Client) send(ctx context.Context, request *http.Request) (*Answer, error) {
+	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", venue.ErrUnreachable, cause(ctx, err, c.options.Timeout))
 	}
@@ -358,22 +323,6 @@ func (c *Client) pause() time.Duration {
 		return time.Unix(0, until).Sub(c.options.Now())
 	}
 	return 0
-}
-
-// newTransport speaks HTTP/1.1 only: one request is on a connection at a time, so
-// that whether it has left can be told.
-func newTransport() *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    5 * time.Second,
-		MaxIdleConnsPerHost:    4,
-		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		Protocols:              protocols,
-	}
 }
 
 // RetryAfter is how long the venue wants to be left alone: at least a second and

@@ -38,13 +38,23 @@ type guard struct {
 	mu      sync.Mutex
 	asked   []string
 	refusal error
+	// parts were asked for, and most of them are let out; all if it is zero.
+	parts, most int
 }
 
-func (g *guard) Leaves(_ uuid.UUID, body []byte) error {
+func (g *guard) Leaves(_ uuid.UUID, body []byte) (venue.Exit, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, string(body))
-	return g.refusal
+	return func(write func()) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.parts++; g.parts > g.most && g.most > 0 {
+			return &venue.RejectedError{Code: venue.HaltedMeanwhile}
+		}
+		write()
+		return nil
+	}, g.refusal
 }
 
 func newClient(t *testing.T, options rest.Options) *rest.Client {

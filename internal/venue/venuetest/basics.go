@@ -134,6 +134,10 @@ var basics = []scenario{
 			if _, err := b.Venue.Place(t.Context(), venue.RequestOf(intent)); !errors.Is(err, refusal) {
 				t.Errorf("got %v, want the guard's %v", err, refusal)
 			}
+			b.guard.refusal, b.guard.shut = nil, refusal
+			if _, err := b.Venue.Place(t.Context(), venue.RequestOf(intent)); !errors.Is(err, refusal) {
+				t.Errorf("at its way out got %v, want the guard's %v", err, refusal)
+			}
 		}
 		if seen := b.Exchange.Requests(); len(seen) > 0 {
 			t.Errorf("the exchange has seen %+v", seen)

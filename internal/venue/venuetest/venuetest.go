@@ -132,6 +132,8 @@ type recorder struct {
 	mu      sync.Mutex
 	asked   []leave
 	refusal error
+	// shut is why nothing gets out of what was let pass.
+	shut error
 }
 
 type leave struct {
@@ -139,11 +141,20 @@ type leave struct {
 	body string
 }
 
-func (r *recorder) Leaves(id uuid.UUID, body []byte) error {
+func (r *recorder) Leaves(id uuid.UUID, body []byte) (venue.Exit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked = append(r.asked, leave{id, string(body)})
-	return r.refusal
+	if r.shut != nil {
+		return func(func()) error { return r.shut }, r.refusal
+	}
+	return Exit, r.refusal
+}
+
+// Exit lets everything out.
+func Exit(write func()) error {
+	write()
+	return nil
 }
 
 func (r *recorder) leaves() []leave {

@@ -3,6 +3,7 @@ package papertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
+	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/paper"
 )
 
@@ -47,6 +49,7 @@ func RunBook(t *testing.T, empty func(t *testing.T) paper.Book) {
 	}{
 		{"an order is stored whole", storesWhole},
 		{"an id is accepted once", acceptsOnce},
+		{"a new order is asked for", asksForNewOrders},
 		{"what is not there is not found", findsNothing},
 		{"open orders come oldest first", opensInOrder},
 		{"a trade is executed once", executesOnce},
@@ -60,7 +63,7 @@ func RunBook(t *testing.T, empty func(t *testing.T) paper.Book) {
 
 func accept(t *testing.T, book paper.Book, o paper.BookOrder) {
 	t.Helper()
-	stored, known, err := book.Accept(t.Context(), o)
+	stored, known, err := book.Accept(t.Context(), o, nil)
 	if err != nil || known || stored != o {
 		t.Fatalf("Accept(%+v) = %+v, %v, %v", o, stored, known, err)
 	}
@@ -131,11 +134,36 @@ func acceptsOnce(t *testing.T, book paper.Book) {
 	accept(t, book, o)
 	other := o
 	other.Quantity, other.AcceptedAt = 1, o.AcceptedAt.Add(time.Hour)
-	stored, known, err := book.Accept(t.Context(), other)
+	stored, known, err := book.Accept(t.Context(), other, nil)
 	if err != nil || !known || stored != o {
 		t.Fatalf("the second Accept = %+v, %v, %v; want the first order", stored, known, err)
 	}
 	expectOpen(t, book, o)
+}
+
+func asksForNewOrders(t *testing.T, book paper.Book) {
+	t.Helper()
+	refusal, asked := errors.New("refused"), 0
+	exit := func(err error) venue.Exit {
+		return func(write func()) error {
+			if asked++; err == nil {
+				write()
+			}
+			return err
+		}
+	}
+	o := Order(1)
+	if _, known, err := book.Accept(t.Context(), o, exit(refusal)); !errors.Is(err, refusal) || known {
+		t.Errorf("refused: known %v, %v", known, err)
+	}
+	expectOpen(t, book)
+	if _, known, err := book.Accept(t.Context(), o, exit(nil)); err != nil || known {
+		t.Errorf("let out: known %v, %v", known, err)
+	}
+	expectOpen(t, book, o)
+	if _, known, err := book.Accept(t.Context(), o, exit(refusal)); err != nil || !known || asked != 2 {
+		t.Errorf("a known order: known %v, %v, asked %d times", known, err, asked)
+	}
 }
 
 func findsNothing(t *testing.T, book paper.Book) {
