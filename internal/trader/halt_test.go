@@ -3,6 +3,7 @@ package trader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -217,6 +218,42 @@ func TestDeletionUnderAHalt(t *testing.T) {
 	none[Commit](t, h.bar(10_000))
 	if status := h.core.Status(); status.Reason != ReasonStopped || !status.Finished {
 		t.Errorf("%s %s, finished %v", status.Reason, status.Message, status.Finished)
+	}
+}
+
+// What the sentry is told to forbid is what the core permits no more, whatever the
+// owner has said.
+func TestSentryAndCoreAgree(t *testing.T) {
+	halts := map[string][]Halt{
+		"no halt": nil, "a halt": {haltOf(risk.Halted, CancelOrders)}, "a halt that flattens": {haltOf(risk.Halted, FlattenPositions)},
+		"a halt that reduces": {haltOf(risk.Reducing, KeepOrders)}, "another pair's": {haltOf(risk.Halted, FlattenPositions, "BBB-USD")},
+	}
+	for _, trading := range []risk.TradingState{risk.Halted, risk.Reducing, risk.Enabled} {
+		for name, bound := range halts {
+			for _, deleting := range []*Deleting{nil, {Flatten: true}, {Flatten: false}} {
+				h := byHand(t, fresh(), nil)
+				settings := h.core.settings
+				settings.Trading, settings.Halts = trading, bound
+				h.core.Handle(Updated{settings})
+				if deleting != nil {
+					h.core.Handle(*deleting)
+				}
+				h.agrees(fmt.Sprintf("trading %v, %s, deleting %+v", trading, name, deleting), deleting)
+			}
+		}
+	}
+}
+
+func (h *hand) agrees(under string, deleting *Deleting) {
+	h.t.Helper()
+	for _, why := range []string{OrderDecision, OrderClose, OrderFlatten} {
+		for _, reduces := range []bool{false, true} {
+			permitted := h.core.permittedIn(h.core.pair("AAA-USD"), why)
+			want := permitted == risk.Halted || permitted == risk.Reducing && !reduces
+			if got := h.core.settings.forbids(&order.Intent{Pair: "AAA-USD", Reason: why, ReduceOnly: reduces}, deleting); got != want {
+				h.t.Errorf("%s: an order %s that reduces %v: the sentry forbids it %v, the core %v", under, why, reduces, got, want)
+			}
+		}
 	}
 }
 

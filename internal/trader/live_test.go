@@ -289,34 +289,50 @@ type deaf struct{}
 
 func (deaf) Leaves(uuid.UUID, []byte) (venue.Exit, error) { return nil, venue.ErrUnknownOutcome }
 
-// When Update returns from halting, nothing leaves any more: not even the order
-// that the adapter has in its hands, nor one whose connection is being made.
-func TestNothingLeavesAfterAHalt(t *testing.T) {
-	for name, waits := range map[string]func(*exchange, func(venue.Request)){
-		"in hand":    func(x *exchange, wait func(venue.Request)) { x.placing = wait },
-		"connecting": func(x *exchange, wait func(venue.Request)) { x.connecting = wait },
+// When Update returns from halting, or Delete, nothing leaves any more: not even the
+// order that the adapter has in its hands, nor one whose connection is being made.
+func TestNothingLeavesAfterTheOwnersWord(t *testing.T) {
+	halt := func(shell *Shell) {
+		settings := shell.config.Settings
+		settings.Trading = risk.Halted
+		shell.Update(settings)
+	}
+	ended := func(s *Status) bool { return s.Finished }
+	for name, word := range map[string]struct {
+		told    func(shell *Shell)
+		reached func(*Status) bool
+	}{
+		"halted":                 {halt, isHalted},
+		"deleted, keeping":       {func(shell *Shell) { shell.Delete(false) }, ended},
+		"deleted, flattening":    {func(shell *Shell) { shell.Delete(true) }, ended},
+		"deleted under a halt":   {func(shell *Shell) { halt(shell); shell.Delete(true) }, ended},
+		"deleted, then enabled":  {func(shell *Shell) { shell.Delete(true); shell.Update(shell.config.Settings) }, ended},
+		"deleted, then for good": {func(shell *Shell) { shell.Delete(true); shell.Delete(false) }, ended},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			x := newExchange()
-			inHand, halted := make(chan struct{}), make(chan struct{})
-			waits(x, func(venue.Request) {
-				close(inHand)
-				<-halted
+		for where, waits := range map[string]func(*exchange, func(venue.Request)){
+			"in hand":    func(x *exchange, wait func(venue.Request)) { x.placing = wait },
+			"connecting": func(x *exchange, wait func(venue.Request)) { x.connecting = wait },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				x := newExchange()
+				inHand, told := make(chan struct{}), make(chan struct{})
+				waits(x, func(venue.Request) {
+					close(inHand)
+					<-told
+				})
+				d := trade(t, x, 1, nil)
+				<-inHand
+				word.told(d.shell)
+				close(told)
+				d.until(name, word.reached)
+				if len(x.placed) != 0 {
+					t.Errorf("%s while it was %s: %+v has left", name, where, x.placed)
+				}
+				if err := d.stop(); err != nil {
+					t.Error(err)
+				}
 			})
-			d := trade(t, x, 1, nil)
-			<-inHand
-			settings := d.shell.config.Settings
-			settings.Trading = risk.Halted
-			d.shell.Update(settings)
-			close(halted)
-			d.until("the halt", isHalted)
-			if len(x.placed) != 0 {
-				t.Errorf("%s: %+v left after the halt", name, x.placed)
-			}
-			if err := d.stop(); err != nil {
-				t.Error(err)
-			}
-		})
+		}
 	}
 }
 

@@ -33,12 +33,20 @@ type Settings struct {
 }
 
 // forbids reports whether an order must not leave under these settings, whatever
-// else is known of it.
-func (s *Settings) forbids(intent *order.Intent) bool {
+// else is known of it; deleting is nil unless the agent is to end. It says what
+// permittedIn does, but for what only the core knows.
+func (s *Settings) forbids(intent *order.Intent, deleting *Deleting) bool {
 	halted := restrain(s.Halts, func(h *Halt) bool { return h.binds(intent.Pair) })
 	trading := min(s.Trading, halted.state)
 	if halted.task == FlattenPositions && intent.Reason == OrderFlatten {
 		trading = risk.Reducing
+	}
+	switch {
+	case deleting == nil:
+	case deleting.Flatten:
+		trading = min(trading, risk.Reducing)
+	default:
+		trading = risk.Halted
 	}
 	return trading == risk.Halted || (trading == risk.Reducing && !intent.ReduceOnly)
 }

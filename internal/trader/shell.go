@@ -107,7 +107,11 @@ type Shell struct {
 	spare     []Command
 	following []Command
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// wanted and ending are the owner's last words, whether the core has heard them
+	// or not; the sentry has.
+	wanted  Settings
+	ending  *Deleting
 	pending []Event
 	wake    chan struct{}
 	// waiting are those who want to know what becomes of a wish.
@@ -158,19 +162,21 @@ func NewShell(config Config, options Options) (*Shell, error) {
 	if s.sentry = options.Sentry; s.sentry == nil {
 		s.sentry = venue.NewSentry(s.clock.Now)
 	}
-	s.sentry.Forbid(config.Settings.forbids)
+	s.wanted = config.Settings
+	s.forbid()
 	s.publish()
 	return s, nil
 }
 
 // Update puts new settings in force. It may be called from any goroutine and
-// does not wait. When it returns, not a byte of an order leaves any more that the
+// waits only for a write that is under way. When it returns, not a byte of an order leaves any more that the
 // settings forbid. Open orders are cancelled as soon as the call under way is over
 // or broken off; a debate is broken off at once.
 func (s *Shell) Update(settings Settings) {
 	halts := settings.Trading == risk.Halted || len(settings.Halts) > 0
 	s.mu.Lock()
-	s.sentry.Forbid(settings.forbids)
+	s.wanted = settings
+	s.forbid()
 	s.pending = append(s.pending, Updated{settings})
 	if halts && s.pondering {
 		s.interrupt()
@@ -180,6 +186,13 @@ func (s *Shell) Update(settings Settings) {
 	if halts {
 		s.clock.After(haltGrace, s.breakOff)
 	}
+}
+
+// forbid tells the sentry what the owner lets no order do any more. What is told is
+// a copy: the sentry asks from other goroutines.
+func (s *Shell) forbid() {
+	wanted, ending := s.wanted, s.ending
+	s.sentry.Forbid(func(intent *order.Intent) bool { return wanted.forbids(intent, ending) })
 }
 
 // breakOff ends the call under way if the owner has not been heard yet.
@@ -192,9 +205,19 @@ func (s *Shell) breakOff() {
 }
 
 // Delete ends the agent: with flatten it closes its positions first, otherwise
-// it only cancels its orders. Status.Finished tells when that is done. It may be
-// called from any goroutine and does not wait.
-func (s *Shell) Delete(flatten bool) { s.post(Deleting{flatten}) }
+// it only cancels its orders. When it returns, not a byte leaves any more of an order
+// that opens a position, and without flatten of any order. Status.Finished tells when
+// all is done. It may be called from any goroutine and waits only for a write that is
+// under way.
+func (s *Shell) Delete(flatten bool) {
+	deleting := Deleting{flatten}
+	s.mu.Lock()
+	s.ending = &deleting
+	s.forbid()
+	s.pending = append(s.pending, deleting)
+	s.mu.Unlock()
+	s.rouse()
+}
 
 func (s *Shell) post(event Event) {
 	s.mu.Lock()

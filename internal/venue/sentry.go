@@ -24,7 +24,7 @@ const (
 	// sending the ledger does not know of.
 	ApprovalExpired = "ApprovalExpired"
 	// HaltedMeanwhile is an order that would leave although the owner has forbidden
-	// it since it was approved.
+	// it since it was approved, by a halt or by deleting its agent.
 	HaltedMeanwhile = "HaltedMeanwhile"
 )
 
@@ -180,7 +180,7 @@ func (s *Sentry) allowed(intent *order.Intent) error {
 	}
 	if s.forbidden != nil && s.forbidden(intent) {
 		s.refused[3]++
-		return &RejectedError{Code: HaltedMeanwhile, Message: "trading was halted before it left"}
+		return &RejectedError{Code: HaltedMeanwhile, Message: "trading was halted, or the agent deleted, before it left"}
 	}
 	return nil
 }

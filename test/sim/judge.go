@@ -60,8 +60,9 @@ func (j *judge) left(p *process, request *venue.Request) {
 	j.limits.left(p.agent, intent)
 }
 
-// allowed is what the owner and his halts let an order do. A halt that flattens
-// lets its own orders out whatever else is forbidden.
+// allowed is what the owner and his halts let an order do; an agent that is deleted
+// only closes its positions. A halt that flattens lets its own orders out whatever
+// else is forbidden.
 func (a *agent) allowed(intent *order.Intent) risk.TradingState {
 	state, flattens := a.settings.Trading, false
 	for _, halt := range a.settings.Halts {
@@ -73,6 +74,9 @@ func (a *agent) allowed(intent *order.Intent) risk.TradingState {
 	}
 	if flattens && intent.Reason == trader.OrderFlatten {
 		return risk.Reducing
+	}
+	if a.leaves {
+		state = min(state, risk.Reducing)
 	}
 	return state
 }
