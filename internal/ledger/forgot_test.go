@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,69 @@ func TestProcessGoesOnAfterForgetting(t *testing.T) {
 	}
 	if told := load(t, b, next); told.Forgot != "" {
 		t.Errorf("after all was proven: %s", told.Forgot)
+	}
+	verify(t, uri)
+}
+
+// A process whose epoch is still there goes on by itself, whatever the database lost
+// of its chain and whichever call finds it: it loads, is told, and proves its orders.
+func TestProcessLoadsAfterForgetting(t *testing.T) {
+	type finder struct {
+		lease ledger.Lease
+		lost  int64
+		find  func(*ledger.Postgres, ledger.Lease) error
+	}
+	byLoading := func(b *ledger.Postgres, lease ledger.Lease) error {
+		_, err := b.Load(t.Context(), lease)
+		return err
+	}
+	byWriting := func(b *ledger.Postgres, lease ledger.Lease) error {
+		mark := ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 1}
+		// Repeating it tells and records nothing more.
+		for range 3 {
+			if err := b.SaveMark(t.Context(), lease, mark); !errors.Is(err, ledger.ErrForgot) || errors.Is(err, ledger.ErrFenced) {
+				return fmt.Errorf("a mark before it was loaded what is left: %w, want ErrForgot", err)
+			}
+		}
+		return nil
+	}
+	failing := durable(t)
+	uri := failing.Database(t)
+	b := openAt(t, uri)
+	finders := map[string]*finder{}
+	for lost := range int64(4) {
+		for name, find := range map[string]func(*ledger.Postgres, ledger.Lease) error{"loading": byLoading, "writing": byWriting} {
+			agent := trader(fmt.Sprintf("%s-%d", name, lost), btc)
+			agent.Account += agent.UID
+			finders[agent.Name] = &finder{acquire(t, b, agent), lost + 1, find}
+		}
+	}
+	copied := failing.Copy(t)
+	for _, f := range finders {
+		for sequence := range f.lost {
+			ordered(t, b, f.lease, sequence+1, "BTC-USD", order.Buy, 1)
+		}
+	}
+	failing.Restore(t, copied)
+	for name, f := range finders {
+		if err := f.find(b, f.lease); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left := load(t, b, f.lease); left.Forgot == "" || len(left.OpenOrders) != 0 {
+			t.Errorf("%s: told %q, and of %d open orders", name, left.Forgot, len(left.OpenOrders))
+		}
+		if err := b.SaveMark(t.Context(), f.lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 1}); err != nil {
+			t.Errorf("%s: once it was told: %v", name, err)
+		}
+		if err := b.Proven(t.Context(), f.lease, "nothing was open"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left := load(t, b, f.lease); left.Forgot != "" {
+			t.Errorf("%s: after all was proven: %s", name, left.Forgot)
+		}
+		if n := query[int64](t, b, `SELECT count(*) FROM trading.recoveries WHERE agent_uid = $1`, f.lease.Agent.UID); n != 2 {
+			t.Errorf("%s: %d rows were recorded, want 2", name, n)
+		}
 	}
 	verify(t, uri)
 }

@@ -47,6 +47,16 @@ func (m *memory) begin(agentUID string, epoch, links int64) {
 	m.agents[agentUID] = seen{epoch: epoch, links: links, told: m.agents[agentUID].told}
 }
 
+// settle remembers what is left of a chain, once it is written down that the rest
+// was forgotten.
+func (m *memory) settle(agentUID string, links int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.agents[agentUID]
+	known.links = links
+	m.agents[agentUID] = known
+}
+
 func (m *memory) tell(agentUID, told string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -163,16 +173,23 @@ func (p *Postgres) write(ctx context.Context, lease Lease, do step) error {
 }
 
 // noted writes down that the database has forgotten, so that whoever reads it
-// next is told, this process or another.
+// next is told, this process or another. From then on this process holds the
+// database to what is left: it is told by Load like any other, and goes on.
 func (p *Postgres) noted(ctx context.Context, lease Lease, err error) error {
 	lost, ok := errors.AsType[*forgotten](err)
 	if !ok || lost.epoch == 0 {
 		return err
 	}
+	var links int64
 	recorded := p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT trading.record_recovery($1, $2, 'Forgot', $3)`, lease.Agent.UID, lost.epoch, lost.reason)
-		return err
+		if _, err := tx.Exec(ctx, `SELECT trading.record_recovery($1, $2, 'Forgot', $3)`, lease.Agent.UID, lost.epoch, lost.reason); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `SELECT length FROM trading.chains WHERE agent_uid = $1`, lease.Agent.UID).Scan(&links)
 	})
+	if recorded == nil {
+		p.memory.settle(lease.Agent.UID, links)
+	}
 	if recorded != nil && !errors.Is(recorded, database.ErrUnavailable) {
 		// A newer process has the epoch and compares for itself.
 		return err

@@ -14,8 +14,21 @@ import (
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 )
 
-// Load implements Ledger.
+// Load implements Ledger. A process that finds here that the database has forgotten
+// is told so at once, as after any other call.
 func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
+	snapshot, err := p.load(ctx, lease)
+	if err == nil {
+		return snapshot, nil
+	}
+	err = p.noted(ctx, lease, err)
+	if !errors.Is(err, ErrForgot) || errors.Is(err, ErrFenced) || errors.Is(err, ErrUnavailable) {
+		return Snapshot{}, err
+	}
+	return p.load(ctx, lease)
+}
+
+func (p *Postgres) load(ctx context.Context, lease Lease) (Snapshot, error) {
 	var snapshot Snapshot
 	// With the lease locked nothing of the agent changes meanwhile, and a commit
 	// of its own that is still under way is waited for.
@@ -45,7 +58,7 @@ func (p *Postgres) Load(ctx context.Context, lease Lease) (Snapshot, error) {
 		return nil
 	})
 	if err != nil {
-		return Snapshot{}, p.noted(ctx, lease, err)
+		return Snapshot{}, err
 	}
 	p.memory.tell(lease.Agent.UID, snapshot.Forgot)
 	return snapshot, nil
