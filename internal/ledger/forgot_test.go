@@ -237,18 +237,26 @@ func TestFailOverIsNoticed(t *testing.T) {
 	if told := load(t, after, taken); !strings.Contains(told.Forgot, "timeline 1 to 2") {
 		t.Errorf("after a fail-over: %q", told.Forgot)
 	}
-	if err := after.Proven(t.Context(), taken, "all were asked for"); err != nil {
-		t.Fatal(err)
-	}
-	if told := load(t, after, acquire(t, after, lease.Agent)); told.Forgot != "" {
-		t.Errorf("on the same server once more: %q", told.Forgot)
-	}
 	info, err := ledger.Info(t.Context(), uri)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if behind := info.Footing.Behind(kept); !strings.Contains(behind, "timeline 1 to 2") {
 		t.Errorf("held to its anchor: %q", behind)
+	}
+	// What a second fail-over has lost is waited for from then on.
+	failing.Branch(t)
+	begun := time.Now()
+	after = openAt(t, uri)
+	taken = acquire(t, after, lease.Agent)
+	if told := load(t, after, taken); !strings.Contains(told.Forgot, "timeline 2 to 3") || told.ForgotFor > time.Since(begun) {
+		t.Errorf("%s after another fail-over: %q, for %s", time.Since(begun), told.Forgot, told.ForgotFor)
+	}
+	if err := after.Proven(t.Context(), taken, "all were asked for"); err != nil {
+		t.Fatal(err)
+	}
+	if told := load(t, after, acquire(t, after, lease.Agent)); told.Forgot != "" {
+		t.Errorf("on the same server once more: %q", told.Forgot)
 	}
 	verify(t, uri)
 }
@@ -293,6 +301,71 @@ func TestForgetTellsEveryAgent(t *testing.T) {
 		t.Errorf("%d rows were recorded, want 4", n)
 	}
 	verify(t, uri)
+}
+
+// forget tells an agent that its ledger has forgotten.
+func forget(t *testing.T, b book, agent ledger.Agent, reason string) {
+	t.Helper()
+	kept, ok := b.(*ledger.Memory)
+	if !ok {
+		query[int64](t, b, `SELECT trading.forget($1)`, reason)
+		return
+	}
+	if err := kept.Forget(agent.UID, reason); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was forgotten had sequences too: those that follow are above them, for ever.
+// For how long it is known goes on over a restart.
+func TestSequencesAfterForgetting(t *testing.T) {
+	for kind, open := range ledgers {
+		t.Run(kind, func(t *testing.T) {
+			b := open(t)
+			lease := acquire(t, b, trader("a", btc))
+			ordered(t, b, lease, 7, "BTC-USD", order.Buy, 1)
+			begun := time.Now()
+			forget(t, b, lease.Agent, "an older copy")
+			if err := b.SaveMark(t.Context(), lease, ledger.Mark{Pair: "BTC-USD", MarketTime: noon, Price: 1}); !errors.Is(err, ledger.ErrForgot) {
+				t.Errorf("before it was loaded what is left: %v, want ErrForgot", err)
+			}
+			told := ledger.Snapshot{}
+			for range 2 {
+				again := load(t, b, lease)
+				if again.Forgot != "an older copy" || again.ForgotFor < told.ForgotFor || again.ForgotFor > time.Since(begun) {
+					t.Errorf("told %q for %s, and before for %s", again.Forgot, again.ForgotFor, told.ForgotFor)
+				}
+				told = again
+				lease = acquire(t, b, lease.Agent)
+			}
+			if told.LastSequence < begun.UnixMicro() || told.LastSequence >= 1<<53 {
+				t.Errorf("the sequence goes on behind %d at %d", told.LastSequence, begun.UnixMicro())
+			}
+			load(t, b, lease)
+			for range 2 {
+				if err := b.Proven(t.Context(), lease, "asked"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Until it was proven, the database may have been an older copy once more.
+			proven := load(t, b, lease)
+			if proven.Forgot != "" || proven.ForgotFor != 0 || proven.LastSequence <= told.LastSequence {
+				t.Errorf("proven: %q for %s, behind %d and before behind %d", proven.Forgot, proven.ForgotFor, proven.LastSequence, told.LastSequence)
+			}
+			lease = acquire(t, b, lease.Agent)
+			if again := load(t, b, lease); again.LastSequence != proven.LastSequence {
+				t.Errorf("after a restart behind %d, and before behind %d", again.LastSequence, proven.LastSequence)
+			}
+			next := proven.LastSequence + 1
+			intents := []order.Intent{intent(lease, next, 0, "BTC-USD", order.Buy, 1)}
+			if err := b.Decide(t.Context(), lease, decide(next, "BTC-USD", noon), intents, noon); err != nil {
+				t.Fatal(err)
+			}
+			if again := load(t, b, lease); again.LastSequence != next {
+				t.Errorf("after decision %d behind %d", next, again.LastSequence)
+			}
+		})
+	}
 }
 
 func TestBehind(t *testing.T) {

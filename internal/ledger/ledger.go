@@ -80,7 +80,8 @@ type Lease struct {
 
 // Decision is one ruling on one pair and bar.
 type Decision struct {
-	// Sequence counts the agent's decisions from 1 and never restarts.
+	// Sequence counts the agent's decisions from 1 and never restarts. After the
+	// database has forgotten it goes on from Snapshot.LastSequence.
 	Sequence int64
 	Pair     string
 	// BarEnd is the end of the bar that was decided on, in market time.
@@ -150,7 +151,9 @@ type Mark struct {
 
 // Snapshot is all that a starting process must know.
 type Snapshot struct {
-	// LastSequence of the agent's decisions; 0 if there are none.
+	// LastSequence of the agent's decisions and intents; 0 if there are none. Once the
+	// database was found to have forgotten, it is above all that can have been lost:
+	// at least that time, and that of the proof, in microseconds of the Unix time.
 	LastSequence int64
 	Decisions    int64
 	Fills        int64
@@ -195,6 +198,8 @@ type Snapshot struct {
 	// said to be committed, or may have; empty if nothing speaks for it. Until every
 	// open order is proven at the venue the agent opens no position.
 	Forgot string
+	// ForgotFor is for how long that has been written down, by the ledger's clock.
+	ForgotFor time.Duration
 	// Adopted lists the positions of its pairs that the agent has ever taken
 	// over from agents that are gone, the oldest first: with its own fills they
 	// explain its positions.

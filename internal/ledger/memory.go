@@ -92,7 +92,9 @@ type memoryAgent struct {
 	opening map[time.Time]int32
 	adopted []Adoption
 	record  record
-	audit   memoryAudit
+	// recovery is what the agent was told of having been forgotten.
+	recovery memoryRecovery
+	audit    memoryAudit
 	// requests of people, by key.
 	requests map[string]requested
 	// history for readers; nil where none is kept.
@@ -111,8 +113,18 @@ func NewMemory() *Memory {
 	}
 }
 
-// owned is the agent of a lease, if the lease still holds.
+// owned is the agent of a lease, if the lease still holds and its process knows what
+// was forgotten.
 func (m *Memory) owned(lease Lease) (*memoryAgent, error) {
+	agent, err := m.leased(lease)
+	if err == nil && agent.recovery.told != agent.recovery.reason {
+		return nil, fmt.Errorf("agent %s: %w: load what it has left first", lease.Agent, ErrForgot)
+	}
+	return agent, err
+}
+
+// leased is the agent of a lease, if the lease still holds.
+func (m *Memory) leased(lease Lease) (*memoryAgent, error) {
 	agent, ok := m.agents[lease.Agent.UID]
 	if !ok {
 		return nil, fenced(lease, 0)
@@ -127,7 +139,7 @@ func (m *Memory) owned(lease Lease) (*memoryAgent, error) {
 func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	agent, err := m.owned(lease)
+	agent, err := m.leased(lease)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -165,6 +177,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 		}
 	}
 	agent.record.tell(&snapshot)
+	agent.recovery.tell(&snapshot)
 	snapshot.Shares = m.budgets.of(agent.UID)
 	for _, o := range agent.open {
 		snapshot.OpenOrders = append(snapshot.OpenOrders, o.Order)
@@ -411,14 +424,6 @@ func (a *memoryAgent) payFee(fill order.Fill, result execution) error {
 	}
 	a.cash[fill.FeeCurrency] += change
 	return nil
-}
-
-// Proven implements Ledger. What is in memory is never forgotten.
-func (m *Memory) Proven(_ context.Context, lease Lease, _ string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, err := m.owned(lease)
-	return err
 }
 
 // Holdings implements Ledger.

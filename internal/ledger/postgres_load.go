@@ -49,7 +49,7 @@ func (p *Postgres) load(ctx context.Context, lease Lease) (Snapshot, error) {
 			Shares:      map[string]market.Money{},
 		}
 		for _, part := range []func(context.Context, pgx.Tx, Lease, *Snapshot) error{
-			loadCounts, loadLastDecision, loadPairs, loadNewest, loadOpenOrders, loadAdoptions, loadArming, loadRecord, loadShares,
+			loadCounts, loadLastDecision, loadPairs, loadNewest, loadOpenOrders, loadAdoptions, loadArming, loadRecord, loadShares, loadRecovery,
 		} {
 			if err := part(ctx, tx, lease, &snapshot); err != nil {
 				return fmt.Errorf("loading what agent %s left behind: %w", lease.Agent, err)

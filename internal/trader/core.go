@@ -304,7 +304,9 @@ func (c *Core) recover(e Recovered) {
 	c.epoch, c.reconciledEpoch = e.Epoch, e.Epoch
 	c.recovered, c.impairment = true, Impaired{}
 	c.deliberating, c.inHand = false, nil
-	c.sequence, c.decisions, c.fills, c.cash = s.LastSequence, s.Decisions, s.Fills, s.Cash
+	// Ids that were made stay made, whatever a ledger has forgotten.
+	c.sequence = max(c.sequence, s.LastSequence)
+	c.decisions, c.fills, c.cash = s.Decisions, s.Fills, s.Cash
 	c.lastDecision = s.LastDecision
 	c.loop = Idle
 	for i := range c.pairs {

@@ -360,11 +360,15 @@ func (s *Shell) lastArrival(intent *order.Intent) time.Time {
 	if leaves.IsZero() {
 		leaves = s.missingSince(intent.ID).Add(requestExpiry)
 	}
-	expiry := s.traits.RequestExpiry
-	if expiry <= 0 {
-		expiry = latestArrival
+	return leaves.Add(s.expiry() + clocksDiffer)
+}
+
+// expiry is how long after it has left a request can still arrive.
+func (s *Shell) expiry() time.Duration {
+	if s.traits.RequestExpiry <= 0 {
+		return latestArrival
 	}
-	return leaves.Add(expiry + clocksDiffer)
+	return s.traits.RequestExpiry
 }
 
 // errVenue marks what the venue did not answer.

@@ -34,7 +34,9 @@ type exchange struct {
 	// between its word and the first byte.
 	placing, connecting func(request venue.Request)
 	placed              []venue.Request
-	foreign             []venue.Order
+	// repeated counts placements of an id that the venue had already.
+	repeated int
+	foreign  []venue.Order
 	// books are those of the account's agents.
 	books ledger.Ledger
 }
@@ -79,6 +81,10 @@ func (x *exchange) Place(_ context.Context, request venue.Request) (venue.Order,
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if known, ok := x.orders[request.Intent.ID]; ok {
+		x.repeated++
+		return *known, nil
+	}
 	x.placed = append(x.placed, request)
 	o := &venue.Order{ID: request.Intent.ID, VenueOrderID: "v" + strconv.Itoa(len(x.placed)), Pair: request.Intent.Pair, State: order.Acked}
 	x.orders[o.ID] = o

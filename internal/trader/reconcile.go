@@ -57,6 +57,7 @@ func forgotten(id uuid.UUID) error {
 // reconciliation is one attempt to make the ledger agree with the venue.
 type reconciliation struct {
 	*Shell
+	begun    time.Time
 	snapshot ledger.Snapshot
 	// whole says that the venue tells the agent's whole history, and held is what
 	// that comes to by pair, with what the agent took over.
@@ -69,6 +70,9 @@ type reconciliation struct {
 	foreign []order.Fill
 	// until is when the last request of a former process can have arrived.
 	until time.Time
+	// shows is when the last order shows that a ledger which has forgotten may have
+	// lost.
+	shows time.Time
 }
 
 // reconcile makes the ledger agree with the venue, and the core with the ledger:
@@ -79,15 +83,14 @@ func (s *Shell) reconcile(ctx context.Context) error {
 	ctx, cancel := s.boundedBy(ctx, reconcileTimeout)
 	defer cancel()
 	// gofail: var reconcileBegun struct{}
-	snapshot, err := s.options.Ledger.Load(ctx, s.lease)
-	if err != nil {
-		return fmt.Errorf("loading what the ledger holds: %w", err)
+	_, balancer := s.options.Venue.(venue.Balancer)
+	r := &reconciliation{Shell: s, begun: s.clock.Now(), whole: !balancer, filled: map[uuid.UUID]market.Quantity{}}
+	if err := r.load(ctx); err != nil {
+		return err
 	}
 	// gofail: var reconcileLoaded struct{}
-	_, balancer := s.options.Venue.(venue.Balancer)
-	r := &reconciliation{
-		Shell: s, snapshot: snapshot, whole: !balancer, held: s.adopted(snapshot), filled: map[uuid.UUID]market.Quantity{},
-	}
+	r.held = s.adopted(r.snapshot)
+	left := r.snapshot.OpenOrders
 	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
@@ -96,21 +99,21 @@ func (s *Shell) reconcile(ctx context.Context) error {
 		return err
 	}
 	// gofail: var reconcileFillsBooked struct{}
-	for i := range snapshot.OpenOrders {
-		if err := r.resolve(ctx, &snapshot.OpenOrders[i]); err != nil {
+	for i := range left {
+		if err := r.resolve(ctx, &left[i]); err != nil {
 			return err
 		}
 	}
 	// gofail: var openOrdersWanted struct{}
-	if err := s.cancelOrphans(ctx, snapshot.OpenOrders); err != nil {
+	if err := s.cancelOrphans(ctx, left); err != nil {
 		return err
 	}
 	if s.core.epoch == 0 && r.until.After(s.clock.Now()) {
 		return &tooEarlyError{"an order of the last process may still arrive at the venue", r.until}
 	}
 	// gofail: var openOrdersKnown struct{}
-	if r.snapshot, err = s.options.Ledger.Load(ctx, s.lease); err != nil {
-		return fmt.Errorf("loading what the ledger holds: %w", err)
+	if err := r.load(ctx); err != nil {
+		return err
 	}
 	// gofail: var positionsCompared struct{}
 	if err := r.compare(ctx); err != nil {
@@ -122,6 +125,15 @@ func (s *Shell) reconcile(ctx context.Context) error {
 	s.options.Log.Info("ledger and venue agree", "epoch", s.lease.Epoch, "fills", r.snapshot.Fills, "openOrders", len(r.snapshot.OpenOrders))
 	// gofail: var reconciled struct{}
 	return s.dispatch(ctx, Recovered{Epoch: s.lease.Epoch, Snapshot: r.snapshot})
+}
+
+// load reads what the ledger holds.
+func (r *reconciliation) load(ctx context.Context) (err error) {
+	if r.snapshot, err = r.options.Ledger.Load(ctx, r.lease); err != nil {
+		return fmt.Errorf("loading what the ledger holds: %w", err)
+	}
+	r.shows = r.clock.Now().Add(requestExpiry + r.expiry() + clocksDiffer + r.traits.Settle - r.snapshot.ForgotFor)
+	return nil
 }
 
 // begin is where to begin with fills: at the first where the venue keeps a book
@@ -210,8 +222,9 @@ func (r *reconciliation) resolve(ctx context.Context, o *ledger.Order) error {
 	switch booked := o.Filled + r.filled[o.ID]; {
 	case missing && r.filled[o.ID] > 0:
 		return nil
-	case missing && o.State == order.Intended:
-		// Its sending was never recorded, so not a byte of it has left.
+	case missing && o.State == order.Intended && r.snapshot.Forgot == "":
+		// Its sending was never recorded, so not a byte of it has left. A ledger that
+		// has forgotten may have lost that very record.
 		update.State, update.Reason = order.Rejected, EndNeverSent
 	case missing && o.State == order.Acked:
 		return forgotten(o.ID)
@@ -266,6 +279,7 @@ func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
 			continue
 		}
 		s.options.Log.Info("cancelling an order that the ledger does not hold open", "order", o.ID)
+		s.orphaned = s.clock.Now()
 		err := s.options.Venue.Cancel(ctx, venue.Ref{ID: o.ID, VenueOrderID: o.VenueOrderID, Pair: o.Pair})
 		if err != nil && !errors.Is(err, venue.ErrNotFound) {
 			return fmt.Errorf("%w: %w", errVenue, err)
@@ -278,7 +292,9 @@ func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
 }
 
 // prove tells a ledger that has forgotten something that the venue has answered
-// for every order that is left in it.
+// for every order that is left in it, and that what was lost can have no more
+// effect. Until then nothing is sent: an order that reduces a position might be the
+// second one.
 func (r *reconciliation) prove(ctx context.Context) error {
 	if r.snapshot.Forgot == "" {
 		return nil
@@ -288,7 +304,20 @@ func (r *reconciliation) prove(ctx context.Context) error {
 			return fmt.Errorf("%s: what became of order %s is not proven yet: %w", r.snapshot.Forgot, o.ID, ledger.ErrForgot)
 		}
 	}
-	return r.options.Ledger.Proven(ctx, r.lease, "the venue has answered for every open order")
+	shows := r.shows
+	if settled := r.orphaned.Add(r.traits.Settle); settled.After(shows) {
+		shows = settled
+	}
+	// Fills and open orders must have been asked for after that.
+	if r.begun.Before(shows) {
+		return &tooEarlyError{r.snapshot.Forgot + "; an order that it has lost may still arrive at the venue", shows}
+	}
+	err := r.options.Ledger.Proven(ctx, r.lease, "the venue has answered for every open order, and what was lost can arrive no more")
+	if err != nil {
+		return err
+	}
+	// The next order's id follows from when it was proven.
+	return r.load(ctx)
 }
 
 // compare refuses to trade on positions that the venue does not confirm.

@@ -91,6 +91,8 @@ type Shell struct {
 	silences int
 	// shortfalls counts how often in a row the account has held less than it should.
 	shortfalls int
+	// orphaned is when an order was last cancelled that the ledger does not hold open.
+	orphaned time.Time
 	// missing is since when an order has not been found at the venue.
 	missing map[uuid.UUID]time.Time
 	// missed are bars that the venue could not match yet.

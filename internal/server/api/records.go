@@ -72,7 +72,7 @@ type Fill struct {
 
 // Decision is one ruling, who said what, and what became of it.
 type Decision struct {
-	Sequence           int64           `json:"sequence" doc:"Counts the agent's decisions and orders."`
+	Sequence           int64           `json:"sequence" doc:"Grows with each of the agent's decisions and orders; after the ledger has forgotten it goes on above what was lost."`
 	Time               time.Time       `json:"time" doc:"End of the bar that was decided on."`
 	Pair               string          `json:"pair" doc:"Pair in its canonical spelling."`
 	Action             string          `json:"action" enum:"Buy,Sell,Hold" doc:"What was ruled."`
