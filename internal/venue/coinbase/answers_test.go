@@ -85,6 +85,10 @@ func TestFrozenBytes(t *testing.T) {
 // Only a word that Coinbase is known to use for a no is one.
 func TestPlacementAnswers(t *testing.T) {
 	const accepted = `{"success":true,"success_response":{"order_id":"o-1","product_id":"BTC-USD","side":"BUY","client_order_id":"1d17b155-4a17-5119-8099-392774789dae"}}`
+	// An id that was used before is answered with the order that it was used for.
+	withTerms := func(limit string) string {
+		return strings.TrimSuffix(accepted, "}") + `,"order_configuration":{"limit_limit_gtc":{` + limit + `}}}`
+	}
 	for _, test := range []struct {
 		status int
 		body   string
@@ -97,6 +101,14 @@ func TestPlacementAnswers(t *testing.T) {
 		{200, strings.Replace(accepted, "BUY", "SELL", 1), "", false},
 		{200, strings.Replace(accepted, "BTC-USD", "ETH-USD", 1), "", false},
 		{200, strings.Replace(accepted, "1d17", "2d17", 1), "", false},
+		{200, withTerms(`"base_size":"0.01","limit_price":"50000","post_only":false`), "", true},
+		{200, withTerms(`"base_size":"0.01000000","limit_price":"50000.00"`), "", true},
+		{200, withTerms(``), "", true},
+		{200, withTerms(`"base_size":"0.02","limit_price":"50000"`), "", false},
+		{200, withTerms(`"base_size":"0.01","limit_price":"50001"`), "", false},
+		{200, withTerms(`"base_size":"0.01","limit_price":"50000","post_only":true`), "", false},
+		{200, withTerms(`"base_size":"all of it","limit_price":"50000"`), "", false},
+		{200, strings.TrimSuffix(accepted, "}") + `,"order_configuration":{}}`, "", true},
 		{200, `{"success":true}`, "", false},
 		{200, `{"success_response":{}}`, "", false},
 		{200, `[]`, "", false},

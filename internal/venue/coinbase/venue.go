@@ -159,6 +159,7 @@ func (v *Venue) Place(ctx context.Context, request venue.Request) (venue.Order, 
 			Side          string `json:"side"`
 			ClientOrderID string `json:"client_order_id"`
 		} `json:"success_response"`
+		Terms   terms `json:"order_configuration"`
 		Refused struct {
 			Error   string `json:"error"`
 			Preview string `json:"preview_failure_reason"`
@@ -176,11 +177,38 @@ func (v *Venue) Place(ctx context.Context, request venue.Request) (venue.Order, 
 	}
 	accepted := told.Accepted
 	if accepted.ClientOrderID != request.Intent.ID.String() || accepted.ProductID != v.spellings.Symbols[request.Intent.Pair] ||
-		accepted.Side != sideWord(request.Intent.Side) || !orderID.MatchString(accepted.OrderID) {
+		accepted.Side != sideWord(request.Intent.Side) || !orderID.MatchString(accepted.OrderID) || !told.Terms.of(request.Body) {
 		return venue.Order{}, fmt.Errorf("%w: the answer tells of another order", venue.ErrUnknownOutcome)
 	}
 	v.learn(accepted.OrderID, request.Intent.ID)
 	return venue.Order{ID: request.Intent.ID, VenueOrderID: accepted.OrderID, Pair: request.Intent.Pair, State: order.Acked}, nil
+}
+
+// terms are an accepted order's size and limit, as far as they are told.
+type terms struct {
+	Limit *struct {
+		BaseSize   string `json:"base_size"`
+		LimitPrice string `json:"limit_price"`
+		PostOnly   bool   `json:"post_only"`
+	} `json:"limit_limit_gtc"`
+}
+
+// of reports whether nothing that is told differs from a request: a client order id
+// that was used before is answered with the order that it was used for.
+func (t terms) of(body []byte) bool {
+	var asked frozen
+	if t.Limit == nil {
+		return true
+	}
+	if err := json.Unmarshal(body, &asked); err != nil {
+		return false
+	}
+	same := func(told, asked string) bool {
+		value, err := rest.Number("terms of an order", told)
+		return told == "" || err == nil && value.String() == asked
+	}
+	limit := &asked.Configuration.Limit
+	return same(t.Limit.BaseSize, limit.BaseSize) && same(t.Limit.LimitPrice, limit.LimitPrice) && t.Limit.PostOnly == limit.PostOnly
 }
 
 // Lookup implements venue.Venue. By its own id an order is asked for directly;
