@@ -53,6 +53,8 @@ type history struct {
 type reckoning struct {
 	instrument market.Instrument
 	lots       int64
+	// owned is what was bought and not sold, less the fees in the base currency.
+	owned decimal.Decimal
 }
 
 func newHistory(t *testing.T, r *rapid.T, name string, books ...book) *history {
@@ -195,7 +197,7 @@ func (h *history) fill(lease ledger.Lease) {
 	fill := fillOf(lease, of.ID, trade, of.Pair, of.Side, market.Quantity(rapid.IntRange(1, int(of.Quantity)).Draw(h.r, "filled")),
 		market.Price(rapid.IntRange(1, 10_000_000).Draw(h.r, "ticks")), "0")
 	fill.Fee = market.Money(rapid.IntRange(-1_000_000, 1_000_000).Draw(h.r, "fee"))
-	fill.FeeCurrency = rapid.SampledFrom([]string{"USD", "USD", h.model[of.Pair].instrument.Base, "KFEE"}).Draw(h.r, "fee currency")
+	fill.FeeCurrency = rapid.SampledFrom([]string{"USD", "USD", h.model[of.Pair].instrument.Base, "BTC", "KFEE"}).Draw(h.r, "fee currency")
 	fill.MarketTime = h.hour()
 	if known, ok := h.fills[trade]; ok && rapid.Bool().Draw(h.r, "again") {
 		fill = known
@@ -221,13 +223,18 @@ func (h *history) fill(lease ledger.Lease) {
 	h.cash = h.cash.Sub(value.Mul(decimal.NewFromInt(int64(fill.Side))))
 	h.held["USD"] = h.held["USD"].Sub(value.Mul(decimal.NewFromInt(int64(fill.Side))))
 	base, lot := m.instrument.Base, m.instrument.Lot
-	h.held[base] = h.held[base].Add(lot.Mul(decimal.NewFromInt(int64(fill.Quantity) * int64(fill.Side))))
+	moved := lot.Mul(decimal.NewFromInt(int64(fill.Quantity) * int64(fill.Side)))
+	h.held[base], m.owned = h.held[base].Add(moved), m.owned.Add(moved)
 	h.held[fill.FeeCurrency] = h.held[fill.FeeCurrency].Sub(fill.Fee.Decimal())
-	switch taken := fill.Fee.Decimal().Div(lot).Ceil().IntPart(); {
+	switch {
 	case fill.FeeCurrency == "USD":
 		h.cash = h.cash.Sub(fill.Fee.Decimal())
-	case fill.FeeCurrency == base && fill.Fee > 0 && m.lots >= taken:
-		m.lots -= taken
+	case fill.FeeCurrency == base && fill.Fee != 0:
+		m.owned = m.owned.Sub(fill.Fee.Decimal())
+		// A long position is all whole lots that are owned, unless fees have eaten more.
+		if m.lots > 0 && !m.owned.IsNegative() {
+			m.lots = m.owned.Div(lot).Floor().IntPart()
+		}
 	}
 }
 
@@ -258,6 +265,9 @@ func (h *history) compare() {
 	for pair, m := range h.model {
 		if got := memory.Positions[pair].Quantity; int64(got) != m.lots {
 			h.r.Fatalf("%s: %d lots, want %d", pair, got, m.lots)
+		}
+		if got := owned(m.instrument, memory.Positions[pair]); !got.Equal(m.owned) {
+			h.r.Fatalf("%s: lots and change come to %s, want %s", pair, got, m.owned)
 		}
 	}
 	want := map[string]string{}

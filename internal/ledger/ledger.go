@@ -132,6 +132,11 @@ type Position struct {
 	// Cost is what was paid for it, in the quote currency and with the sign of
 	// Quantity; fees are not in it.
 	Cost market.Money
+	// Change is what the agent's fees in the base currency have left of the lots that
+	// they took, in that currency: what it owns is Quantity lots and this. It stays
+	// when the position is closed, and pays the next such fee. Below zero it is fees
+	// that no position could pay.
+	Change market.Money
 }
 
 // Mark is the value of an agent at the end of a bar.
@@ -159,7 +164,7 @@ type Snapshot struct {
 	Fills        int64
 	// Cash in the agent's currency.
 	Cash market.Money
-	// Positions by pair; flat ones are absent.
+	// Positions by pair; those are absent that are flat and have left no change.
 	Positions map[string]Position
 	// OpenOrders are those in a state that is not final, oldest first.
 	OpenOrders []Order
@@ -212,6 +217,7 @@ type Adoption struct {
 	Pair string
 	// From is namespace/name of the agent that is gone.
 	From string
+	// Position without change: that stays in the books of who has paid the fees.
 	Position
 }
 

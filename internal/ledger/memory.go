@@ -77,6 +77,8 @@ type memoryAgent struct {
 	epoch    int64
 	released bool
 	cash     map[string]market.Money
+	// change is Position.Change, which is the agent's own and not the claim's.
+	change map[changeKey]market.Money
 	// decisions by pair, and how many there are in all.
 	decisions map[string]*memoryDecisions
 	decided   int64
@@ -182,21 +184,7 @@ func (m *Memory) Load(_ context.Context, lease Lease) (Snapshot, error) {
 	for _, o := range agent.open {
 		snapshot.OpenOrders = append(snapshot.OpenOrders, o.Order)
 	}
-	for _, instrument := range agent.Instruments {
-		pair := instrument.Pair
-		held := m.claims[claimKey{agent.Account, pair}]
-		snapshot.ClaimedAt[pair] = time.Time{}
-		if held.position.Quantity != 0 {
-			snapshot.Positions[pair] = held.position
-			snapshot.OpenedAt[pair] = held.openedAt
-		}
-		if mark, ok := agent.marks[pair]; ok {
-			snapshot.LastMark[pair] = mark
-		}
-		if barEnd, ok := agent.lastDecided[pair]; ok {
-			snapshot.LastDecided[pair] = barEnd
-		}
-	}
+	m.loadPairs(agent, &snapshot)
 	return snapshot, nil
 }
 
@@ -383,7 +371,8 @@ func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool
 		return false, err
 	}
 	held := m.claims[claimKey{agent.Account, fill.Pair}]
-	result, err := execute(instrument, held.position, fill)
+	before := agent.position(held)
+	result, err := execute(instrument, before, fill)
 	if err != nil {
 		return false, err
 	}
@@ -391,13 +380,11 @@ func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool
 	if fill.FeeCurrency != agent.Currency {
 		fee = 0
 	}
-	agent.record.fill(fill.Pair, held.position.Quantity, result, fee)
-	held.position = result.position
+	agent.record.fill(fill.Pair, before.Quantity, result, fee)
+	held.position = Position{Quantity: result.position.Quantity, Cost: result.position.Cost}
 	held.openedAt = openedAt(held.openedAt, result, fill.MarketTime)
 	agent.cash[instrument.Quote] -= result.value
-	if err := agent.payFee(fill, result); err != nil {
-		return false, err
-	}
+	agent.payFee(instrument, fill, result.position.Change)
 	m.fills[key] = fill
 	agent.fills++
 	stored.Filled += fill.Quantity
@@ -410,20 +397,17 @@ func (m *Memory) BookFill(_ context.Context, lease Lease, fill order.Fill) (bool
 	return true, nil
 }
 
-// payFee takes a fee from cash, or adds what a fee in kind has left of a lot.
-func (a *memoryAgent) payFee(fill order.Fill, result execution) error {
-	if result.fee == 0 {
+// payFee takes a fee from cash, to which change belongs.
+func (a *memoryAgent) payFee(instrument market.Instrument, fill order.Fill, change market.Money) {
+	if fill.FeeCurrency != instrument.Base {
 		if fill.Fee != 0 {
 			a.cash[fill.FeeCurrency] -= fill.Fee
 		}
-		return nil
+		return
 	}
-	change, err := market.MoneyOf(result.change)
-	if err != nil {
-		return fmt.Errorf("fill %s: %w", fill.TradeID, err)
-	}
-	a.cash[fill.FeeCurrency] += change
-	return nil
+	key := changeKey{instrument.Pair, instrument.Base}
+	a.cash[instrument.Base] += change - a.change[key]
+	a.change[key] = change
 }
 
 // Holdings implements Ledger.

@@ -42,6 +42,7 @@ func (m *Memory) Acquire(_ context.Context, agent Agent) (Lease, error) {
 func newMemoryAgent() *memoryAgent {
 	return &memoryAgent{
 		cash:        map[string]market.Money{},
+		change:      map[changeKey]market.Money{},
 		decisions:   map[string]*memoryDecisions{},
 		lastDecided: map[string]time.Time{},
 		marks:       map[string]Mark{},
@@ -125,6 +126,37 @@ func (m *Memory) adopt(agent *memoryAgent, held *claim, instrument market.Instru
 	from.cash[instrument.Quote] += held.position.Cost
 	agent.cash[instrument.Quote] -= held.position.Cost
 	agent.adopted = append(agent.adopted, Adoption{Pair: instrument.Pair, From: from.String(), Position: held.position})
+}
+
+// changeKey is a pair of an agent and its base currency.
+type changeKey struct{ pair, currency string }
+
+// position is what an agent holds of a pair that it has claimed.
+func (a *memoryAgent) position(held *claim) Position {
+	position := held.position
+	position.Change = a.change[changeKey{held.instrument.Pair, held.instrument.Base}]
+	return position
+}
+
+// loadPairs reads position, newest mark and newest decision of each pair.
+func (m *Memory) loadPairs(agent *memoryAgent, snapshot *Snapshot) {
+	for _, instrument := range agent.Instruments {
+		pair := instrument.Pair
+		held := m.claims[claimKey{agent.Account, pair}]
+		snapshot.ClaimedAt[pair] = time.Time{}
+		if position := agent.position(held); position != (Position{}) {
+			snapshot.Positions[pair] = position
+		}
+		if held.position.Quantity != 0 {
+			snapshot.OpenedAt[pair] = held.openedAt
+		}
+		if mark, ok := agent.marks[pair]; ok {
+			snapshot.LastMark[pair] = mark
+		}
+		if barEnd, ok := agent.lastDecided[pair]; ok {
+			snapshot.LastDecided[pair] = barEnd
+		}
+	}
 }
 
 // Release gives up the claims of an agent that is gone and fences what may be

@@ -26,34 +26,64 @@ type execution struct {
 	released, realised market.Money
 	// opened says that a position began with this fill.
 	opened bool
-	// fee is how much of the position went to a fee in the base currency, in whole
-	// lots, and change what the last of them was too much; both zero where the fee
-	// was paid from cash.
-	fee    market.Quantity
-	change decimal.Decimal
+	// fee is how many whole lots of the position went to a fee in the base currency,
+	// or came back from what earlier ones had left, which is negative.
+	fee market.Quantity
 }
 
-// payInKind takes a fee in the base currency from the position that a fill has
-// left, at its average cost, which is thereby lost. A fee is seldom a whole number
-// of lots: it is rounded up, so that no more can be sold than is there, and what
-// is left of the last lot is cash in the base currency. Where no long position
-// suffices, the fee is paid from that cash.
-func (e *execution) payInKind(instrument market.Instrument, fee market.Money) {
-	whole, rest := fee.Decimal().QuoRem(instrument.Lot, 0)
-	if rest.Sign() > 0 {
-		whole = whole.Add(decimal.NewFromInt(1))
+// payInKind pays a fee in the base currency from what earlier ones have left of
+// their lots. Where that does not suffice, whole lots leave the position that the
+// fill has left, at its average cost, which is thereby lost; whole lots that are
+// left over come back in the same way. So what can be sold is every whole lot that
+// is there, and no more. Where no long position suffices, change goes below zero.
+func (e *execution) payInKind(instrument market.Instrument, fee market.Money) error {
+	change, overflow := add(int64(e.position.Change), -int64(fee))
+	if overflow {
+		return fmt.Errorf("change: %w", errRange)
 	}
-	if whole.GreaterThan(decimal.NewFromInt(int64(e.position.Quantity))) {
-		return
+	e.position.Change = market.Money(change)
+	whole := lotsToPay(-e.position.Change, instrument.Lot)
+	left := decimal.NewFromInt(int64(e.position.Quantity)).Sub(whole)
+	if whole.IsZero() || e.position.Quantity <= 0 || left.IsNegative() || !left.BigInt().IsInt64() {
+		return nil
 	}
 	lots := market.Quantity(whole.IntPart())
 	lost := share(e.position.Cost, lots, e.position.Quantity)
+	if lots < 0 {
+		lost = -lost
+	}
+	cost, overflow := add(int64(e.position.Cost), -int64(lost))
+	paid, err := market.MoneyOf(whole.Mul(instrument.Lot))
+	if overflow || err != nil {
+		// Lots whose cost cannot be counted stay change: no fee refuses its fill.
+		return nil //nolint:nilerr // As it says.
+	}
 	e.position.Quantity -= lots
-	e.position.Cost -= lost
+	e.position.Cost = market.Money(cost)
+	e.position.Change += paid
 	e.released += lost
 	e.realised -= lost
-	e.fee, e.change = lots, whole.Mul(instrument.Lot).Sub(fee.Decimal())
+	e.fee = lots
+	return nil
 }
+
+// lotsToPay is how many whole lots pay an amount of the base currency, rounded up;
+// negative if the amount is. Of lots finer than Money counts, only as many at once
+// as it can count, so that no change is ever rounded.
+func lotsToPay(amount market.Money, lot decimal.Decimal) decimal.Decimal {
+	unit, digits := lot, int32(0)
+	for !unit.Equal(unit.Truncate(moneyPlaces)) {
+		unit, digits = unit.Shift(1), digits+1
+	}
+	whole, rest := amount.Decimal().QuoRem(unit, 0)
+	if rest.Sign() > 0 {
+		whole = whole.Add(decimal.NewFromInt(1))
+	}
+	return whole.Shift(digits)
+}
+
+// moneyPlaces is how many decimal places market.Money has.
+const moneyPlaces = 8
 
 // execute applies a fill to a position at average cost. A position that turns
 // is closed first; what is left opens anew at the fill's price. The parts add
@@ -89,14 +119,17 @@ func execute(instrument market.Instrument, before Position, fill order.Fill) (ex
 		result.position.Cost = value - closing
 		result.opened = true
 	}
-	if fill.Fee > 0 && fill.FeeCurrency == instrument.Base {
-		result.payInKind(instrument, fill.Fee)
+	result.position.Change = before.Change
+	if fill.Fee != 0 && fill.FeeCurrency == instrument.Base {
+		if err := result.payInKind(instrument, fill.Fee); err != nil {
+			return execution{}, fmt.Errorf("fill %s of %s: %w", fill.TradeID, fill.Pair, err)
+		}
 	}
 	return result, nil
 }
 
-// share is cost × part/whole with the sign of cost, rounded half to even. The
-// part is not greater than the whole; their signs do not matter.
+// share is cost × part/whole with the sign of cost, rounded half to even; the signs
+// of part and whole do not matter. What is beyond Money is the most that it counts.
 func share(cost market.Money, part, whole market.Quantity) market.Money {
 	denominator := new(big.Int).Abs(big.NewInt(int64(whole)))
 	product := new(big.Int).Abs(big.NewInt(int64(part)))
@@ -105,6 +138,9 @@ func share(cost market.Money, part, whole market.Quantity) market.Money {
 	half := remainder.Lsh(remainder, 1).CmpAbs(denominator)
 	if half > 0 || (half == 0 && quotient.Bit(0) == 1) {
 		quotient.Add(quotient, big.NewInt(int64(cmp.Compare(cost, 0))))
+	}
+	if !quotient.IsInt64() {
+		return market.Money(int64(quotient.Sign()) * math.MaxInt64)
 	}
 	return market.Money(quotient.Int64())
 }

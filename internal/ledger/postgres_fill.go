@@ -114,6 +114,13 @@ type standings struct {
 	pairs  map[string]*holdingOf
 }
 
+// changeOf is Position.Change of a claim c. Postings sum to zero in each currency, so
+// it is what the pair's own postings in its base currency lack to that: fees in this
+// currency from other pairs are cash as well, and no change of this one.
+const changeOf = `coalesce((SELECT floor(-sum(b.amount) * 100000000)::bigint FROM trading.balances b
+		WHERE b.agent_uid = c.agent_uid AND b.pair = c.pair AND b.currency = c.base
+			AND b.ledger_account IN ('assets:position', 'equity:exchange', 'expenses:fees')), 0)`
+
 func readStandings(ctx context.Context, tx pgx.Tx, lease Lease, fills []order.Fill, known map[string]order.Fill) (standings, error) {
 	found := standings{orders: map[uuid.UUID]*Order{}, pairs: map[string]*holdingOf{}}
 	var ids []uuid.UUID
@@ -126,7 +133,7 @@ func readStandings(ctx context.Context, tx pgx.Tx, lease Lease, fills []order.Fi
 		return found, nil
 	}
 	rows, err := tx.Query(ctx, `SELECT i.id, i.pair, i.side, i.quantity_lots, o.state, o.filled_lots, c.opened_at,
-			(coalesce(q.amount, 0) / c.lot)::bigint, (coalesce(v.amount, 0) * 100000000)::bigint
+			(coalesce(q.amount, 0) / c.lot)::bigint, (coalesce(v.amount, 0) * 100000000)::bigint, `+changeOf+`
 		FROM trading.intents i
 		JOIN trading.orders o ON o.id = i.id
 		JOIN trading.claims c ON c.account = i.account AND c.pair = i.pair AND c.agent_uid = i.agent_uid
@@ -138,7 +145,7 @@ func readStandings(ctx context.Context, tx pgx.Tx, lease Lease, fills []order.Fi
 	}
 	var o Order
 	var h holdingOf
-	fields := []any{&o.ID, &o.Pair, (*readSide)(&o.Side), &o.Quantity, &o.State, &o.Filled, (*utcInstant)(&h.openedAt), &h.position.Quantity, &h.position.Cost}
+	fields := []any{&o.ID, &o.Pair, (*readSide)(&o.Side), &o.Quantity, &o.State, &o.Filled, (*utcInstant)(&h.openedAt), &h.position.Quantity, &h.position.Cost, &h.position.Change}
 	_, err = pgx.ForEachRow(rows, fields, func() error {
 		found.orders[o.ID] = new(o)
 		found.pairs[o.Pair] = new(h)
@@ -220,11 +227,7 @@ func (p *postings) post(instrument market.Instrument, fill order.Fill, result ex
 	p.add("assets:cost", fill.Pair, instrument.Quote, (result.value + result.realised).String())
 	p.add("income:realised", fill.Pair, instrument.Quote, (-result.realised).String())
 	p.add("expenses:fees", fill.Pair, fill.FeeCurrency, fill.Fee.String())
-	if result.fee != 0 {
-		p.add("assets:cash", "", fill.FeeCurrency, result.change.String())
-	} else {
-		p.add("assets:cash", "", fill.FeeCurrency, (-fill.Fee).String())
-	}
+	p.add("assets:cash", "", fill.FeeCurrency, instrument.QuantityDecimal(result.fee).Sub(fill.Fee.Decimal()).String())
 }
 
 // queue queues everything in one statement for each kind, so that each kind adds

@@ -95,6 +95,7 @@ func loadPairs(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
 				WHERE b.agent_uid = $1 AND b.ledger_account = 'assets:position' AND b.pair = c.pair AND b.currency = c.base), 0),
 			coalesce((SELECT (b.amount * 100000000)::bigint FROM trading.balances b
 				WHERE b.agent_uid = $1 AND b.ledger_account = 'assets:cost' AND b.pair = c.pair AND b.currency = c.quote), 0),
+			`+changeOf+`,
 			(SELECT max(d.bar_end) FROM trading.decisions d WHERE d.agent_uid = $1 AND d.pair = c.pair)
 		FROM trading.claims c WHERE c.agent_uid = $1`, lease.Agent.UID)
 	if err != nil {
@@ -104,10 +105,12 @@ func loadPairs(ctx context.Context, tx pgx.Tx, lease Lease, s *Snapshot) error {
 	var claimed time.Time
 	var opened, decided *time.Time
 	var position Position
-	_, err = pgx.ForEachRow(rows, []any{&pair, &claimed, &opened, &position.Quantity, &position.Cost, &decided}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&pair, &claimed, &opened, &position.Quantity, &position.Cost, &position.Change, &decided}, func() error {
 		s.ClaimedAt[pair] = claimed.UTC()
-		if position.Quantity != 0 {
+		if position != (Position{}) {
 			s.Positions[pair] = position
+		}
+		if position.Quantity != 0 {
 			if opened != nil {
 				s.OpenedAt[pair] = opened.UTC()
 			}

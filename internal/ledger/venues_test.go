@@ -86,10 +86,10 @@ type charged struct {
 	ticks         market.Price
 	fee, currency string
 
-	wantLots           market.Quantity
-	wantCost, wantCash string
-	wantRealised       string
-	wantHoldings       map[string]string
+	wantLots                       market.Quantity
+	wantCost, wantChange, wantCash string
+	wantRealised                   string
+	wantHoldings                   map[string]string
 }
 
 // fees are stories of fees that are not paid in the quote currency, worked out by
@@ -97,29 +97,45 @@ type charged struct {
 var fees = map[string][]charged{
 	"whole lots of the base": {
 		// 100 lots for 100 USD, 2 of them to the fee: they cost 2 USD.
-		{order.Buy, 100, 1_000_000, "0.0002", "BTC", 98, "98", "9900", "-2", map[string]string{"BTC": "0.0098", "USD": "9900"}},
-		{order.Sell, 98, 1_000_000, "0", "USD", 0, "0", "9998", "-2", map[string]string{"USD": "9998"}},
+		{order.Buy, 100, 1_000_000, "0.0002", "BTC", 98, "98", "0", "9900", "-2", map[string]string{"BTC": "0.0098", "USD": "9900"}},
+		{order.Sell, 98, 1_000_000, "0", "USD", 0, "0", "0", "9998", "-2", map[string]string{"USD": "9998"}},
 	},
 	"part of a lot": {
 		// The fee of 1.5 lots takes 2 from the position; half a lot is left as cash.
-		{order.Buy, 100, 1_000_000, "0.00015", "BTC", 98, "98", "9900", "-2", map[string]string{"BTC": "0.00985", "USD": "9900"}},
+		{order.Buy, 100, 1_000_000, "0.00015", "BTC", 98, "98", "0.00005", "9900", "-2", map[string]string{"BTC": "0.00985", "USD": "9900"}},
+	},
+	"one lot for the fees of many": {
+		// The fee of each is a quarter of a lot: the first takes a lot, and what is left
+		// of it pays the next three.
+		{order.Buy, 1, 1_000_000, "0.000025", "BTC", 0, "0", "0.000075", "9999", "-1", map[string]string{"BTC": "0.000075", "USD": "9999"}},
+		{order.Buy, 1, 1_000_000, "0.000025", "BTC", 1, "1", "0.00005", "9998", "-1", map[string]string{"BTC": "0.00015", "USD": "9998"}},
+		{order.Buy, 1, 1_000_000, "0.000025", "BTC", 2, "2", "0.000025", "9997", "-1", map[string]string{"BTC": "0.000225", "USD": "9997"}},
+		{order.Buy, 1, 1_000_000, "0.000025", "BTC", 3, "3", "0", "9996", "-1", map[string]string{"BTC": "0.0003", "USD": "9996"}},
+		{order.Buy, 1, 1_000_000, "0.000025", "BTC", 3, "3", "0.000075", "9995", "-2", map[string]string{"BTC": "0.000375", "USD": "9995"}},
+		// What is less than a lot cannot be sold, and pays when there is a position again.
+		{order.Sell, 3, 1_000_000, "0", "USD", 0, "0", "0.000075", "9998", "-2", map[string]string{"BTC": "0.000075", "USD": "9998"}},
+		{order.Buy, 2, 1_000_000, "0.00005", "BTC", 2, "2", "0.000025", "9996", "0", map[string]string{"BTC": "0.000225", "USD": "9996"}},
 	},
 	"more than is held": {
-		{order.Buy, 1, 1_000_000, "0.00015", "BTC", 1, "1", "9999", "0", map[string]string{"BTC": "-0.00005", "USD": "9999"}},
+		{order.Buy, 1, 1_000_000, "0.00015", "BTC", 1, "1", "-0.00015", "9999", "0", map[string]string{"BTC": "-0.00005", "USD": "9999"}},
+		// The next fee takes what is still owed: 1.5 lots and a tenth.
+		{order.Buy, 9, 1_000_000, "0.00001", "BTC", 8, "8", "0.00004", "9990", "-2", map[string]string{"BTC": "0.00084", "USD": "9990"}},
 	},
 	"on a sale out of what is left": {
-		{order.Buy, 100, 1_000_000, "0", "USD", 100, "100", "9900", "0", map[string]string{"BTC": "0.01", "USD": "9900"}},
-		{order.Sell, 50, 2_000_000, "0.001", "BTC", 40, "40", "10000", "40", map[string]string{"BTC": "0.004", "USD": "10000"}},
+		{order.Buy, 100, 1_000_000, "0", "USD", 100, "100", "0", "9900", "0", map[string]string{"BTC": "0.01", "USD": "9900"}},
+		{order.Sell, 50, 2_000_000, "0.001", "BTC", 40, "40", "0", "10000", "40", map[string]string{"BTC": "0.004", "USD": "10000"}},
 	},
 	"on a sale of everything": {
-		{order.Buy, 10, 1_000_000, "0", "USD", 10, "10", "9990", "0", map[string]string{"BTC": "0.001", "USD": "9990"}},
-		{order.Sell, 10, 1_000_000, "0.0001", "BTC", 0, "0", "10000", "0", map[string]string{"BTC": "-0.0001", "USD": "10000"}},
+		{order.Buy, 10, 1_000_000, "0", "USD", 10, "10", "0", "9990", "0", map[string]string{"BTC": "0.001", "USD": "9990"}},
+		{order.Sell, 10, 1_000_000, "0.0001", "BTC", 0, "0", "-0.0001", "10000", "0", map[string]string{"BTC": "-0.0001", "USD": "10000"}},
 	},
-	"a rebate in the base": {
-		{order.Buy, 10, 1_000_000, "-0.00005", "BTC", 10, "10", "9990", "0", map[string]string{"BTC": "0.00105", "USD": "9990"}},
+	"rebates in the base": {
+		{order.Buy, 10, 1_000_000, "-0.00006", "BTC", 10, "10", "0.00006", "9990", "0", map[string]string{"BTC": "0.00106", "USD": "9990"}},
+		// Two come to more than a lot, which can be sold like any other.
+		{order.Buy, 10, 1_000_000, "-0.00006", "BTC", 21, "21", "0.00002", "9980", "1", map[string]string{"BTC": "0.00212", "USD": "9980"}},
 	},
 	"a third currency": {
-		{order.Buy, 10, 1_000_000, "0.5", "KFEE", 10, "10", "9990", "0", map[string]string{"BTC": "0.001", "KFEE": "-0.5", "USD": "9990"}},
+		{order.Buy, 10, 1_000_000, "0.5", "KFEE", 10, "10", "0", "9990", "0", map[string]string{"BTC": "0.001", "KFEE": "-0.5", "USD": "9990"}},
 	},
 }
 
@@ -136,12 +152,13 @@ func TestFeesInOtherCurrencies(t *testing.T) {
 					fill.FeeCurrency = c.currency
 					bookFill(t, b, lease, fill)
 					s := load(t, b, lease)
-					want := ledger.Position{Quantity: c.wantLots, Cost: money(c.wantCost)}
+					want := ledger.Position{Quantity: c.wantLots, Cost: money(c.wantCost), Change: money(c.wantChange)}
 					if got := s.Positions["BTC-USD"]; got != want {
-						t.Errorf("fill %d: position %d lots at %s, want %d at %s", i+1, got.Quantity, got.Cost, want.Quantity, want.Cost)
+						t.Errorf("fill %d: position %d lots at %s and %s, want %d at %s and %s",
+							i+1, got.Quantity, got.Cost, got.Change, want.Quantity, want.Cost, want.Change)
 					}
 					if position, _ = position.After(btc, fill); position != want {
-						t.Errorf("fill %d: the rule for others leaves %d lots at %s", i+1, position.Quantity, position.Cost)
+						t.Errorf("fill %d: the rule for others leaves %d lots at %s and %s", i+1, position.Quantity, position.Cost, position.Change)
 					}
 					if s.Cash != money(c.wantCash) {
 						t.Errorf("fill %d: cash %s, want %s", i+1, s.Cash, c.wantCash)

@@ -475,3 +475,30 @@ func TestFeesInOtherCurrencies(t *testing.T) {
 		}
 	}
 }
+
+// Ten parts of an order, each of which pays a quarter of a per cent of itself, are a
+// position that can be stopped and closed, after a restart as before it.
+func TestFeesInKindLeaveAPosition(t *testing.T) {
+	h := byHand(t, fresh(), nil)
+	name := h.core.pairs[0].instrument.Pair
+	part := order.Fill{Pair: name, Side: order.Buy, Quantity: 1, Price: 10_000, FeeCurrency: "AAA"}
+	part.Fee, _ = market.MoneyOf(h.core.pairs[0].instrument.Lot.Mul(decimal.New(25, -4)))
+	h.core.open = append(h.core.open, openOrder{Intent: order.Intent{Pair: name, Side: order.Buy, Quantity: 20}, state: order.Acked})
+	for i := range 10 {
+		part.TradeID = strconv.Itoa(i)
+		h.core.Handle(FillBooked{New: true, Fill: part})
+	}
+	held := h.core.pair(name).position
+	if held.Quantity != 9 || len(h.core.Status().Positions) != 1 {
+		t.Fatalf("of ten lots %+v is held", held)
+	}
+	again := byHand(t, ledger.Snapshot{Cash: balance, Positions: map[string]ledger.Position{name: held}}, nil)
+	for _, next := range []*hand{h, again} {
+		next.core.open = append(next.core.open[:0], openOrder{Intent: order.Intent{Pair: name, Side: order.Buy, Quantity: 10}, state: order.Acked})
+		part.TradeID = "next"
+		next.core.Handle(FillBooked{New: true, Fill: part})
+		if got := next.core.pair(name).position; got.Quantity != 10 || got.Change != held.Change-part.Fee {
+			t.Errorf("one lot more is %+v", got)
+		}
+	}
+}

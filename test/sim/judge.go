@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/risk"
@@ -142,6 +143,16 @@ func (j *judge) obeyed(a *agent, status *trader.Status) {
 	}
 }
 
+// positionOf is what an agent says that it holds of a pair.
+func positionOf(status *trader.Status, pair string) ledger.Position {
+	for i := range status.Positions {
+		if status.Positions[i].Instrument.Pair == pair {
+			return status.Positions[i].Position
+		}
+	}
+	return ledger.Position{}
+}
+
 // endOf judges one agent, and takes its orders off those that are open at the
 // exchange.
 func (j *judge) endOf(a *agent, open map[uuid.UUID]bool) {
@@ -182,10 +193,18 @@ func (j *judge) endOf(a *agent, open map[uuid.UUID]bool) {
 		j.fail("%s: the ledger has %s in cash, and by the exchange's book it is %s", a.name, snapshot.Cash, cash)
 	}
 	for _, instrument := range a.config.Agent.Instruments {
-		// What a fee in kind has left of a lot is cash in the base currency.
-		got := instrument.QuantityDecimal(snapshot.Positions[instrument.Pair].Quantity).Add(j.w.books.Cash(lease.Agent.UID)[instrument.Base].Decimal())
+		// What fees in kind have left of a lot is cash in the base currency, and never a
+		// whole lot of a position.
+		held := snapshot.Positions[instrument.Pair]
+		got := instrument.QuantityDecimal(held.Quantity).Add(j.w.books.Cash(lease.Agent.UID)[instrument.Base].Decimal())
 		if want := j.w.exchange.held[instrument.Pair]; !got.Equal(want) {
 			j.fail("%s: the ledger holds %s of %s, and the exchange %s", a.name, got, instrument.Base, want)
+		}
+		if want := j.w.exchange.lots(instrument.Pair); held.Quantity != want {
+			j.fail("%s: the ledger holds %d lots of %s, and the exchange %d", a.name, held.Quantity, instrument.Base, want)
+		}
+		if told := positionOf(status, instrument.Pair); told.Quantity != held.Quantity || told.Quantity != 0 && told != held {
+			j.fail("%s: the agent holds %+v of %s, and the ledger %+v", a.name, told, instrument.Base, held)
 		}
 	}
 	for _, o := range snapshot.OpenOrders {

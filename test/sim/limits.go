@@ -116,16 +116,12 @@ func (l *limits) near(pair string, limit int64) bool {
 	return false
 }
 
-// dust is how many lots fees in kind may leave of lots over time; they are not a
-// position, and worth some ten dollars.
-const dust = 100
-
 // pairs in which an agent holds something or is about to open something.
 func (l *limits) pairs(a *agent) int {
 	count := 0
 	for _, instrument := range a.config.Agent.Instruments {
 		held := l.held(instrument.Pair)
-		used := max(held, -held) > dust
+		used := held != 0
 		for _, e := range l.live {
 			used = used || (e.pair == instrument.Pair && e.opens)
 		}
