@@ -12,9 +12,10 @@ func newReleaseCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "release AGENT",
 		Short: "Release halts that only the ledger still remembers",
-		Long: `Release every halt that binds an agent by its ledger alone. As long as the halt's
-object exists, kubectl trading release is the way; this one is for halts whose
-objects are gone before anybody released them, with their definitions for instance.
+		Long: `Release one agent from every halt that binds it by its ledger alone; other agents
+of these halts stay halted. As long as the halt's object exists, kubectl trading
+release is the way; this one is for halts whose objects are gone before anybody
+released them, with their definitions for instance.
 Who releases them, and why, is kept in the ledger. The agent goes on when its
 process has started anew.`,
 		Example: "  trading-agent release eur-trend -n desk --ledger-uri-file uri --by 'Ada Lovelace' --reason 'the definitions were lost'",

@@ -44,6 +44,8 @@ type Halts interface {
 	// Unlatch records that a halt was released, for every agent that it binds. The
 	// first release counts; repeating it changes nothing.
 	Unlatch(ctx context.Context, haltUID, by, reason string) error
+	// UnlatchAgent is Unlatch for one agent: the halt binds every other as before.
+	UnlatchAgent(ctx context.Context, agentUID, haltUID, by, reason string) error
 }
 
 var (
@@ -56,6 +58,13 @@ func checkRelease(haltUID, by, reason string) error {
 		return errors.New("releasing a halt needs its UID, a name and a reason")
 	}
 	return nil
+}
+
+func checkAgentRelease(agentUID, haltUID, by, reason string) error {
+	if agentUID == "" {
+		return errors.New("releasing a halt for one agent needs the agent's UID")
+	}
+	return checkRelease(haltUID, by, reason)
 }
 
 // copied shares nothing with the original.

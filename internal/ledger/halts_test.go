@@ -53,6 +53,19 @@ func TestHaltsAreLatched(t *testing.T) {
 			want("uid-b")
 			latch("uid-a", emergency)
 			want("uid-a", pair)
+			latch("uid-b", pair)
+			for range 2 {
+				if err := halts.UnlatchAgent(t.Context(), "uid-a", pair.UID, "ada", "this one is right again"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			latch("uid-a", pair)
+			want("uid-a")
+			want("uid-b", pair)
+			if err := halts.Unlatch(t.Context(), pair.UID, "ada", "it is over"); err != nil {
+				t.Fatal(err)
+			}
+			want("uid-b")
 			for name, wrong := range map[string]ledger.LatchedHalt{
 				"no uid":   {Name: "x", State: "Halted", Task: "Keep"},
 				"no state": {UID: "x", Name: "x", Task: "Keep"},
@@ -65,6 +78,9 @@ func TestHaltsAreLatched(t *testing.T) {
 			}
 			if err := halts.Unlatch(t.Context(), pair.UID, "", "it is over"); err == nil {
 				t.Error("a halt was released by nobody")
+			}
+			if err := halts.UnlatchAgent(t.Context(), "", emergency.UID, "ada", "it is over"); err == nil {
+				t.Error("a halt was released for one agent that has no name")
 			}
 		})
 	}
@@ -109,12 +125,15 @@ func TestFenceHalted(t *testing.T) {
 	}
 }
 
-// The way out when the objects are gone needs a name and a reason.
+// The way out when the objects are gone needs a name and a reason, and frees the one
+// agent that it is asked for.
 func TestReleaseLatched(t *testing.T) {
 	b, uri := openLedger(t)
 	acquire(t, b, trader("a", btc))
-	if err := b.Latch(t.Context(), "uid-a", emergency); err != nil {
-		t.Fatal(err)
+	for _, uid := range []string{"uid-a", "uid-b"} {
+		if err := b.Latch(t.Context(), uid, emergency); err != nil {
+			t.Fatal(err)
+		}
 	}
 	agent := trader("a", btc)
 	if _, err := ledger.ReleaseLatched(t.Context(), uri, agent.Namespace, agent.Name, "", "over"); err == nil {
@@ -129,6 +148,9 @@ func TestReleaseLatched(t *testing.T) {
 	}
 	if left, err := b.Latched(t.Context(), "uid-a"); err != nil || len(left) != 0 {
 		t.Errorf("left %+v, %v", left, err)
+	}
+	if left, err := b.Latched(t.Context(), "uid-b"); err != nil || len(left) != 1 {
+		t.Errorf("the release of one agent has freed another: %+v, %v", left, err)
 	}
 	for _, statement := range []string{`UPDATE trading.halts SET state = 'ReduceOnly'`, `DELETE FROM trading.halts`, `DELETE FROM trading.halt_releases`, `TRUNCATE trading.halts`} {
 		if err := exec(t, b, statement); err == nil {

@@ -35,7 +35,7 @@ var ErrSchema = errors.New("the ledger's schema does not fit this program")
 
 // Latest is the version of the schema that this program was built for: the
 // number of the last migration.
-const Latest int64 = 22
+const Latest int64 = 24
 
 // Migrate brings the schema of a database to Latest and returns the version
 // that it is at. Several may run at once; one works and the others wait. A

@@ -44,9 +44,22 @@ func (p *Postgres) Unlatch(ctx context.Context, haltUID, by, reason string) erro
 	if err := checkRelease(haltUID, by, reason); err != nil {
 		return err
 	}
+	return p.release(ctx, "", haltUID, by, reason)
+}
+
+// UnlatchAgent implements Halts.
+func (p *Postgres) UnlatchAgent(ctx context.Context, agentUID, haltUID, by, reason string) error {
+	if err := checkAgentRelease(agentUID, haltUID, by, reason); err != nil {
+		return err
+	}
+	return p.release(ctx, agentUID, haltUID, by, reason)
+}
+
+// release records a release for one agent, or for all if it names none.
+func (p *Postgres) release(ctx context.Context, agentUID, haltUID, by, reason string) error {
 	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO trading.halt_releases (halt_uid, released_by, reason) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			haltUID, by, reason)
+		_, err := tx.Exec(ctx, `INSERT INTO trading.halt_releases (halt_uid, agent_uid, released_by, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			haltUID, agentUID, by, reason)
 		if err != nil {
 			return fmt.Errorf("recording the release of halt %s: %w", haltUID, err)
 		}
@@ -99,9 +112,9 @@ func briefly(ctx context.Context, uri string, do func(*Postgres) error) error {
 	return do(p)
 }
 
-// ReleaseLatched releases every halt that binds an agent by the ledger alone. It is
-// the way out when the objects are gone, with their definitions, before they were
-// released. It returns what it has released.
+// ReleaseLatched frees one agent of every halt that binds it by the ledger alone;
+// they bind every other agent as before. It is the way out when the objects are gone,
+// with their definitions, before they were released. It returns what it has released.
 func ReleaseLatched(ctx context.Context, uri, namespace, name, person, reason string) ([]LatchedHalt, error) {
 	if err := (allowance{person, reason}).check(); err != nil {
 		return nil, err
@@ -128,7 +141,7 @@ func ReleaseLatched(ctx context.Context, uri, namespace, name, person, reason st
 		return nil, err
 	}
 	for i := range bound {
-		if err := p.Unlatch(ctx, bound[i].UID, person, reason); err != nil {
+		if err := p.UnlatchAgent(ctx, uid, bound[i].UID, person, reason); err != nil {
 			return bound[:i], err
 		}
 	}

@@ -67,6 +67,10 @@ func (r restricted) Unlatch(ctx context.Context, haltUID, by, reason string) err
 	return r.owner.Unlatch(ctx, haltUID, by, reason)
 }
 
+func (r restricted) UnlatchAgent(ctx context.Context, agentUID, haltUID, by, reason string) error {
+	return r.owner.UnlatchAgent(ctx, agentUID, haltUID, by, reason)
+}
+
 func inPostgresAsAgents(t *testing.T) book {
 	t.Helper()
 	agents, owner := asAgents(t)
