@@ -160,6 +160,12 @@ func haltRooms(world World, asker *tradingaccount.Venues) (tradinghalt.World, *t
 	if halts.Fence == nil {
 		halts.Fence = ledger.FenceHalted
 	}
+	if halts.Latch == nil {
+		halts.Latch = ledger.LatchAll
+	}
+	if halts.Bound == nil {
+		halts.Bound = ledger.BoundBy
+	}
 	if halts.Unlatch == nil {
 		halts.Unlatch = ledger.Unlatch
 	}

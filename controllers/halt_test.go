@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -119,6 +120,62 @@ var _ = Describe("A halt", func() {
 		}).WithTimeout(calm).WithPolling(interval).Should(Equal("1 1 1 0 0 "))
 	})
 
+	It("keeps an agent bound that has no process and leaves its scope by an edit", func(ctx SpecContext) {
+		d := newDesk(ctx)
+		d.furnish()
+		agent := d.agent("eur", "GBP/USD")
+		agent.Labels = map[string]string{"team": "eur"}
+		d.create(agent)
+		bench.Halts.Break(map[string]error{"latch": errors.New("the database does not answer")})
+		halt := d.halt("team", func(s *v1alpha1.TradingHaltSpec) {
+			s.Scope = v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Selector: "team=eur"}
+		})
+		eventuallyHalt(d, halt, func(g Gomega, s *v1alpha1.TradingHaltStatus) {
+			g.Expect(counts(s)).To(Equal("1 0 0 0 0 "))
+			enforced := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionEnforced)
+			g.Expect(enforced.Status).To(Equal(metav1.ConditionFalse))
+			g.Expect(enforced.Message).To(HaveSuffix(d.namespace + "/eur: the database does not answer"))
+		})
+		bench.Halts.Break(nil)
+		eventuallyReady(d, halt, metav1.ConditionTrue, v1alpha1.ReasonHaltEnforced)
+		Expect(counts(&halt.Status)).To(Equal("1 0 0 1 0 "))
+		Expect(bench.Halts.Latched(string(halt.UID))).To(ConsistOf(string(agent.UID)))
+
+		change(d, agent, func(a *v1alpha1.TradingAgent) { a.Labels = nil })
+		Consistently(func() string {
+			return counts(&get(d, &v1alpha1.TradingHalt{}, "team").Status)
+		}).WithTimeout(calm).WithPolling(interval).Should(Equal("1 0 0 1 0 "))
+		d.release(halt)
+		eventuallyReady(d, halt, metav1.ConditionTrue, v1alpha1.ReasonHaltReleased)
+		Expect(bench.Halts.Done()).To(ContainElement(fmt.Sprint([]string{"unlatch", string(halt.UID), administrator, "it is over"})))
+	})
+
+	It("keeps an agent bound whose process is gone before the edit", func(ctx SpecContext) {
+		d := newDesk(ctx)
+		d.furnish()
+		agent := d.agent("eur", "EUR/USD")
+		agent.Labels = map[string]string{"team": "eur"}
+		d.create(agent)
+		pod := d.bringUp("eur")
+		halt := d.halt("team", func(s *v1alpha1.TradingHaltSpec) {
+			s.Scope = v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Selector: "team=eur"}
+		})
+		d.obey("eur", pod, halt, v1alpha1.HaltDone)
+		eventuallyReady(d, halt, metav1.ConditionTrue, v1alpha1.ReasonHaltEnforced)
+		bench.Halts.Break(map[string]error{"latch": errors.New("the database does not answer")})
+		change(d, agent, func(a *v1alpha1.TradingAgent) { a.Labels = nil })
+		d.kill(pod)
+		next := d.pod("eur")
+		d.schedule(next)
+		d.run(next)
+		d.eventually("eur", func(g Gomega, agent *v1alpha1.TradingAgent) {
+			g.Expect(agent.Status.PodUID).To(Equal(string(next.UID)))
+		})
+		eventuallyHalt(d, halt, func(g Gomega, s *v1alpha1.TradingHaltStatus) { g.Expect(counts(s)).To(Equal("1 0 0 0 0 ")) })
+		d.obey("eur", next, halt, v1alpha1.HaltDone)
+		eventuallyHalt(d, halt, func(g Gomega, s *v1alpha1.TradingHaltStatus) { g.Expect(counts(s)).To(Equal("1 1 1 0 0 ")) })
+	})
+
 	It("believes no other process than the agent's own", func(ctx SpecContext) {
 		d := newDesk(ctx)
 		pod := d.trader("eur")
@@ -167,6 +224,11 @@ var _ = Describe("An agent that does not acknowledge a halt", func() {
 		bench.Halts.Break(broken)
 		pod := d.trader("eur")
 		halt := d.halt("stop", func(s *v1alpha1.TradingHaltSpec) { s.DeadlineSeconds = 1 })
+		// In force, its steps would be tried again while another test counts steps.
+		DeferCleanup(func() {
+			d.release(halt)
+			eventuallyReady(d, halt, metav1.ConditionTrue, v1alpha1.ReasonHaltReleased)
+		})
 		// Its time begins when the operator first meets it silent.
 		eventuallyHalt(d, halt, func(g Gomega, s *v1alpha1.TradingHaltStatus) { g.Expect(counts(s)).To(Equal("1 0 0 0 0 ")) })
 		bench.Clock.SetTime(time.Now().Add(5 * time.Second).Truncate(time.Second))

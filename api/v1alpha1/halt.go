@@ -166,6 +166,27 @@ func HaltBinds(halt Halt, agent *TradingAgent, account *TradingAccount, pairs []
 	return Binding{Bound: true}
 }
 
+// HaltHolds is HaltBinds for an agent that the halt has bound before: nothing but its
+// release lets the agent go, whatever the manifests say now.
+func HaltHolds(halt Halt, agent *TradingAgent, account *TradingAccount, pairs []AssetPair) Binding {
+	binding := HaltBinds(halt, agent, account, pairs)
+	if scope := &halt.HaltSpec().Scope; !binding.Bound && scope.Type == HaltAssetPair {
+		// Which pair was meant is not known once nobody declares it: all are bound.
+		if pair := FindPair(pairs, scope.Name); pair != nil {
+			binding.Pairs = []string{pair.Canonical()}
+		}
+	}
+	binding.Bound = true
+	return binding
+}
+
+// HaltTold reports whether a process of the agent has said that a halt binds it,
+// whichever process that was.
+func HaltTold(halt Halt, agent *TradingAgent) bool {
+	trading := agent.Status.Trading
+	return trading != nil && slices.ContainsFunc(trading.Halts, func(told HaltAcknowledgement) bool { return told.UID == string(halt.GetUID()) })
+}
+
 // bindsPair finds the agent's pair that a name means. Of pairs that nobody has
 // declared, the spellings are compared.
 func bindsPair(name string, agent *TradingAgent, pairs []AssetPair) Binding {

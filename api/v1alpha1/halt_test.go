@@ -64,6 +64,36 @@ func TestHaltBinds(t *testing.T) {
 	}
 }
 
+// What has bound an agent once binds it on, in the pairs that were meant.
+func TestHaltHolds(t *testing.T) {
+	pairs := []AssetPair{pair("eur-usd", "EUR", "USD", time.Hour), pair("gbp-usd", "GBP", "USD", time.Hour)}
+	agent := agentWith(func(spec *TradingAgentSpec) { spec.AssetPairs = []AssetPairSelector{{Name: "EUR/USD"}} })
+	for name, c := range map[string]struct {
+		scope HaltScope
+		pairs string
+	}{
+		"labels that it has lost":       {HaltScope{Type: HaltAgent, Selector: "team=eur"}, ""},
+		"a policy that it has left":     {HaltScope{Type: HaltRiskPolicy, Name: "bold"}, ""},
+		"its pair":                      {HaltScope{Type: HaltAssetPair, Name: "eurusd"}, "EUR-USD"},
+		"a pair that it trades no more": {HaltScope{Type: HaltAssetPair, Name: "gbp/usd"}, "GBP-USD"},
+		"a pair that nobody declares":   {HaltScope{Type: HaltAssetPair, Name: "XAUUSD"}, ""},
+	} {
+		got := HaltHolds(haltWith(c.scope, nil), agent, nil, pairs)
+		if !got.Bound || strings.Join(got.Pairs, ",") != c.pairs {
+			t.Errorf("%s: %+v, want %q", name, got, c.pairs)
+		}
+	}
+	halt := haltWith(HaltScope{Type: HaltEverything}, nil)
+	halt.UID = "halt-uid"
+	if HaltTold(halt, agent) {
+		t.Error("nobody has told of the halt")
+	}
+	agent.Status.Trading = &TradingStatus{Halts: []HaltAcknowledgement{{UID: "other"}, {UID: "halt-uid"}}}
+	if !HaltTold(halt, agent) {
+		t.Error("a process has told of the halt")
+	}
+}
+
 func TestHaltsReach(t *testing.T) {
 	agent := agentWith(nil)
 	elsewhere := haltWith(HaltScope{Type: HaltEverything}, nil)

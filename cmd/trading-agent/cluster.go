@@ -82,13 +82,24 @@ func runFromCluster(ctx context.Context, options runOptions, log logr.Logger) er
 		if !watcher.WaitForSync(ctx) {
 			return nil
 		}
-		return link.NewReporter(writer, watcher, identity, options.reportInterval, log).Run(ctx, running.Status, running.changed)
+		return running.report(ctx, watcher, link.NewReporter(writer, overwriting{watcher, running.halts}, identity, options.reportInterval, log))
 	})
 	group.Go(func() error { return running.trade(ctx, watcher, uri) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// report writes what the process does, once it has taken up what a former process of
+// the agent has told: that is what the first report overwrites.
+func (p *process) report(ctx context.Context, watcher manifests, reporter *link.Reporter) error {
+	desk, err := watcher.Desk(ctx)
+	if err != nil {
+		return err
+	}
+	p.halts.see(&desk)
+	return reporter.Run(ctx, p.Status, p.changed)
 }
 
 // revisionVariable holds the fields of the spec that the operator has started this
@@ -122,9 +133,15 @@ func newStatusWriter(config *rest.Config) (client.Client, error) {
 	return writer, nil
 }
 
-// trade waits for the manifests and the ledger, then trades and follows what the
-// manifests say.
-func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri database.Source) error {
+// manifests are what a link.Watcher shows of the API server, and since when.
+type manifests interface {
+	deskWatcher
+	Heard() time.Time
+	Expect(within time.Duration)
+}
+
+// trade waits for the manifests and the ledger, then trades.
+func (p *process) trade(ctx context.Context, watcher manifests, uri database.Source) error {
 	desk, err := p.awaitDesk(ctx, watcher)
 	if err != nil {
 		return err
@@ -137,11 +154,18 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri database
 		return err
 	}
 	defer book.Close()
-	if err := p.recall(ctx, book, string(desk.Agent.UID), watcher); err != nil {
+	return p.tradeBy(ctx, watcher, string(desk.Agent.UID), postgresBooks(book, uri))
+}
+
+// tradeBy trades by a ledger that is open, and follows what the manifests say.
+func (p *process) tradeBy(ctx context.Context, watcher manifests, agentUID string, kept books) error {
+	// A halt is latched whatever the trader still waits for.
+	defer p.halts.keep(ctx, kept.halts, agentUID, p.log)()
+	if err := p.recall(ctx, kept.halts, agentUID, watcher); err != nil {
 		return err
 	}
 	// Waiting may have taken long; what counts is what is true when the trader starts.
-	shell, desk, err := p.awaitStart(ctx, watcher, postgresBooks(book, uri))
+	shell, desk, err := p.awaitStart(ctx, watcher, kept)
 	if err != nil {
 		return err
 	}
@@ -149,10 +173,6 @@ func (p *process) trade(ctx context.Context, watcher *link.Watcher, uri database
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return shell.Run(ctx) })
 	group.Go(func() error { return p.follow(ctx, watcher, shell, desk) })
-	group.Go(func() error {
-		p.halts.record(ctx, book, string(desk.Agent.UID), p.log)
-		return nil
-	})
 	return group.Wait()
 }
 
@@ -180,7 +200,7 @@ func (p *process) read(ctx context.Context, watcher deskWatcher) (link.Desk, err
 
 // recall takes up the halts that the ledger remembers. The agent does not begin to
 // trade before that.
-func (p *process) recall(ctx context.Context, book ledger.Halts, agentUID string, watcher *link.Watcher) error {
+func (p *process) recall(ctx context.Context, book ledger.Halts, agentUID string, watcher manifests) error {
 	pause := firstPause
 	for {
 		latched, err := book.Latched(ctx, agentUID)
@@ -230,7 +250,7 @@ func (p *process) awaitDesk(ctx context.Context, watcher deskWatcher) (link.Desk
 // awaitTurn waits until the operator names this pod as the agent's. A pod that
 // somebody made by hand waits for ever, instead of taking the agent's epoch from
 // the process that has it.
-func (p *process) awaitTurn(ctx context.Context, watcher *link.Watcher) error {
+func (p *process) awaitTurn(ctx context.Context, watcher manifests) error {
 	for {
 		desk, err := p.read(ctx, watcher)
 		if err != nil {
@@ -255,7 +275,7 @@ func (p *process) awaitTurn(ctx context.Context, watcher *link.Watcher) error {
 
 // follow hands every change of the manifests to the trader and every change of
 // the trader to the reporter, and sees to it that the API server answers.
-func (p *process) follow(ctx context.Context, watcher *link.Watcher, shell *trader.Shell, desk link.Desk) error {
+func (p *process) follow(ctx context.Context, watcher manifests, shell *trader.Shell, desk link.Desk) error {
 	look := time.NewTicker(controlPace)
 	defer look.Stop()
 	for {

@@ -49,10 +49,10 @@ func newHalts() *halts {
 // see takes up what the manifests say now. No order leaves any more that a halt
 // forbids once a trader has these settings, or while there is no trader.
 func (h *halts) see(desk *link.Desk) []trader.Halt {
-	seen := h.latch.See(desk)
-	bound := make([]trader.Halt, len(seen))
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	seen := h.latch.See(desk)
+	bound := make([]trader.Halt, len(seen))
 	h.gone, h.freed = map[string]bool{}, false
 	for i := range seen {
 		if !slices.ContainsFunc(desk.Halts, func(halt v1alpha1.Halt) bool { return halt.GetUID() == seen[i].UID }) {
@@ -99,6 +99,35 @@ func (h *halts) restore(latched []ledger.LatchedHalt) {
 		h.recorded[halt.UID] = true
 	}
 	h.latch.Restore(bound)
+}
+
+// keep records halts in the background, from the moment that the ledger is open,
+// until the function is called that it returns.
+func (h *halts) keep(ctx context.Context, book ledger.Halts, agentUID string, log logr.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var recording sync.WaitGroup
+	recording.Go(func() { h.record(ctx, book, agentUID, log) })
+	return func() {
+		cancel()
+		recording.Wait()
+	}
+}
+
+// overwriting is the version of the agent's object that a report overwrites. What a
+// former process has told in it is taken up first.
+type overwriting struct {
+	watcher manifests
+	halts   *halts
+}
+
+// Version implements link.Versioned.
+func (o overwriting) Version(ctx context.Context) (string, error) {
+	desk, err := o.watcher.Desk(ctx)
+	if err != nil {
+		return "", err
+	}
+	o.halts.latch.See(&desk)
+	return desk.Agent.ResourceVersion, nil
 }
 
 // record writes every halt that binds the agent into its ledger, so that it binds
@@ -226,7 +255,7 @@ func uncontrolled(settings trader.Settings, desk *link.Desk) trader.Settings {
 
 // control looks whether the API server still answers, and reports whether the
 // settings must be looked at again.
-func (p *process) control(watcher *link.Watcher, desk *link.Desk) (changed bool) {
+func (p *process) control(watcher manifests, desk *link.Desk) (changed bool) {
 	resolved, _ := v1alpha1.Resolve(desk.Agent, desk.Policy)
 	stale := time.Duration(resolved.StaleAfterSeconds) * time.Second
 	watcher.Expect(stale)

@@ -110,7 +110,7 @@ func (p *process) Ready() error {
 // openLedger tries until the database answers with the schema that this binary
 // knows, because a restart of the process would help nobody. Meanwhile it takes up
 // what changes.
-func (p *process) openLedger(ctx context.Context, uri database.Source, generation int64, watcher *link.Watcher) (*ledger.Postgres, error) {
+func (p *process) openLedger(ctx context.Context, uri database.Source, generation int64, watcher manifests) (*ledger.Postgres, error) {
 	pause := firstPause
 	for {
 		book, err := ledger.Follow(ctx, uri)
@@ -145,6 +145,7 @@ func (p *process) openLedger(ctx context.Context, uri database.Source, generatio
 type books struct {
 	ledger ledger.Ledger
 	audit  ledger.Audit
+	halts  ledger.Halts
 	// accounts are those at venues that agents are bound to.
 	accounts ledger.VenueAccounts
 	// paper makes the paper venue's book for one agent on one account.
@@ -162,7 +163,7 @@ type reader interface {
 
 func postgresBooks(book *ledger.Postgres, uri database.Source) books {
 	return books{
-		ledger: book, audit: book, accounts: book,
+		ledger: book, audit: book, halts: book, accounts: book,
 		paper: func(account, agentUID string) paper.Book {
 			return paper.NewPostgresBook(book.Database(), account, agentUID)
 		},
@@ -179,7 +180,7 @@ func postgresBooks(book *ledger.Postgres, uri database.Source) books {
 func memoryBooks() books {
 	book := ledger.NewMemoryWithHistory()
 	return books{
-		ledger: book, audit: book, accounts: book,
+		ledger: book, audit: book, halts: book, accounts: book,
 		paper:  func(string, string) paper.Book { return paper.NewMemoryBook() },
 		reader: func(_ context.Context, agentUID string) (reader, error) { return book.Reader(agentUID), nil },
 	}

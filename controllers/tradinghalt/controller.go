@@ -39,6 +39,8 @@ type Reconciler struct {
 	taken map[process]steps
 	// seen is since when processes are known that have not acknowledged.
 	seen map[process]time.Time
+	// bonds are what the ledgers are known to remember of each halt.
+	bonds map[client.ObjectKey]*bonds
 }
 
 // +kubebuilder:rbac:groups=trading.three-rivers-tech.com,resources=tradinghalts,verbs=get;list;watch;create
@@ -55,6 +57,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.Client.Get(ctx, request.NamespacedName, halt); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			r.Metrics.forget(request.NamespacedName, r.kind())
+			r.forget(request.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -62,16 +65,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	spec := halt.HaltSpec()
 	errs := v1alpha1.ValidateHalt(spec)
 	judged := reconcile.Judge(halt, v1alpha1.ReasonInvalidSpec, errs, r.Clock.Now())
-	members, err := r.gather(ctx, halt)
+	members, outside, err := r.gather(ctx, halt)
 	if err != nil {
 		return r.Reporter.Finish(ctx, before, halt, reconcile.Outcome{}, err)
 	}
 	var outcome reconcile.Outcome
 	if spec.Released() {
-		outcome, err = r.release(ctx, halt, members)
+		outcome, err = r.release(ctx, halt, members, outside)
 	} else {
 		r.fence(ctx, halt, members)
-		outcome = report(halt, members, r.Clock.Now())
+		outcome = r.count(ctx, halt, members, outside)
 	}
 	if len(errs) > 0 {
 		outcome = judged.Within(max(outcome.After(), time.Second))
@@ -81,6 +84,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.Metrics.tell(before, halt)
 	}
 	return result, err
+}
+
+// count reports who obeys, once the ledgers of those without a process remember the
+// halt. A ledger that does not say whom it has latched is asked again.
+func (r *Reconciler) count(ctx context.Context, halt v1alpha1.Halt, members, outside []member) reconcile.Outcome {
+	members, unanswered := r.recollect(ctx, halt, members, outside)
+	r.latch(ctx, halt, members)
+	outcome := report(halt, members, r.Clock.Now())
+	if unanswered != nil {
+		outcome = outcome.Within(latchPause)
+	}
+	return outcome
 }
 
 // kind of the halts that this reconciler sees to.
@@ -93,7 +108,7 @@ func (r *Reconciler) kind() string {
 
 // SetupWithManager registers the controller and what wakes it.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.taken, r.seen = map[process]steps{}, map[process]time.Time{}
+	r.taken, r.seen, r.bonds = map[process]steps{}, map[process]time.Time{}, map[client.ObjectKey]*bonds{}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(r.New(), builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.TradingAgent{}, r.whenAgentsObey(mgr.GetClient())).

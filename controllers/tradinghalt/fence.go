@@ -17,6 +17,7 @@ import (
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 )
 
 // World is what the controller reaches outside the API server. Errors must not
@@ -28,6 +29,10 @@ type World struct {
 	// Stop has an account's venue cancel everything in pairs; errors.ErrUnsupported
 	// where it has no such control.
 	Stop func(ctx context.Context, account *v1alpha1.TradingAccount, pairs []*v1alpha1.AssetPair) error
+	// Latch records in the ledger at a URI that agents are bound, by their UIDs.
+	Latch func(ctx context.Context, uri string, bound map[string]ledger.LatchedHalt) error
+	// Bound are the UIDs of the agents that the ledger at a URI has latched by a halt.
+	Bound func(ctx context.Context, uri, haltUID string) ([]string, error)
 	// Unlatch records a release in the ledger at a URI.
 	Unlatch func(ctx context.Context, uri, haltUID, by, reason string) error
 }
@@ -159,11 +164,11 @@ func (r *Reconciler) ledgerOf(ctx context.Context, m *member) (string, error) {
 	if m.account == nil {
 		return "", fmt.Errorf("TradingAccount %q does not exist", m.agent.Spec.AccountRef.Name)
 	}
-	ledger := &v1alpha1.Ledger{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: m.account.Spec.LedgerRef.Name}, ledger); err != nil {
+	kept := &v1alpha1.Ledger{}
+	if err := r.Client.Get(ctx, m.ledger(), kept); err != nil {
 		return "", fmt.Errorf("read Ledger %q: %w", m.account.Spec.LedgerRef.Name, err)
 	}
-	ref := ledger.Spec.URISecretRef
+	ref := kept.Spec.URISecretRef
 	secret := &corev1.Secret{}
 	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: ref.Name}, secret); err != nil {
 		return "", fmt.Errorf("read Secret %q: %w", ref.Name, err)
@@ -207,13 +212,18 @@ func (r *Reconciler) deletePod(ctx context.Context, _ v1alpha1.Halt, m *member) 
 
 // release records a release in every ledger that may hold the halt latched, so that
 // an agent that comes up later is free although the halt's object may be gone.
-func (r *Reconciler) release(ctx context.Context, halt v1alpha1.Halt, members []member) (reconcile.Outcome, error) {
+func (r *Reconciler) release(ctx context.Context, halt v1alpha1.Halt, members, outside []member) (reconcile.Outcome, error) {
 	status := reconcile.StatusOf(halt)
 	given := halt.HaltSpec().Release
 	message := fmt.Sprintf("released by %s: %s", given.By, given.Reason)
 	if enforced := status.Get(v1alpha1.ConditionEnforced); enforced != nil && enforced.Reason == v1alpha1.ReasonHaltReleased {
 		return reconcile.Done(v1alpha1.ReasonHaltReleased, message), nil
 	}
+	members, err := r.recollect(ctx, halt, members, outside)
+	if err != nil {
+		return reconcile.Outcome{}, fmt.Errorf("ask the ledgers whom the halt binds: %w", err)
+	}
+	latched := r.bondsOf(halt).agents
 	done := map[string]bool{}
 	var errs []error
 	for i := range members {
@@ -224,13 +234,14 @@ func (r *Reconciler) release(ctx context.Context, halt v1alpha1.Halt, members []
 			err = r.World.Unlatch(limited, uri, string(halt.GetUID()), given.By, given.Reason)
 			cancel()
 		}
-		if err != nil && !members[i].absent {
+		if held := latched[members[i].agent.UID].Name != ""; err != nil && (held || !members[i].absent) {
 			errs = append(errs, fmt.Errorf("agent %s/%s: %w", members[i].agent.Namespace, members[i].agent.Name, err))
 		}
 	}
 	if len(errs) > 0 {
 		return reconcile.Outcome{}, fmt.Errorf("record the release in the ledgers: %w", errors.Join(errs[:min(len(errs), mostNamed)]...))
 	}
+	r.forget(client.ObjectKeyFromObject(halt))
 	halt.HaltStatus().OverdueAgents, halt.HaltStatus().Overdue = nil, reconcile.Count(0)
 	status.Set(v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonHaltReleased, message, r.Clock.Now())
 	return reconcile.Done(v1alpha1.ReasonHaltReleased, message), nil

@@ -23,6 +23,10 @@ type member struct {
 	// absent says that no process of the agent runs; else since is when it began.
 	absent bool
 	since  time.Time
+	// pairs that are bound; nil is all of the agent's. loose is why the ledger of an
+	// agent without a process could not be told of the halt.
+	pairs []string
+	loose error
 	// fenced is what was done about an agent that is overdue.
 	fenced v1alpha1.OverdueAgent
 }
@@ -41,17 +45,18 @@ func (m *member) overdue(halt v1alpha1.Halt, now time.Time) bool {
 	return m.told == nil && !m.absent && !now.Before(m.acknowledgedBy(halt))
 }
 
-// gather finds who is bound by a halt: by what the manifests say now, or by the
-// agent's own word, which holds on when the manifests have changed.
-func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) ([]member, error) {
+// gather finds who is bound by a halt: by what the manifests say now, or by the word
+// of a process or of the ledger, which holds on when the manifests have changed.
+// Beside these are the agents in its reach that are not bound as far as is known.
+func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) (members, outside []member, err error) {
 	var agents v1alpha1.TradingAgentList
 	// Nothing of the list is changed, and copying the agents of a cluster costs.
 	if err := r.Client.List(ctx, &agents, client.InNamespace(halt.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list agents: %w", err)
+		return nil, nil, fmt.Errorf("list agents: %w", err)
 	}
 	var accounts v1alpha1.TradingAccountList
 	if err := r.Client.List(ctx, &accounts, client.InNamespace(halt.GetNamespace())); err != nil {
-		return nil, fmt.Errorf("list accounts: %w", err)
+		return nil, nil, fmt.Errorf("list accounts: %w", err)
 	}
 	byName := map[types.NamespacedName]*v1alpha1.TradingAccount{}
 	for i := range accounts.Items {
@@ -59,28 +64,40 @@ func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) ([]member, 
 	}
 	pairs, err := r.pairs(ctx, halt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var members []member
+	known := r.bondsOf(halt)
 	for i := range agents.Items {
 		m := member{agent: &agents.Items[i], told: wordOf(&agents.Items[i], halt)}
 		m.account = byName[client.ObjectKey{Namespace: m.agent.Namespace, Name: m.agent.Spec.AccountRef.Name}]
-		if m.told == nil && !v1alpha1.HaltBinds(halt, m.agent, m.account, pairs[m.agent.Namespace]).Bound {
+		binding := known.binding(halt, &m, pairs[m.agent.Namespace])
+		if !binding.Bound {
+			outside = append(outside, m)
 			continue
 		}
-		if m.told == nil {
-			if err := r.attendance(ctx, &m); err != nil {
-				return nil, err
-			}
-			// A process cannot report before the operator has named its pod, so its time
-			// begins no earlier than this operator has seen it named.
-			if seen := r.seenSince(process{halt.GetUID(), types.UID(m.agent.Status.PodUID)}); seen.After(m.since) {
-				m.since = seen
-			}
+		m.pairs = binding.Pairs
+		if err := r.attend(ctx, halt, &m); err != nil {
+			return nil, nil, err
 		}
 		members = append(members, m)
 	}
-	return members, nil
+	return members, outside, nil
+}
+
+// attend finds out whether a process runs that has not acknowledged, and since when.
+func (r *Reconciler) attend(ctx context.Context, halt v1alpha1.Halt, m *member) error {
+	if m.told != nil {
+		return nil
+	}
+	if err := r.attendance(ctx, m); err != nil {
+		return err
+	}
+	// A process cannot report before the operator has named its pod, so its time
+	// begins no earlier than this operator has seen it named.
+	if seen := r.seenSince(process{halt.GetUID(), types.UID(m.agent.Status.PodUID)}); seen.After(m.since) {
+		m.since = seen
+	}
+	return nil
 }
 
 // seenSince is when this operator first met a process that has not acknowledged.

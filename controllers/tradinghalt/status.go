@@ -35,6 +35,8 @@ func report(halt v1alpha1.Halt, members []member, now time.Time) reconcile.Outco
 			if m.told.State == v1alpha1.HaltDone {
 				done++
 			}
+		case m.absent && m.loose != nil:
+			next = sooner(next, latchPause)
 		case m.absent:
 			absent++
 		case m.overdue(halt, now):
@@ -59,19 +61,19 @@ func report(halt v1alpha1.Halt, members []member, now time.Time) reconcile.Outco
 	if overdue > 0 {
 		next = sooner(next, fencePause)
 	}
-	return conclude(halt, len(members), acknowledged, done, absent, overdue, next, now)
+	return conclude(halt, len(members), acknowledged, done, absent, overdue, looseWords(members), next, now)
 }
 
 // conclude sets Enforced.
-func conclude(halt v1alpha1.Halt, matched, acknowledged, done, absent, overdue int, next time.Duration, now time.Time) reconcile.Outcome {
+func conclude(halt v1alpha1.Halt, matched, acknowledged, done, absent, overdue int, loose string, next time.Duration, now time.Time) reconcile.Outcome {
 	status := reconcile.StatusOf(halt)
 	switch {
 	case overdue > 0:
-		message := fmt.Sprintf("%d of %d agents have not acknowledged within %s and are fenced", overdue, matched, halt.HaltSpec().Deadline())
+		message := fmt.Sprintf("%d of %d agents have not acknowledged within %s and are fenced", overdue, matched, halt.HaltSpec().Deadline()) + loose
 		status.Set(v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonHaltOverdue, message, now)
 		return reconcile.Wait(v1alpha1.ReasonHaltOverdue, message, next)
 	case done+absent < matched:
-		message := fmt.Sprintf("of %d agents %d have acknowledged and %d are done", matched-absent, acknowledged, done)
+		message := fmt.Sprintf("of %d agents %d have acknowledged and %d are done", matched-absent, acknowledged, done) + loose
 		status.Set(v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonHaltInForce, message, now)
 		return reconcile.Wait(v1alpha1.ReasonHaltInForce, message, next)
 	}

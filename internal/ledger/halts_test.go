@@ -86,6 +86,45 @@ func TestHaltsAreLatched(t *testing.T) {
 	}
 }
 
+// What an operator latches for agents without a process, the next operator finds.
+func TestLatchAll(t *testing.T) {
+	b, uri := openLedger(t)
+	bound := func(want ...string) {
+		t.Helper()
+		if got, err := ledger.BoundBy(t.Context(), uri, emergency.UID); err != nil || !slices.Equal(got, want) {
+			t.Errorf("bound are %v, %v; want %v", got, err, want)
+		}
+	}
+	bound()
+	for range 2 {
+		if err := ledger.LatchAll(t.Context(), uri, map[string]ledger.LatchedHalt{"uid-a": emergency, "uid-b": emergency}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bound("uid-a", "uid-b")
+	if latched, err := b.Latched(t.Context(), "uid-b"); err != nil || len(latched) != 1 {
+		t.Errorf("latched are %+v, %v", latched, err)
+	}
+	if err := b.UnlatchAgent(t.Context(), "uid-a", emergency.UID, "ada", "over"); err != nil {
+		t.Fatal(err)
+	}
+	bound("uid-b")
+	if err := b.Unlatch(t.Context(), emergency.UID, "ada", "over"); err != nil {
+		t.Fatal(err)
+	}
+	bound()
+	if err := ledger.LatchAll(t.Context(), uri, map[string]ledger.LatchedHalt{"uid-a": {UID: "x"}}); err == nil {
+		t.Error("a halt without a name was latched")
+	}
+	empty := server.Empty(t)
+	if err := ledger.LatchAll(t.Context(), empty, map[string]ledger.LatchedHalt{"uid-a": emergency}); !errors.Is(err, ledger.ErrSchema) {
+		t.Errorf("a database that remembers nothing: %v, want ErrSchema", err)
+	}
+	if got, err := ledger.BoundBy(t.Context(), empty, emergency.UID); err != nil || got != nil {
+		t.Errorf("a database without a ledger binds %v, %v", got, err)
+	}
+}
+
 // Whoever is fenced commits nothing more; who has taken over since is not touched.
 func TestFenceHalted(t *testing.T) {
 	b, uri := openLedger(t)

@@ -98,6 +98,50 @@ func Unlatch(ctx context.Context, uri, haltUID, by, reason string) error {
 	return briefly(ctx, uri, func(p *Postgres) error { return p.Unlatch(ctx, haltUID, by, reason) })
 }
 
+// LatchAll latches halts by the UIDs of the agents that they bind, for who has the
+// connection URI. Unlike a release it needs a ledger: where none is, nothing would
+// remember them.
+func LatchAll(ctx context.Context, uri string, halts map[string]LatchedHalt) error {
+	p, err := Open(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		for agentUID, halt := range halts {
+			if err := halt.check(); err != nil {
+				return err
+			}
+			batch.Queue(`SELECT trading.latch_halt($1, $2, $3, $4, $5, $6, $7)`, agentUID, halt.UID, halt.Name, halt.State, halt.Task, halt.Pairs, halt.Reason)
+		}
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return fmt.Errorf("latching halts for %d agents: %w", len(halts), err)
+		}
+		return nil
+	})
+}
+
+// BoundBy are the UIDs of the agents that a halt binds by a ledger, for who has the
+// connection URI.
+func BoundBy(ctx context.Context, uri, haltUID string) ([]string, error) {
+	var bound []string
+	err := briefly(ctx, uri, func(p *Postgres) error {
+		return p.db.Read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `SELECT h.agent_uid FROM trading.halts h WHERE h.halt_uid = $1
+				AND NOT EXISTS (SELECT FROM trading.halt_releases r WHERE r.halt_uid = h.halt_uid AND r.agent_uid IN ('', h.agent_uid)) ORDER BY 1`, haltUID)
+			if err == nil {
+				bound, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			}
+			if err != nil {
+				return fmt.Errorf("reading whom halt %s binds: %w", haltUID, err)
+			}
+			return nil
+		})
+	})
+	return bound, err
+}
+
 // briefly opens a ledger for one thing to be done. Where there is none, nothing is.
 func briefly(ctx context.Context, uri string, do func(*Postgres) error) error {
 	version, err := SchemaVersion(ctx, uri)

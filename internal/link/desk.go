@@ -21,6 +21,8 @@ type Desk struct {
 	// Pairs are those that the agent names, in its order; those that do not
 	// exist are absent.
 	Pairs []v1alpha1.AssetPair
+	// Declared are all pairs of the agent's namespace.
+	Declared []v1alpha1.AssetPair
 	// Halts are all that may bind the agent, those that are released among them.
 	Halts []v1alpha1.Halt
 }
@@ -49,6 +51,7 @@ func assemble(agent *v1alpha1.TradingAgent, accounts []v1alpha1.TradingAccount, 
 			own = append(own, pairs[i])
 		}
 	}
+	desk.Declared = own
 	for _, selector := range agent.Spec.AssetPairs {
 		if pair := v1alpha1.FindPair(own, selector.Name); pair != nil {
 			desk.Pairs = append(desk.Pairs, *pair)

@@ -36,8 +36,9 @@ func (l *Latch) Restore(halts []BoundHalt) {
 	}
 }
 
-// See takes up what the manifests say now and returns the halts that bind, those
-// first that did before.
+// See takes up what the manifests say now, and what the agent's own status says that
+// a former process was bound by. It returns the halts that bind, those first that
+// did before.
 func (l *Latch) See(desk *Desk) []BoundHalt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,11 +48,19 @@ func (l *Latch) See(desk *Desk) []BoundHalt {
 			continue
 		}
 		binding := v1alpha1.HaltBinds(halt, desk.Agent, desk.Account, desk.Pairs)
+		// What a former process has told binds on, where its ledger may know nothing.
+		if !binding.Bound && v1alpha1.HaltTold(halt, desk.Agent) && !l.binds(halt.GetUID()) {
+			binding = v1alpha1.HaltHolds(halt, desk.Agent, desk.Account, desk.Declared)
+		}
 		if binding.Bound {
 			l.bind(BoundHalt{UID: halt.GetUID(), Name: halt.Reference(), Spec: *halt.HaltSpec().DeepCopy(), Pairs: binding.Pairs})
 		}
 	}
 	return slices.Clone(l.bound)
+}
+
+func (l *Latch) binds(uid types.UID) bool {
+	return slices.ContainsFunc(l.bound, func(halt BoundHalt) bool { return halt.UID == uid })
 }
 
 // bind adds a halt, or more pairs to one that binds already. One whose release was

@@ -86,3 +86,42 @@ func TestLatchKeepsPairs(t *testing.T) {
 		t.Errorf("a pair that nobody declares binds the whole agent: %+v", bound)
 	}
 }
+
+// What a former process has told binds on: the ledger may never have heard of it.
+func TestAToldHaltBindsOn(t *testing.T) {
+	eur := v1alpha1.AssetPair{ObjectMeta: metav1.ObjectMeta{Namespace: "desk", Name: "eur-usd"}, Spec: v1alpha1.AssetPairSpec{Base: "EUR", Quote: "USD"}}
+	team := stopping("stop", v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Selector: "team=eur"})
+	pair := stopping("stop", v1alpha1.HaltScope{Type: v1alpha1.HaltAssetPair, Name: "eurusd"})
+	for name, c := range map[string]struct {
+		told     string
+		halts    []v1alpha1.Halt
+		declared []v1alpha1.AssetPair
+		latched  []BoundHalt
+		want     string
+	}{
+		"by its labels":                   {"stop", []v1alpha1.Halt{team}, nil, nil, "TradingHalt/stop"},
+		"another halt":                    {"other", []v1alpha1.Halt{team}, nil, nil, ""},
+		"released":                        {"stop", []v1alpha1.Halt{freed(team)}, nil, nil, ""},
+		"released, by a slower view":      {"stop", []v1alpha1.Halt{freed(team), team}, nil, nil, ""},
+		"without an object":               {"stop", nil, nil, nil, ""},
+		"a pair that it trades no more":   {"stop", []v1alpha1.Halt{pair}, []v1alpha1.AssetPair{eur}, nil, "TradingHalt/stopEUR-USD"},
+		"a pair that nobody declares":     {"stop", []v1alpha1.Halt{pair}, nil, nil, "TradingHalt/stop"},
+		"such a pair, which is latched":   {"stop", []v1alpha1.Halt{pair}, nil, []BoundHalt{{UID: "stop", Name: "TradingHalt/stop", Pairs: []string{"EUR-USD"}}}, "TradingHalt/stopEUR-USD"},
+		"a drill, after the mode changed": {"stop", []v1alpha1.Halt{drilled(stopping("stop", v1alpha1.HaltScope{Type: v1alpha1.HaltEverything}))}, nil, nil, "TradingHalt/stop"},
+	} {
+		desk := labelled(nil, c.halts...)
+		desk.Declared = c.declared
+		desk.Agent.Spec.Mode = v1alpha1.ModeLive
+		desk.Agent.Status.Trading = &v1alpha1.TradingStatus{PodUID: "of a former process", Halts: []v1alpha1.HaltAcknowledgement{{UID: c.told}}}
+		latch := &Latch{}
+		latch.Restore(c.latched)
+		if got := boundBy(latch.See(desk)); got != c.want {
+			t.Errorf("%s: bound by %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func drilled(halt *v1alpha1.TradingHalt) *v1alpha1.TradingHalt {
+	halt.Spec.Drill = v1alpha1.DrillPaper
+	return halt
+}

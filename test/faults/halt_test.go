@@ -16,6 +16,7 @@ import (
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/controllers/tradinghalt"
+	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 )
 
 // obeyed is what an agent's process says of the halts that bind it: done at once.
@@ -60,6 +61,18 @@ func (o *operator) halting(w *world) tradinghalt.World {
 				return err
 			}
 			return outside.Stop(ctx, account, pairs)
+		},
+		Latch: func(ctx context.Context, uri string, bound map[string]ledger.LatchedHalt) error {
+			if err := alive(); err != nil {
+				return err
+			}
+			return outside.Latch(ctx, uri, bound)
+		},
+		Bound: func(ctx context.Context, uri, haltUID string) ([]string, error) {
+			if err := alive(); err != nil {
+				return nil, err
+			}
+			return outside.Bound(ctx, uri, haltUID)
 		},
 		Unlatch: func(ctx context.Context, uri, haltUID, by, reason string) error {
 			if err := alive(); err != nil {
