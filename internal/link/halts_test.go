@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,8 +10,10 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
 )
@@ -114,6 +117,49 @@ func TestPulse(t *testing.T) {
 		if got := pulse.pace(); got != want {
 			t.Errorf("stale after %s: asked every %s, want %s", stale, got, want)
 		}
+	}
+}
+
+// An API server without its store has all halts in its cache and takes no new one:
+// that is silence, however fast it would answer.
+func TestPulseHearsNothingWithoutTheStore(t *testing.T) {
+	environment := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true}
+	config, err := environment.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// Without its store the API server does not end in time.
+		if err := errors.Join(environment.ControlPlane.Etcd.Start(), environment.Stop()); err != nil {
+			t.Error(err)
+		}
+	})
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	pulse, err := newPulse(config, scheme, "default", func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := pulse.heard.Load()
+	await(t, nil, func() string {
+		if pulse.ask(t.Context(), slowestPulse); pulse.heard.Load() == began {
+			return "an API server that has all it needs was not heard"
+		}
+		return ""
+	})
+	if err := environment.ControlPlane.Etcd.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// The request hangs, and must not do so for longer than the pulse has patience.
+	heard, asked := pulse.heard.Load(), time.Now()
+	pulse.ask(t.Context(), fastestPulse)
+	if pulse.heard.Load() != heard {
+		t.Error("an API server that cannot take a halt was heard")
+	}
+	if took := time.Since(asked); took > 10*fastestPulse {
+		t.Errorf("the answer was awaited for %s", took)
 	}
 }
 

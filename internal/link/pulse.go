@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
@@ -68,18 +67,18 @@ func (p *pulse) pace() time.Duration {
 	return min(max(time.Duration(p.stale.Load())/pulsesPerLoss, fastestPulse), slowestPulse)
 }
 
-// ask reads both lists from the API server's own cache. Either failing is silence:
-// a halt of that kind would not be seen.
+// ask reads both lists as they are now: an API server that has lost its store still
+// has them in its cache, but nobody can create a halt there. Either failing is
+// silence: a halt of that kind would not be seen.
 func (p *pulse) ask(ctx context.Context, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cached := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
 	var own v1alpha1.TradingHaltList
 	var cluster v1alpha1.ClusterTradingHaltList
-	if err := p.reader.List(ctx, &own, client.InNamespace(p.namespace), cached); err != nil {
+	if err := p.reader.List(ctx, &own, client.InNamespace(p.namespace)); err != nil {
 		return
 	}
-	if err := p.reader.List(ctx, &cluster, cached); err != nil {
+	if err := p.reader.List(ctx, &cluster); err != nil {
 		return
 	}
 	halts := v1alpha1.Halts(own.Items, cluster.Items)
