@@ -133,8 +133,8 @@ type Binding struct {
 
 // HaltBinds says whether a halt binds an agent by what manifests say now. Account
 // may be nil, and pairs are those of the agent's namespace. Of a halt that is
-// released nothing is asked here. A scope that this binary does not know binds
-// everybody, because it may be stricter than it knows.
+// released nothing is asked here. What may be meant is bound: a scope that this
+// binary does not know binds everybody, because it may be stricter than it knows.
 func HaltBinds(halt Halt, agent *TradingAgent, account *TradingAccount, pairs []AssetPair) Binding {
 	if halt.GetNamespace() != "" && halt.GetNamespace() != agent.Namespace {
 		return Binding{}
@@ -155,7 +155,9 @@ func HaltBinds(halt Halt, agent *TradingAgent, account *TradingAccount, pairs []
 	case HaltTradingAccount:
 		return Binding{Bound: scope.Name == agent.Spec.AccountRef.Name}
 	case HaltVenue:
-		return Binding{Bound: account != nil && strings.EqualFold(scope.Name, string(account.Spec.Venue))}
+		// Where an account without a manifest trades is not known; a process of its
+		// agent may have open orders there.
+		return Binding{Bound: account == nil || strings.EqualFold(scope.Name, string(account.Spec.Venue))}
 	case HaltAssetPair:
 		return bindsPair(scope.Name, agent, pairs)
 	case HaltModel:

@@ -59,8 +59,26 @@ func TestHaltBinds(t *testing.T) {
 			t.Errorf("%s: %+v, want %v %s", name, got, c.want, c.pairs)
 		}
 	}
-	if HaltBinds(haltWith(HaltScope{Type: HaltVenue, Name: "Paper"}, nil), agent, nil, nil).Bound {
-		t.Error("an account that does not exist is at a venue")
+}
+
+// A manifest that is gone makes no halt miss the agent: by its references it is
+// found all the same, and at which venue it trades is not known.
+func TestHaltBindsWithoutAnAccount(t *testing.T) {
+	agent := agentWith(nil)
+	for name, c := range map[string]struct {
+		scope HaltScope
+		want  bool
+	}{
+		"a venue":         {HaltScope{Type: HaltVenue, Name: "Coinbase"}, true},
+		"its account":     {HaltScope{Type: HaltTradingAccount, Name: "paper"}, true},
+		"another account": {HaltScope{Type: HaltTradingAccount, Name: "live"}, false},
+		"its policy":      {HaltScope{Type: HaltRiskPolicy, Name: "careful"}, true},
+		"its pair":        {HaltScope{Type: HaltAssetPair, Name: "EUR/USD"}, true},
+		"its model":       {HaltScope{Type: HaltModel, Name: "builtin/trend"}, true},
+	} {
+		if got := HaltBinds(haltWith(c.scope, nil), agent, nil, nil); got.Bound != c.want {
+			t.Errorf("%s: %+v, want %v", name, got, c.want)
+		}
 	}
 }
 
