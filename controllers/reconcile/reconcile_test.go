@@ -208,15 +208,21 @@ func TestFinish(t *testing.T) {
 func TestPatchOfASlimPodLosesNothing(t *testing.T) {
 	full := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "1"}},
-		Spec:       corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{
+			{Name: "sidecar", Env: []corev1.EnvVar{{Name: "A", Value: "b"}}},
+			{Name: "c", Image: "i", Env: []corev1.EnvVar{{Name: "A", Value: "b"}, {Name: RevisionVariable, Value: `{"image":"i$$(A)"}`}}},
+		}},
 	}
 	slim, err := SlimPod(full.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := slim.(*corev1.Pod)
-	if before.Spec.NodeName != "node-1" || len(before.Spec.Containers) != 0 {
+	if before.Spec.NodeName != "node-1" || len(before.Spec.Containers) != 1 || before.Spec.Containers[0].Image != "" || len(before.Spec.Containers[0].Env) != 1 {
 		t.Errorf("got %+v", before.Spec)
+	}
+	if revision, err := RunningRevision(before); err != nil || revision == nil || revision.Image != "i$(A)" {
+		t.Errorf("the revision is %+v, %v", revision, err)
 	}
 	after := before.DeepCopy()
 	after.Labels["b"] = "2"

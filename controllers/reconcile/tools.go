@@ -42,7 +42,7 @@ func NewTools(mgr ctrl.Manager, name string, clock clock.PassiveClock) Tools {
 // lost.
 func SlimPod(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
-		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
+		pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName, Containers: revisionOnly(pod.Spec.Containers)}
 		status := &pod.Status
 		pod.Status = corev1.PodStatus{
 			Phase: status.Phase, Reason: status.Reason, Message: status.Message,

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -32,9 +31,6 @@ const (
 	// stopSeconds is what a process is given to finish the command in hand: an
 	// order and its answer, with the venue's time-out.
 	stopSeconds int64 = 30
-
-	// revisionVariable hands the process the fields of the spec that it runs by.
-	revisionVariable = "AGENT_REVISION"
 
 	ledgerDirectory = "/etc/trading/ledger"
 	ledgerFile      = "uri"
@@ -162,7 +158,7 @@ func desiredContainer(s *scope) corev1.Container {
 			fromField("POD_NAMESPACE", "metadata.namespace"),
 			fromField("POD_UID", "metadata.uid"),
 			fromField("NODE_NAME", "spec.nodeName"),
-			{Name: revisionVariable, Value: escapeReferences(string(s.target.data))},
+			{Name: reconcile.RevisionVariable, Value: reconcile.EscapeReferences(string(s.target.data))},
 		},
 		Ports: []corev1.ContainerPort{
 			{Name: "http", ContainerPort: httpPort, Protocol: corev1.ProtocolTCP},
@@ -201,7 +197,7 @@ func desiredArguments(s *scope) []string {
 	if s.account.Access() != nil {
 		arguments = append(arguments, "--credentials-dir="+credentialsDirectory)
 		if s.gateway != "" {
-			arguments = append(arguments, fmt.Sprintf("--venue-gateway=%s=%s", s.account.Spec.Venue, escapeReferences(s.gateway)))
+			arguments = append(arguments, fmt.Sprintf("--venue-gateway=%s=%s", s.account.Spec.Venue, reconcile.EscapeReferences(s.gateway)))
 		}
 	}
 	return arguments
@@ -276,9 +272,6 @@ func httpProbe(path string, periodSeconds, failures int32) *corev1.Probe {
 		FailureThreshold: failures,
 	}
 }
-
-// escapeReferences keeps the kubelet from taking a part of a value for a variable.
-func escapeReferences(value string) string { return strings.ReplaceAll(value, "$", "$$") }
 
 // template is all that an agent's process reads once, at its start: its revision,
 // and what that refers to. Limits, trading, deletionPolicy and the policy's name

@@ -180,7 +180,8 @@ func (r *Reconciler) ledgerOf(ctx context.Context, m *member) (string, error) {
 	return uri, nil
 }
 
-// stopAtVenue cancels everything in the agent's pairs by the venue's own control.
+// stopAtVenue cancels everything in the pairs that the agent's process trades, by the
+// venue's own control. Never is it told no pairs, which may mean all of the account.
 func (r *Reconciler) stopAtVenue(ctx context.Context, _ v1alpha1.Halt, m *member) error {
 	if m.account == nil {
 		return fmt.Errorf("TradingAccount %q does not exist", m.agent.Spec.AccountRef.Name)
@@ -190,12 +191,18 @@ func (r *Reconciler) stopAtVenue(ctx context.Context, _ v1alpha1.Halt, m *member
 		return fmt.Errorf("list asset pairs: %w", err)
 	}
 	var traded []*v1alpha1.AssetPair
-	for _, selector := range m.agent.Spec.AssetPairs {
+	var errs []error
+	for _, selector := range m.runs.Spec.AssetPairs {
 		if pair := v1alpha1.FindPair(pairs.Items, selector.Name); pair != nil {
 			traded = append(traded, pair)
+		} else {
+			errs = append(errs, fmt.Errorf("AssetPair %q does not exist", selector.Name))
 		}
 	}
-	return r.World.Stop(ctx, m.account, traded)
+	if len(traded) > 0 {
+		errs = append(errs, r.World.Stop(ctx, m.account, traded))
+	}
+	return errors.Join(errs...)
 }
 
 // deletePod ends the agent's process with the time that it is given to do so. It is

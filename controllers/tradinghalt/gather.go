@@ -12,12 +12,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
+	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 )
 
 // member is an agent that a halt binds.
 type member struct {
 	agent   *v1alpha1.TradingAgent
 	account *v1alpha1.TradingAccount
+	// runs is the agent as its process knows it, by the revision in its pod; without
+	// a pod as its manifest says.
+	runs *v1alpha1.TradingAgent
 	// told is what the agent's present process says of the halt; nil if nothing.
 	told *v1alpha1.HaltAcknowledgement
 	// absent says that no process of the agent runs; else since is when it began.
@@ -45,9 +49,10 @@ func (m *member) overdue(halt v1alpha1.Halt, now time.Time) bool {
 	return m.told == nil && !m.absent && !now.Before(m.acknowledgedBy(halt))
 }
 
-// gather finds who is bound by a halt: by what the manifests say now, or by the word
-// of a process or of the ledger, which holds on when the manifests have changed.
-// Beside these are the agents in its reach that are not bound as far as is known.
+// gather finds who is bound by a halt: by what its process runs and the manifests say
+// now, or by the word of a process or of the ledger, which holds on when the manifests
+// have changed. Beside these are the agents in its reach that are not bound as far as
+// is known.
 func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) (members, outside []member, err error) {
 	var agents v1alpha1.TradingAgentList
 	// Nothing of the list is changed, and copying the agents of a cluster costs.
@@ -68,36 +73,35 @@ func (r *Reconciler) gather(ctx context.Context, halt v1alpha1.Halt) (members, o
 	}
 	known := r.bondsOf(halt)
 	for i := range agents.Items {
-		m := member{agent: &agents.Items[i], told: wordOf(&agents.Items[i], halt)}
+		m := member{agent: &agents.Items[i], runs: &agents.Items[i], told: wordOf(&agents.Items[i], halt)}
 		m.account = byName[client.ObjectKey{Namespace: m.agent.Namespace, Name: m.agent.Spec.AccountRef.Name}]
+		if m.told == nil {
+			if err := r.attendance(ctx, &m); err != nil {
+				return nil, nil, err
+			}
+		}
 		binding := known.binding(halt, &m, pairs[m.agent.Namespace])
 		if !binding.Bound {
 			outside = append(outside, m)
 			continue
 		}
 		m.pairs = binding.Pairs
-		if err := r.attend(ctx, halt, &m); err != nil {
-			return nil, nil, err
-		}
+		r.meet(halt, &m)
 		members = append(members, m)
 	}
 	return members, outside, nil
 }
 
-// attend finds out whether a process runs that has not acknowledged, and since when.
-func (r *Reconciler) attend(ctx context.Context, halt v1alpha1.Halt, m *member) error {
+// meet has the time of a process that has not acknowledged begin.
+func (r *Reconciler) meet(halt v1alpha1.Halt, m *member) {
 	if m.told != nil {
-		return nil
-	}
-	if err := r.attendance(ctx, m); err != nil {
-		return err
+		return
 	}
 	// A process cannot report before the operator has named its pod, so its time
 	// begins no earlier than this operator has seen it named.
 	if seen := r.seenSince(process{halt.GetUID(), types.UID(m.agent.Status.PodUID)}); seen.After(m.since) {
 		m.since = seen
 	}
-	return nil
 }
 
 // seenSince is when this operator first met a process that has not acknowledged.
@@ -144,7 +148,7 @@ func wordOf(agent *v1alpha1.TradingAgent, halt v1alpha1.Halt) *v1alpha1.HaltAckn
 	return nil
 }
 
-// attendance finds out whether a process of the agent runs, and since when.
+// attendance finds out whether a process of the agent runs, since when and by what.
 func (r *Reconciler) attendance(ctx context.Context, m *member) error {
 	status := &m.agent.Status
 	if status.PodUID == "" {
@@ -152,7 +156,8 @@ func (r *Reconciler) attendance(ctx context.Context, m *member) error {
 		return nil
 	}
 	pod := &corev1.Pod{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: status.PodName}, pod)
+	// Nothing of the pod is changed, and every agent in reach is asked for.
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: m.agent.Namespace, Name: status.PodName}, pod, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		m.absent = true
 		return nil
@@ -160,6 +165,7 @@ func (r *Reconciler) attendance(ctx context.Context, m *member) error {
 	if err != nil {
 		return fmt.Errorf("read the pod of agent %s: %w", m.agent.Name, err)
 	}
+	m.runs = asRun(m.agent, pod)
 	m.absent = true
 	for i := range pod.Status.ContainerStatuses {
 		if running := pod.Status.ContainerStatuses[i].State.Running; running != nil {
@@ -171,6 +177,19 @@ func (r *Reconciler) attendance(ctx context.Context, m *member) error {
 		m.absent, m.since = false, pod.CreationTimestamp.Time
 	}
 	return nil
+}
+
+// asRun is an agent with the part of its spec that the process in a pod was started
+// with. A revision that cannot be read ends the process that it was handed to, so the
+// manifest counts then.
+func asRun(agent *v1alpha1.TradingAgent, pod *corev1.Pod) *v1alpha1.TradingAgent {
+	revision, err := reconcile.RunningRevision(pod)
+	if err != nil || revision == nil {
+		return agent
+	}
+	runs := *agent
+	revision.Into(&runs.Spec)
+	return &runs
 }
 
 func labelsOf(agent *v1alpha1.TradingAgent) string { return labels.Set(agent.Labels).String() }

@@ -55,9 +55,9 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 // because a process or a ledger of the agent is known to have been bound.
 func (b *bonds) binding(halt v1alpha1.Halt, m *member, pairs []v1alpha1.AssetPair) v1alpha1.Binding {
 	if _, latched := b.agents[m.agent.UID]; latched || v1alpha1.HaltTold(halt, m.agent) {
-		return v1alpha1.HaltHolds(halt, m.agent, m.account, pairs)
+		return v1alpha1.HaltHolds(halt, m.runs, m.account, pairs)
 	}
-	return v1alpha1.HaltBinds(halt, m.agent, m.account, pairs)
+	return v1alpha1.HaltBinds(halt, m.runs, m.account, pairs)
 }
 
 // ledger names the Ledger that the agent writes to; no name without an account.
@@ -131,9 +131,7 @@ func (r *Reconciler) recollect(ctx context.Context, halt v1alpha1.Halt, members,
 			continue
 		}
 		known.agents[m.agent.UID] = by
-		if err := r.attend(ctx, halt, m); err != nil {
-			return members, err
-		}
+		r.meet(halt, m)
 		members = append(members, *m)
 	}
 	return members, failed

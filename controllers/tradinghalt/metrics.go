@@ -56,7 +56,8 @@ func (m *Metrics) tell(before, halt v1alpha1.Halt) {
 	if before.HaltStatus().EnforcedTime == nil && status.EnforcedTime != nil && status.LastAcknowledgedTime != nil {
 		m.seconds.Observe(max(status.LastAcknowledgedTime.Sub(halt.GetCreationTimestamp().Time), 0).Seconds())
 	}
-	if spec.Drill != "" && status.EnforcedTime != nil && *status.Matched > 0 {
+	// A drill on agents without a process has shown nothing.
+	if spec.Drill != "" && status.EnforcedTime != nil && *status.Done > 0 {
 		m.drilled(status.EnforcedTime.Time)
 	}
 	if spec.Released() {
