@@ -27,6 +27,18 @@ func (d *desk) halt(name string, edit func(*v1alpha1.TradingHaltSpec)) *v1alpha1
 		edit(&halt.Spec)
 	}
 	d.create(halt)
+	// What is fenced under it would be noted in the specs after this one.
+	DeferCleanup(func() {
+		bench.Halts.Break(nil)
+		if bench.Client.Get(d.ctx, client.ObjectKeyFromObject(halt), halt) != nil || halt.Spec.Released() {
+			return
+		}
+		d.release(halt)
+		Eventually(func(g Gomega) {
+			g.Expect(bench.Client.Get(d.ctx, client.ObjectKeyFromObject(halt), halt)).To(Succeed())
+			g.Expect(conditionOf(halt, v1alpha1.ConditionEnforced).Reason).To(Equal(v1alpha1.ReasonHaltReleased))
+		}).WithTimeout(patience).WithPolling(interval).Should(Succeed())
+	})
 	return halt
 }
 

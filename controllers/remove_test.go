@@ -178,6 +178,6 @@ func (d *desk) eventuallyGone(name string) {
 	}
 }
 
-func conditionOf(agent *v1alpha1.TradingAgent, conditionType string) *metav1.Condition {
-	return reconcile.StatusOf(agent).Get(conditionType)
+func conditionOf(object client.Object, conditionType string) *metav1.Condition {
+	return reconcile.StatusOf(object).Get(conditionType)
 }

@@ -71,7 +71,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	var outcome reconcile.Outcome
 	if spec.Released() {
-		outcome, err = r.release(ctx, halt, members, outside)
+		// Whom it has bound while it was in force, and who has left its scope since,
+		// nobody has written down for certain.
+		outcome, err = r.release(ctx, halt, append(members, outside...))
 	} else {
 		r.fence(ctx, halt, members)
 		outcome = r.count(ctx, halt, members, outside)

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/three-rivers-tech/trading-operator/api/v1alpha1"
-	"github.com/three-rivers-tech/trading-operator/controllers/reconcile"
 	"github.com/three-rivers-tech/trading-operator/internal/ledger"
 )
 
@@ -158,11 +157,14 @@ func (r *Reconciler) advance(ctx context.Context, halt v1alpha1.Halt, m *member)
 	return err
 }
 
+// errMissing is of an object that is needed on the way to an agent's ledger.
+var errMissing = errors.New("does not exist")
+
 // ledgerOf reads the connection URI of an agent's ledger past the cache, so that the
 // operator never holds the cluster's Secrets in memory.
 func (r *Reconciler) ledgerOf(ctx context.Context, m *member) (string, error) {
 	if m.account == nil {
-		return "", fmt.Errorf("TradingAccount %q does not exist", m.agent.Spec.AccountRef.Name)
+		return "", fmt.Errorf("TradingAccount %q %w", m.agent.Spec.AccountRef.Name, errMissing)
 	}
 	kept := &v1alpha1.Ledger{}
 	if err := r.Client.Get(ctx, m.ledger(), kept); err != nil {
@@ -175,7 +177,7 @@ func (r *Reconciler) ledgerOf(ctx context.Context, m *member) (string, error) {
 	}
 	uri := string(secret.Data[ref.Key])
 	if uri == "" {
-		return "", fmt.Errorf("no key %q in Secret %q", ref.Key, ref.Name)
+		return "", fmt.Errorf("key %q of Secret %q %w", ref.Key, ref.Name, errMissing)
 	}
 	return uri, nil
 }
@@ -215,41 +217,4 @@ func (r *Reconciler) deletePod(ctx context.Context, _ v1alpha1.Halt, m *member) 
 		return nil // another has taken its place
 	}
 	return err
-}
-
-// release records a release in every ledger that may hold the halt latched, so that
-// an agent that comes up later is free although the halt's object may be gone.
-func (r *Reconciler) release(ctx context.Context, halt v1alpha1.Halt, members, outside []member) (reconcile.Outcome, error) {
-	status := reconcile.StatusOf(halt)
-	given := halt.HaltSpec().Release
-	message := fmt.Sprintf("released by %s: %s", given.By, given.Reason)
-	if enforced := status.Get(v1alpha1.ConditionEnforced); enforced != nil && enforced.Reason == v1alpha1.ReasonHaltReleased {
-		return reconcile.Done(v1alpha1.ReasonHaltReleased, message), nil
-	}
-	members, err := r.recollect(ctx, halt, members, outside)
-	if err != nil {
-		return reconcile.Outcome{}, fmt.Errorf("ask the ledgers whom the halt binds: %w", err)
-	}
-	latched := r.bondsOf(halt).agents
-	done := map[string]bool{}
-	var errs []error
-	for i := range members {
-		uri, err := r.ledgerOf(ctx, &members[i])
-		if err == nil && !done[uri] {
-			done[uri] = true
-			limited, cancel := context.WithTimeout(ctx, stepTimeout)
-			err = r.World.Unlatch(limited, uri, string(halt.GetUID()), given.By, given.Reason)
-			cancel()
-		}
-		if held := latched[members[i].agent.UID].Name != ""; err != nil && (held || !members[i].absent) {
-			errs = append(errs, fmt.Errorf("agent %s/%s: %w", members[i].agent.Namespace, members[i].agent.Name, err))
-		}
-	}
-	if len(errs) > 0 {
-		return reconcile.Outcome{}, fmt.Errorf("record the release in the ledgers: %w", errors.Join(errs[:min(len(errs), mostNamed)]...))
-	}
-	r.forget(client.ObjectKeyFromObject(halt))
-	halt.HaltStatus().OverdueAgents, halt.HaltStatus().Overdue = nil, reconcile.Count(0)
-	status.Set(v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonHaltReleased, message, r.Clock.Now())
-	return reconcile.Done(v1alpha1.ReasonHaltReleased, message), nil
 }

@@ -93,7 +93,11 @@ func (r *Reconciler) latch(ctx context.Context, halt v1alpha1.Halt, members []me
 		return r.World.Latch(ctx, uri, bound)
 	}, func(key client.ObjectKey, group []*member, err error) {
 		for _, m := range group {
-			if m.loose = err; err == nil {
+			m.loose = err
+			if noLedger(err) {
+				m.loose = nil // nothing that could trade, or tell that it had been bound
+			}
+			if err == nil {
 				known.agents[m.agent.UID] = key
 			} else if _, meant := known.agents[m.agent.UID]; !meant {
 				known.agents[m.agent.UID] = client.ObjectKey{}
