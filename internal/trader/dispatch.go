@@ -26,8 +26,13 @@ func (s *Shell) dispatch(ctx context.Context, event Event) error {
 	return s.carryOut(ctx, s.queue)
 }
 
+// carryOut does one command after another. What the owner says meanwhile is heard
+// before the next, however many calls each run into their time-out.
 func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
-	for len(queue) > 0 {
+	for {
+		if queue = s.interject(queue); len(queue) == 0 {
+			return nil
+		}
 		command := queue[0]
 		queue = queue[1:]
 		if !s.core.recovered && !unconditional(command) {
@@ -39,19 +44,39 @@ func (s *Shell) carryOut(ctx context.Context, queue []Command) error {
 		if err != nil {
 			return err
 		}
-		// What follows from a command comes before what was waiting: an order is
-		// sent directly after the gate has let it pass.
-		s.following = s.following[:0]
-		for _, next := range events {
-			s.following = append(s.following, s.tell(next)...)
-		}
-		if len(s.following) > 0 {
-			s.spare = append(append(s.spare[:0], s.following...), queue...)
-			s.queue, s.spare = s.spare, s.queue
-			queue = cancelsFirst(s.queue)
+		s.progress()
+		queue = s.follow(events, queue)
+	}
+}
+
+// follow tells the core of events. What follows from them comes before what was
+// waiting: an order is sent directly after the gate has let it pass.
+func (s *Shell) follow(events []Event, queue []Command) []Command {
+	s.following = s.following[:0]
+	for _, next := range events {
+		s.following = append(s.following, s.tell(next)...)
+	}
+	if len(s.following) == 0 {
+		return queue
+	}
+	s.spare = append(append(s.spare[:0], s.following...), queue...)
+	s.queue, s.spare = s.spare, s.queue
+	return cancelsFirst(s.queue)
+}
+
+// interject tells the core what the owner has said meanwhile. An order that waits
+// to leave meets the gate once more: it was let pass before that.
+func (s *Shell) interject(queue []Command) []Command {
+	wishes := s.posted()
+	if len(wishes) == 0 {
+		return queue
+	}
+	for i, command := range queue {
+		if send, waits := command.(Send); waits {
+			queue[i] = BeginSend{ID: send.Intent.ID, Recorded: true}
 		}
 	}
-	return nil
+	return s.follow(wishes, queue)
 }
 
 // cancelsFirst keeps the order of commands, but lets no cancellation wait for the

@@ -69,13 +69,18 @@ func (s *Shell) execute(ctx context.Context, command Command) ([]Event, error) {
 	return nil, fmt.Errorf("no way to carry out %T", command)
 }
 
+// errHaltedFirst is why no debate was held that had been asked for.
+var errHaltedFirst = errors.New("trading was halted before the debate")
+
 // deliberate holds a debate, which a halt breaks off at once. What the owner has
 // said meanwhile is heard before what the debate has come to.
 func (s *Shell) deliberate(ctx context.Context, c *Deliberate) []Event {
-	s.ponder(true)
-	ruling, err := s.config.Debate.Hold(ctx, c.View)
-	s.ponder(false)
-	s.ruled = Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Ruling: ruling, Err: err}
+	s.ruled = Ruled{Pair: c.View.Pair, BarEnd: c.BarEnd, Err: errHaltedFirst}
+	if !s.core.haltsDebate(c.View.Pair) {
+		s.ponder(true)
+		s.ruled.Ruling, s.ruled.Err = s.config.Debate.Hold(ctx, c.View)
+		s.ponder(false)
+	}
 	s.events = append(append(s.events[:0], s.posted()...), &s.ruled)
 	return s.events
 }

@@ -103,6 +103,13 @@ func (c *Core) haltFlattens(pair *pairState) bool {
 	return pair.halted.task == FlattenPositions && (c.deleting == nil || c.deleting.Flatten)
 }
 
+// haltsDebate reports whether nothing may come of a debate on a pair any more: what
+// waits for its end would wait in vain.
+func (c *Core) haltsDebate(name string) bool {
+	pair := c.pair(name)
+	return c.permittedIn(pair, "") == risk.Halted || c.haltFlattens(pair)
+}
+
 // mustGo reports whether the halts of its pair, or what is permitted otherwise, want
 // an open order cancelled.
 func (c *Core) mustGo(o *openOrder) bool {

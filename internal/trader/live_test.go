@@ -188,44 +188,6 @@ func (r rules) Rule(context.Context, decision.Argument, decision.Argument, decis
 	return decision.Ruling{Action: r.action, ConfidenceMicros: 900_000, Judge: "test/rules"}, nil
 }
 
-// trade starts an agent at a venue that has to be asked, in a bubble: its data ends
-// after so many bars.
-func trade(t *testing.T, x *exchange, bars int, change func(*Config)) *desk {
-	t.Helper()
-	config, _ := setup(t, "AAA")
-	config.Agent.Venue, config.Debate.Judge = "Live", rules{decision.Buy}
-	if change != nil {
-		change(&config)
-	}
-	d := &desk{t: t, scribe: &scribe{Ledger: x.books}, ended: make(chan error, 1)}
-	sentry := venue.NewSentry(time.Now)
-	x.guard = sentry
-	var err error
-	d.shell, err = NewShell(config, Options{Ledger: d.scribe, Venue: x, Sentry: sentry, Feed: func(map[string]time.Time) (market.Feed, error) {
-		past := walk(11, warmUp, config.Agent.Instruments)
-		begins := time.Now()
-		shift := begins.Sub(past[len(past)-1].End)
-		for i := range past {
-			past[i].Start, past[i].End = past[i].Start.Add(shift), past[i].End.Add(shift)
-		}
-		feed := record(past, nil)
-		for i := range bars {
-			at := begins.Add(time.Duration(i) * time.Minute)
-			feed.bars = append(feed.bars, market.PairBar{Pair: "AAA-USD", Bar: market.Bar{
-				Start: at, End: at.Add(time.Minute), Open: 10_000, High: 10_000, Low: 10_000, Close: 10_000,
-			}})
-		}
-		return &silentAfter{feed, bars}, nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	d.cancel = cancel
-	go func() { d.ended <- d.shell.Run(ctx) }()
-	return d
-}
-
 // Fills are asked for in the venue's own time: no bar comes after the order.
 func TestFillsAreAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -40,6 +40,14 @@ func (s *Shell) loop(ctx context.Context) error {
 // work marks the beginning of a turn of the loop.
 func (s *Shell) work() { s.busySince.Store(time.Now().UnixNano()) }
 
+// progress marks the end of a command in a turn of the loop: a venue that is down
+// costs each of many orders a time-out, and no restart would help.
+func (s *Shell) progress() {
+	if s.busySince.Load() != 0 {
+		s.work()
+	}
+}
+
 // timetable is when the shell acts of itself; a time that is zero has no
 // appointment.
 type timetable struct {

@@ -123,6 +123,8 @@ type Shell struct {
 	// interrupt breaks off the call under way; pondering says that it is a debate.
 	interrupt context.CancelFunc
 	pondering bool
+	// overdue says that a halt has waited for its grace without being heard.
+	overdue bool
 
 	// obeyed is what was last told of each halt, by its UID.
 	obeyed map[string]Obeyed
@@ -197,11 +199,12 @@ func (s *Shell) forbid() {
 	s.sentry.Forbid(func(intent *order.Intent) bool { return wanted.forbids(intent, ending) })
 }
 
-// breakOff ends the call under way if the owner has not been heard yet.
+// breakOff ends the call under way, and those that begin before the owner is heard,
+// if he has not been heard yet.
 func (s *Shell) breakOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.pending) > 0 && s.interrupt != nil {
+	if s.overdue = len(s.pending) > 0; s.overdue && s.interrupt != nil {
 		s.interrupt()
 	}
 }
@@ -240,21 +243,14 @@ func (s *Shell) posted() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	events := s.pending
-	s.pending = nil
+	s.pending, s.overdue = nil, false
 	return events
 }
 
 // hear tells the core of the owner's wishes. What they lead to comes after the
 // last of them: no order leaves on the strength of a wish that the next takes
 // back.
-func (s *Shell) hear(ctx context.Context) error {
-	events := s.posted()
-	commands := make([]Command, 0, len(events))
-	for _, event := range events {
-		commands = append(commands, s.tell(event)...)
-	}
-	return s.carryOut(ctx, cancelsFirst(commands))
-}
+func (s *Shell) hear(ctx context.Context) error { return s.carryOut(ctx, nil) }
 
 // Status is what the agent does now. It may be called from any goroutine; the
 // result must not be changed.
@@ -264,8 +260,9 @@ func (s *Shell) Status() *Status { return s.status.Load() }
 // are one.
 func (s *Shell) Changed() <-chan struct{} { return s.changed }
 
-// longestWork is how long one turn of the loop may take before it counts as
-// hanging: several calls that each run into their time-out.
+// longestWork is how long one command, or one turn of the loop without any, may
+// take before the loop counts as hanging: several calls that each run into their
+// time-out.
 const longestWork = 12 * callTimeout
 
 // Alive fails when the loop hangs and only a restart can help. It may be called
@@ -457,7 +454,10 @@ func (s *Shell) boundedBy(ctx context.Context, span time.Duration) (context.Cont
 	}
 	call, cancel := s.clock.Bound(context.WithoutCancel(ctx), span)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.interrupt = cancel
-	s.mu.Unlock()
+	if s.overdue {
+		cancel()
+	}
 	return call, cancel
 }
