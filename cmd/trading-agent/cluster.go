@@ -149,7 +149,9 @@ func (p *process) trade(ctx context.Context, watcher manifests, uri database.Sou
 	if err := p.awaitTurn(ctx, watcher); err != nil {
 		return err
 	}
+	stop := p.obeyMeanwhile(ctx, watcher)
 	book, err := p.openLedger(ctx, uri, desk.Agent.Generation, watcher)
+	stop()
 	if err != nil {
 		return err
 	}
@@ -161,6 +163,8 @@ func (p *process) trade(ctx context.Context, watcher manifests, uri database.Sou
 func (p *process) tradeBy(ctx context.Context, watcher manifests, agentUID string, kept books) error {
 	// A halt is latched whatever the trader still waits for.
 	defer p.halts.keep(ctx, kept.halts, agentUID, p.log)()
+	stop := p.obeyMeanwhile(ctx, watcher)
+	defer stop()
 	if err := p.recall(ctx, kept.halts, agentUID, watcher); err != nil {
 		return err
 	}
@@ -169,6 +173,7 @@ func (p *process) tradeBy(ctx context.Context, watcher manifests, agentUID strin
 	if err != nil {
 		return err
 	}
+	stop()
 	p.obey(shell, &desk)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return shell.Run(ctx) })

@@ -40,6 +40,8 @@ type halts struct {
 	gone map[string]bool
 	// freed says that one of these was released.
 	freed bool
+	// swept is what became of open orders while there is no trader.
+	swept string
 }
 
 func newHalts() *halts {
@@ -72,7 +74,7 @@ func (h *halts) see(desk *link.Desk) []trader.Halt {
 }
 
 // waiting is what a process without a trader tells of the halts in force: nothing
-// leaves, and nothing is done either.
+// leaves, and nothing is known to be done before the ledger has said what is open.
 func (h *halts) waiting(status *v1alpha1.TradingStatus) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,11 +82,24 @@ func (h *halts) waiting(status *v1alpha1.TradingStatus) {
 	for i := range h.bound {
 		halt := h.bound[i]
 		told[i] = trader.Obeyed{Halt: halt, Acknowledged: h.since[halt.UID], Left: "the agent does not trade yet: " + status.Reason}
+		if h.swept != "" && halt.CancelsAll() {
+			told[i].Left += "; " + h.swept
+		}
 		if halt.State == risk.Halted && halt.Pairs == nil {
 			status.State = v1alpha1.TradingHalted
 		}
 	}
 	status.Halts = trader.Acknowledgements(told)
+}
+
+// say has the status tell what became of open orders, and reports whether that is
+// news.
+func (h *halts) say(swept string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := h.swept
+	h.swept = swept
+	return swept != before
 }
 
 // restore takes up the halts that a former process of the agent was bound by.

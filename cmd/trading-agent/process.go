@@ -39,14 +39,16 @@ type process struct {
 	halts   *halts
 	// halter creates halts for the agent's API; nil without an API server.
 	halter api.Halter
-	// route is the way to real venues.
-	route route
+	// route is the way to real venues. Who asks one before there is a trader, the start
+	// or the sweeper, holds the turn: both sign with one key.
+	route     route
+	venueTurn chan struct{}
 	// front is nil for an agent that nobody can reach.
 	front *front
 }
 
 func newProcess(holder string, data market.Library, log logr.Logger) *process {
-	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1), voice: voice{pulse: indicator.NewBoard()}, halts: newHalts()}
+	p := &process{holder: holder, data: data, log: log, changed: make(chan struct{}, 1), venueTurn: make(chan struct{}, 1), voice: voice{pulse: indicator.NewBoard()}, halts: newHalts()}
 	p.wait(v1alpha1.ReasonRecovering, "the agent has started and reads its manifests", 0)
 	return p
 }

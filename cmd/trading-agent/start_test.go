@@ -29,6 +29,10 @@ type within struct{ http.Handler }
 
 func (w within) RoundTrip(request *http.Request) (*http.Response, error) {
 	recorder := httptest.NewRecorder()
+	if request.Body == nil {
+		request = request.Clone(request.Context())
+		request.Body = http.NoBody
+	}
 	w.ServeHTTP(recorder, request)
 	return recorder.Result(), nil
 }

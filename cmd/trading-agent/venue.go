@@ -47,8 +47,7 @@ func (o *venueOptions) read() (route, error) {
 // leave. The venue's connections are let go of when the context ends.
 func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Config, kept books) (venue.Venue, *venue.Sentry, error) {
 	sentry := venue.NewSentry(time.Now)
-	access := desk.Account.Access()
-	if access == nil {
+	if desk.Account.Access() == nil {
 		account, err := trader.NewPaperAccount(config, desk.Account)
 		if err != nil {
 			return nil, nil, err
@@ -57,16 +56,9 @@ func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Co
 		simulated, err := paper.New(kept.paper(config.Agent.Account, config.Agent.UID), account)
 		return simulated, sentry, err
 	}
-	if p.route.venues == nil || p.route.credentials == "" {
-		return nil, nil, fmt.Errorf("TradingAccount %q is at %s: name the directory with its credentials with --credentials-dir", desk.Account.Name, desk.Account.Spec.Venue)
-	}
-	account := venues.Account{Venue: desk.Account.Spec.Venue, Instruments: config.Agent.Instruments, Guard: sentry}
-	if known := desk.Account.Status.VenueAccount; known != nil {
-		account.ID = known.ID
-	}
-	opened, err := p.route.venues.OpenKeyed(ctx, account, *access, p.route.credentials, p.log)
+	opened, err := p.openVenue(ctx, desk, &config, sentry)
 	if err != nil {
-		return nil, nil, fmt.Errorf("TradingAccount %q: %w", desk.Account.Name, err)
+		return nil, nil, err
 	}
 	if err := bind(ctx, opened, config.Agent.UID, kept.accounts); err != nil {
 		opened.Close()
@@ -74,6 +66,23 @@ func (p *process) venueOf(ctx context.Context, desk *link.Desk, config trader.Co
 	}
 	context.AfterFunc(ctx, opened.Close)
 	return opened, sentry, nil
+}
+
+// openVenue opens the agent's account at a real venue. The guard is asked before an
+// order leaves; without one none does. The caller closes it.
+func (p *process) openVenue(ctx context.Context, desk *link.Desk, config *trader.Config, guard venue.Guard) (*venues.Keyed, error) {
+	if p.route.venues == nil || p.route.credentials == "" {
+		return nil, fmt.Errorf("TradingAccount %q is at %s: name the directory with its credentials with --credentials-dir", desk.Account.Name, desk.Account.Spec.Venue)
+	}
+	account := venues.Account{Venue: desk.Account.Spec.Venue, Instruments: config.Agent.Instruments, Guard: guard}
+	if known := desk.Account.Status.VenueAccount; known != nil {
+		account.ID = known.ID
+	}
+	opened, err := p.route.venues.OpenKeyed(ctx, account, *desk.Account.Access(), p.route.credentials, p.log)
+	if err != nil {
+		return nil, fmt.Errorf("TradingAccount %q: %w", desk.Account.Name, err)
+	}
+	return opened, nil
 }
 
 // bind has the ledger remember on which account at its venue the agent trades. It
@@ -122,7 +131,9 @@ func (p *process) awaitStart(ctx context.Context, watcher deskWatcher, kept book
 		if err != nil {
 			return nil, desk, err
 		}
+		p.venueTurn <- struct{}{}
 		shell, err := p.start(ctx, &desk, kept)
+		<-p.venueTurn
 		if err != nil && ctx.Err() != nil {
 			return nil, desk, ctx.Err()
 		}

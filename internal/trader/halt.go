@@ -51,6 +51,10 @@ func NewHalt(uid, name string, spec *v1alpha1.TradingHaltSpec, pairs []string) H
 	return bound
 }
 
+// CancelsAll reports whether the halt, by itself, lets no order stay open that it
+// binds.
+func (h *Halt) CancelsAll() bool { return h.State == risk.Halted && h.Task != KeepOrders }
+
 func (h *Halt) binds(pair string) bool { return h.Pairs == nil || slices.Contains(h.Pairs, pair) }
 
 // restraint is what all halts together ask of a pair: the strictest state and the
@@ -220,6 +224,9 @@ func (s *Shell) stamp(status *Status) {
 		told.Acknowledged, told.Finished = before.Acknowledged, before.Finished
 		if !known {
 			told.Acknowledged = now
+		}
+		if s.swept != "" && told.Left != "" && told.CancelsAll() {
+			told.Left += "; " + s.swept
 		}
 		switch {
 		case before.Done && !told.Done && !s.core.recovered:

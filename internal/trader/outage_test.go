@@ -3,6 +3,8 @@ package trader
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,38 +63,74 @@ func TestHaltWhileTheLedgerHangs(t *testing.T) {
 }
 
 // A process that starts halted and cannot reach its ledger cancels what its
-// predecessor left open.
+// predecessor left open in the pairs that are halted, says so, and does not take it
+// for done.
 func TestHaltedStartWithoutLedger(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := runOn(t, 2000, func(account *paper.Config) { account.PartialFill = order.Whole }, "AAA", "BBB")
-		d.until("open orders", func(s *Status) bool { return withOpen(s) && s.Fills > 5 })
-		if err := d.stop(); err != nil {
-			t.Fatal(err)
-		}
-		if d.openAtVenue() == 0 {
-			t.Fatal("nothing is open, so nothing would be tested")
-		}
-		d.scribe.fail(ledger.ErrUnavailable)
-		config := d.shell.config
-		config.Settings.Trading = risk.Halted
-		shell, err := NewShell(config, d.shell.options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.shell = shell
-		ctx, cancel := context.WithCancel(t.Context())
-		d.cancel = cancel
-		go func() { d.ended <- shell.Run(ctx) }()
-		pass(time.Second)
-		if open := d.openAtVenue(); open > 0 {
-			t.Errorf("%d orders are open under the halt", open)
-		}
-		d.scribe.fail(nil)
-		d.until("that it agrees with its venue", func(s *Status) bool { return s.Ready() && isHalted(s) })
-		if err := d.stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	for name, test := range map[string]struct {
+		trading risk.TradingState
+		halts   []Halt
+		// left are the pairs with open orders.
+		left, said string
+	}{
+		"no halt":             {risk.Enabled, nil, "AAA-USD BBB-USD", ""},
+		"by the settings":     {risk.Halted, nil, "", ""},
+		"of the agent":        {risk.Enabled, []Halt{haltOf(risk.Halted, CancelOrders)}, "", "open orders in AAA-USD, BBB-USD were cancelled at the venue"},
+		"of a pair":           {risk.Enabled, []Halt{haltOf(risk.Halted, CancelOrders, "AAA-USD")}, "BBB-USD", "open orders in AAA-USD were cancelled at the venue"},
+		"that keeps orders":   {risk.Enabled, []Halt{haltOf(risk.Halted, KeepOrders)}, "AAA-USD BBB-USD", ""},
+		"that reduces":        {risk.Enabled, []Halt{haltOf(risk.Reducing, CancelOrders)}, "AAA-USD BBB-USD", ""},
+		"the strictest holds": {risk.Enabled, []Halt{haltOf(risk.Halted, KeepOrders), haltOf(risk.Reducing, CancelOrders, "BBB-USD")}, "AAA-USD", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := runOn(t, 2000, func(account *paper.Config) { account.PartialFill = order.Whole }, "AAA", "BBB")
+				d.until("open orders in both pairs", func(s *Status) bool { return withOpen(s) && s.Fills > 5 && d.pairsAtVenue() == "AAA-USD BBB-USD" })
+				if err := d.stop(); err != nil {
+					t.Fatal(err)
+				}
+				d.scribe.fail(ledger.ErrUnavailable)
+				config := d.shell.config
+				config.Settings.Trading, config.Settings.Halts = test.trading, test.halts
+				shell, err := NewShell(config, d.shell.options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.shell = shell
+				ctx, cancel := context.WithCancel(t.Context())
+				d.cancel = cancel
+				go func() { d.ended <- shell.Run(ctx) }()
+				pass(time.Second)
+				if left := d.pairsAtVenue(); left != test.left {
+					t.Errorf("orders are open in %q; want %q", left, test.left)
+				}
+				if told := shell.Status().Halts; len(told) > 0 && told[0].Task != KeepOrders && (told[0].Done || !strings.Contains(told[0].Left, test.said)) {
+					t.Errorf("told %+v; want %q", told, test.said)
+				}
+				d.scribe.fail(nil)
+				d.until("that it agrees with its venue", func(s *Status) bool { return s.Ready() })
+				if told := shell.Status().Halts; len(told) > 0 && strings.Contains(told[0].Left, "at the venue") {
+					t.Errorf("the ledger is back, and yet %+v", told)
+				}
+				if err := d.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// pairsAtVenue are those with open orders.
+func (d *desk) pairsAtVenue() string {
+	d.t.Helper()
+	open, err := d.venue.Open(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	pairs := make([]string, 0, len(open))
+	for i := range open {
+		pairs = append(pairs, open[i].Pair)
+	}
+	slices.Sort(pairs)
+	return strings.Join(slices.Compact(pairs), " ")
 }
 
 func TestFencedProcessEnds(t *testing.T) {

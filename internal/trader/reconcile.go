@@ -105,7 +105,7 @@ func (s *Shell) reconcile(ctx context.Context) error {
 		}
 	}
 	// gofail: var openOrdersWanted struct{}
-	if err := s.cancelOrphans(ctx, left); err != nil {
+	if err := s.cancelOrphans(ctx, left, nil); err != nil {
 		return err
 	}
 	if s.core.epoch == 0 && r.until.After(s.clock.Now()) {
@@ -256,11 +256,12 @@ func (r *reconciliation) await(o *ledger.Order) {
 	}
 }
 
-// cancelOrphans cancels orders that are open at the venue and not in the ledger:
-// a process that has been paused may have sent one that was given up. What has no
+// cancelOrphans cancels orders that are open at the venue and not in the ledger, of
+// all pairs if none are named: a process that has been paused may have sent one that
+// was given up. What has no
 // client order id of ours is somebody else's and none of our business, unless he
 // trades our pair.
-func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
+func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order, pairs []string) error {
 	open, err := s.options.Venue.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errVenue, err)
@@ -272,7 +273,7 @@ func (s *Shell) cancelOrphans(ctx context.Context, known []ledger.Order) error {
 	var foreign []string
 	for _, o := range open {
 		switch {
-		case ours[o.ID]:
+		case ours[o.ID], pairs != nil && !slices.Contains(pairs, o.Pair):
 			continue
 		case o.ID == uuid.Nil:
 			foreign = append(foreign, o.VenueOrderID)

@@ -51,6 +51,13 @@ func (s *Settings) forbids(intent *order.Intent, deleting *Deleting) bool {
 	return trading == risk.Halted || (trading == risk.Reducing && !intent.ReduceOnly)
 }
 
+// CancelsAll reports whether no order of a pair may stay open under these settings,
+// whatever is known of it.
+func (s *Settings) CancelsAll(pair string) bool {
+	halted := restrain(s.Halts, func(h *Halt) bool { return h.binds(pair) })
+	return s.Trading == risk.Halted || (halted.state == risk.Halted && halted.task != KeepOrders)
+}
+
 // Total is the largest value of all positions of several agents together.
 type Total struct {
 	// Scope names it in the ledger.

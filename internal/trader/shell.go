@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,8 +127,10 @@ type Shell struct {
 	// overdue says that a halt has waited for its grace without being heard.
 	overdue bool
 
-	// obeyed is what was last told of each halt, by its UID.
+	// obeyed is what was last told of each halt, by its UID; swept is what became of
+	// open orders before the ledger has said what is open.
 	obeyed map[string]Obeyed
+	swept  string
 
 	status  atomic.Pointer[Status]
 	changed chan struct{}
@@ -360,7 +363,7 @@ func (s *Shell) persist(ctx context.Context, try func() error) error {
 	for {
 		err := try()
 		if err == nil {
-			s.backoff = firstBackoff
+			s.backoff, s.swept = firstBackoff, ""
 			return nil
 		}
 		if fatal(err) {
@@ -393,34 +396,38 @@ func (s *Shell) waitHearing(ctx context.Context, until time.Time) error {
 	}
 }
 
-// cancelAllIfHalted obeys a halt while the ledger has not yet said what is open:
-// the venue knows.
+// cancelAllIfHalted obeys halts while the ledger has not yet said what is open: the
+// venue knows.
 func (s *Shell) cancelAllIfHalted(ctx context.Context) {
-	halts := s.core.halted
-	if s.core.settings.Trading != risk.Halted && (halts.state != risk.Halted || halts.task == KeepOrders) {
+	var pairs []string
+	for i := range s.core.pairs {
+		if pair := s.core.pairs[i].instrument.Pair; s.core.settings.CancelsAll(pair) {
+			pairs = append(pairs, pair)
+		}
+	}
+	if s.swept = ""; len(pairs) == 0 {
 		return
 	}
 	call, cancel := s.bounded(ctx)
 	defer cancel()
-	if err := s.cancelAll(call); err != nil {
+	if err := s.cancelAll(call, pairs); err != nil {
 		s.options.Log.Info("open orders could not be cancelled", "reason", err.Error())
+		s.swept = fmt.Sprintf("open orders in %s could not be cancelled at the venue yet: %s", strings.Join(pairs, ", "), err)
+		return
 	}
+	s.swept = "open orders in " + strings.Join(pairs, ", ") + " were cancelled at the venue"
 }
 
-// cancelAll cancels every order in the agent's pairs, in one call where the venue
-// has one.
-func (s *Shell) cancelAll(ctx context.Context) error {
+// cancelAll cancels every order in some of the agent's pairs, in one call where the
+// venue has one.
+func (s *Shell) cancelAll(ctx context.Context, pairs []string) error {
 	stopper, ok := s.options.Venue.(venue.Stopper)
 	if !ok {
-		return s.cancelOrphans(ctx, nil)
-	}
-	pairs := make([]string, len(s.core.pairs))
-	for i := range s.core.pairs {
-		pairs[i] = s.core.pairs[i].instrument.Pair
+		return s.cancelOrphans(ctx, nil, pairs)
 	}
 	err := stopper.CancelAll(ctx, pairs)
 	if errors.Is(err, errors.ErrUnsupported) {
-		return s.cancelOrphans(ctx, nil)
+		return s.cancelOrphans(ctx, nil, pairs)
 	}
 	return err
 }
