@@ -86,7 +86,8 @@ func deskOf(t *testing.T) (client.Client, *v1alpha1.TradingAgent, *v1alpha1.Trad
 	halt := &v1alpha1.TradingHalt{ObjectMeta: meta("halt"), Spec: v1alpha1.TradingHaltSpec{
 		State: v1alpha1.HaltHalted, Scope: v1alpha1.HaltScope{Type: v1alpha1.HaltAgent, Selector: "team=eur"}, Reason: "a test", RequestedBy: "ada",
 	}}
-	objects := []client.Object{agent, halt}
+	objects := make([]client.Object, 0, 8)
+	objects = append(objects, agent, halt)
 	for _, name := range []string{"one", "two"} {
 		account := &v1alpha1.TradingAccount{ObjectMeta: meta(name), Spec: v1alpha1.TradingAccountSpec{LedgerRef: v1alpha1.ObjectReference{Name: name}}}
 		kept := &v1alpha1.Ledger{ObjectMeta: meta(name)}

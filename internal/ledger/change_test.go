@@ -112,7 +112,7 @@ func TestChangeStaysWhereItIs(t *testing.T) {
 			// A pair that was given up and is taken back has its change.
 			sold := ordered(t, b, lease, 3, "BTC-USD", order.Sell, 9)
 			bookFill(t, b, lease, fillOf(lease, sold, "sold", "BTC-USD", order.Sell, 9, 1_000_000, "0"))
-			lease = acquire(t, b, trader("a", eth))
+			acquire(t, b, trader("a", eth))
 			lease = acquire(t, b, trader("a", btc, eth))
 			held(lease, "BTC-USD", 0, "0.00007")
 			bought(lease, 4, "BTC-USD", "0.00003")

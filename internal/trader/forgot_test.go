@@ -62,7 +62,7 @@ func TestLostOrdersKeepTheirIDs(t *testing.T) {
 			}
 		},
 		// Its fills are too old to be told of.
-		"filled": func(x *exchange, _ order.Intent) { x.fill(10_000) },
+		"filled": func(x *exchange, _ order.Intent) { x.fill() },
 	} {
 		for _, restarts := range []int{0, 2} {
 			t.Run(fmt.Sprintf("%s, %d restarts", name, restarts), func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestToldWhileItTrades(t *testing.T) {
 		x.books, x.held["AAA"] = books, decimal.NewFromInt(100)
 		d := trade(t, x, 1, nil)
 		d.until("an order at the venue", func(*Status) bool { return len(x.placed) == 1 })
-		x.fill(10_000)
+		x.fill()
 		d.until("the position", func(s *Status) bool { return len(s.Positions) == 1 && s.OpenOrders == 0 })
 		if err := books.Forget("agent-uid", "the anchor is ahead"); err != nil {
 			t.Fatal(err)

@@ -91,15 +91,15 @@ func (x *exchange) Place(_ context.Context, request venue.Request) (venue.Order,
 	return *o, nil
 }
 
-// fill the newest order whole.
-func (x *exchange) fill(price market.Price) {
+// fill the newest order whole, at 10,000 ticks.
+func (x *exchange) fill() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	intent := x.placed[len(x.placed)-1].Intent
 	x.orders[intent.ID].State, x.orders[intent.ID].Filled = order.Filled, intent.Quantity
 	x.fills = append(x.fills, order.Fill{
 		Venue: "Live", Account: "account-uid", TradeID: "t" + strconv.Itoa(len(x.fills)+1), OrderID: intent.ID, Pair: intent.Pair, Side: intent.Side,
-		Quantity: intent.Quantity, Price: price, MarketTime: time.Now(),
+		Quantity: intent.Quantity, Price: 10_000, MarketTime: time.Now(),
 	})
 }
 
@@ -194,7 +194,7 @@ func TestFillsAreAskedFor(t *testing.T) {
 		x := newExchange()
 		d := trade(t, x, 1, nil)
 		d.until("an order at the venue", func(s *Status) bool { return s.OpenOrders == 1 && len(x.placed) == 1 })
-		x.fill(10_000)
+		x.fill()
 		begun := time.Now()
 		d.until("the position", func(s *Status) bool { return len(s.Positions) == 1 && s.OpenOrders == 0 })
 		if took := time.Since(begun); took > longestPoll {
@@ -310,7 +310,7 @@ func TestAHaltBreaksOffADebate(t *testing.T) {
 		x := newExchange()
 		d := trade(t, x, 2, func(c *Config) { c.Debate.Judge = &hangsLater{rules: rules{decision.Buy}} })
 		d.until("an order at the venue", func(s *Status) bool { return s.OpenOrders == 1 })
-		x.fill(10_000)
+		x.fill()
 		d.until("the position", func(s *Status) bool { return len(s.Positions) == 1 })
 		d.until("the debate that hangs", func(*Status) bool {
 			d.shell.mu.Lock()
