@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	ctrlreconcile "sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -22,6 +23,13 @@ import (
 // gathering is how long acknowledgements are collected before they are counted, so
 // that a thousand of them are not a thousand writes.
 const gathering = 200 * time.Millisecond
+
+// What fails is tried again, at once and then ever later: a ledger that was away for
+// an hour is told of a release within half a minute of its return.
+const (
+	firstRetry = 5 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
 
 // Reconciler reports on halts of one kind.
 type Reconciler struct {
@@ -111,7 +119,9 @@ func (r *Reconciler) kind() string {
 // SetupWithManager registers the controller and what wakes it.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.taken, r.seen, r.bonds = map[process]steps{}, map[process]time.Time{}, map[client.ObjectKey]*bonds{}
+	retries := workqueue.NewTypedItemExponentialFailureRateLimiter[ctrlreconcile.Request](firstRetry, lastRetry)
 	return ctrl.NewControllerManagedBy(mgr).
+		WithOptions(controller.TypedOptions[ctrlreconcile.Request]{RateLimiter: retries}).
 		For(r.New(), builder.WithPredicates(reconcile.OwnChanges())).
 		Watches(&v1alpha1.TradingAgent{}, r.whenAgentsObey(mgr.GetClient())).
 		Complete(r)
