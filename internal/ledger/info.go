@@ -17,6 +17,9 @@ type ServerInfo struct {
 	// SchemaVersion of the ledger; 0 if it was never migrated. Latest is the
 	// version that this program needs.
 	SchemaVersion, Latest int64
+	// Oldest is the oldest schema whose programs can work with this one; 0 if the
+	// database does not say.
+	Oldest int64
 	// Fsync, FullPageWrites and SynchronousCommit are the server's settings as
 	// a session of this user has them.
 	Fsync, FullPageWrites, SynchronousCommit string
@@ -51,7 +54,10 @@ func Info(ctx context.Context, uri string) (ServerInfo, error) {
 			return fmt.Errorf("the ledger needs PostgreSQL 15 or later, but the server is %s", info.ServerVersion)
 		}
 		info.SchemaVersion, err = versionIn(ctx, db)
-		if err == nil && info.SchemaVersion == Latest && !info.ReadOnly {
+		if err == nil {
+			info.Oldest, err = oldestIn(ctx, db)
+		}
+		if err == nil && serves(info.SchemaVersion, info.Oldest) == nil && !info.ReadOnly {
 			info.Footing, err = footing(ctx, db)
 		}
 		return err

@@ -35,7 +35,7 @@ var ErrSchema = errors.New("the ledger's schema does not fit this program")
 
 // Latest is the version of the schema that this program was built for: the
 // number of the last migration.
-const Latest int64 = 24
+const Latest int64 = 25
 
 // Migrate brings the schema of a database to Latest and returns the version
 // that it is at. Several may run at once; one works and the others wait. A
@@ -83,6 +83,28 @@ func fits(version int64) error {
 	default:
 		return nil
 	}
+}
+
+// serves says why a program that only uses a schema cannot: it may be newer than the
+// program, if the migrations since leave the program able to work.
+func serves(version, oldest int64) error {
+	if version > Latest && 0 < oldest && oldest <= Latest {
+		return nil
+	}
+	return fits(version)
+}
+
+// oldestIn reads which programs can work with the schema; 0 if it does not say.
+func oldestIn(ctx context.Context, db *sql.DB) (int64, error) {
+	var oldest int64
+	err := db.QueryRowContext(ctx, "SELECT oldest FROM trading.compatibility").Scan(&oldest)
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && (refusal.Code == "42P01" || refusal.Code == "3F000") {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading which programs the ledger's schema is for: %w", err)
+	}
+	return oldest, nil
 }
 
 // migrate applies what is missing. The lock is taken here and not by goose,

@@ -27,7 +27,7 @@ type Postgres struct {
 var _ Ledger = (*Postgres)(nil)
 
 // Open connects to a ledger. It fails with ErrUnavailable if the database does
-// not answer, with ErrSchema if its schema is not Latest and with ErrNotDurable if
+// not answer, with ErrSchema if its schema is neither Latest nor a later one for programs such as this, and with ErrNotDurable if
 // its settings let a crash forget what it has committed. The URI looks like
 // postgres://user:password@host:5432/database; its password appears in no error.
 func Open(ctx context.Context, uri string) (*Postgres, error) {
@@ -46,7 +46,7 @@ func Follow(ctx context.Context, source database.Source) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(info.SchemaVersion); err != nil {
+	if err := serves(info.SchemaVersion, info.Oldest); err != nil {
 		return nil, err
 	}
 	if faults := info.NotDurable(); faults != "" {

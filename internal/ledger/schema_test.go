@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -53,7 +54,8 @@ func TestMigrateAtOnce(t *testing.T) {
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	b, uri := openLedger(t)
-	if err := exec(t, b, `INSERT INTO trading.migrations (version_id, is_applied) VALUES (9999, true)`); err != nil {
+	if err := exec(t, b, `CREATE OR REPLACE VIEW trading.compatibility AS SELECT 9999::bigint AS oldest`,
+		`INSERT INTO trading.migrations (version_id, is_applied) VALUES (9999, true)`); err != nil {
 		t.Fatal(err)
 	}
 	version, migrateErr := ledger.Migrate(t.Context(), uri)
@@ -65,6 +67,39 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 	if version != 9999 {
 		t.Errorf("the version is told as %d", version)
+	}
+}
+
+// An agent that is started again after a newer operator has migrated its ledger works
+// on, if the migrations say that it can.
+func TestNewerSchemaThatServes(t *testing.T) {
+	for name, test := range map[string]struct {
+		says string
+		want error
+	}{
+		"for programs such as this": {fmt.Sprintf(`CREATE OR REPLACE VIEW trading.compatibility AS SELECT %d::bigint AS oldest`, ledger.Latest), nil},
+		"for newer programs only":   {`CREATE OR REPLACE VIEW trading.compatibility AS SELECT 9999::bigint AS oldest`, ledger.ErrSchema},
+		"and it does not say":       {`DROP VIEW trading.compatibility`, ledger.ErrSchema},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, uri := openLedger(t)
+			if err := exec(t, b, test.says, `INSERT INTO trading.migrations (version_id, is_applied) VALUES (9999, true)`); err != nil {
+				t.Fatal(err)
+			}
+			opened, err := ledger.Open(t.Context(), uri)
+			if !errors.Is(err, test.want) {
+				t.Fatalf("got %v, want %v", err, test.want)
+			}
+			if err != nil {
+				return
+			}
+			t.Cleanup(opened.Close)
+			lease := acquire(t, opened, trader("a", btc))
+			ordered(t, opened, lease, 1, "BTC-USD", order.Buy, 10)
+			if info, err := ledger.Info(t.Context(), uri); err != nil || info.Footing == nil {
+				t.Errorf("what anchors are compared with is not told: %+v, %v", info, err)
+			}
+		})
 	}
 }
 
