@@ -138,11 +138,11 @@ func (v *Venue) Balances(ctx context.Context) ([]venue.Balance, error) {
 	if err != nil {
 		return nil, err
 	}
-	cash, err := signed("cash", told.Cash)
+	cash, err := rest.Signed("cash", told.Cash)
 	if err != nil {
 		return nil, err
 	}
-	spendable, err := signed("the buying power", told.Spendable)
+	spendable, err := rest.Signed("the buying power", told.Spendable)
 	if err != nil {
 		return nil, err
 	}
@@ -181,13 +181,3 @@ func (v *Venue) Balances(ctx context.Context) ([]venue.Balance, error) {
 }
 
 var currencyName = regexp.MustCompile(`^[A-Z0-9]{1,16}$`)
-
-// signed reads an amount that may be negative: cash is, where money was lent.
-func signed(name, text string) (decimal.Decimal, error) {
-	unsigned, negative := strings.CutPrefix(text, "-")
-	value, err := rest.Number(name, unsigned)
-	if negative {
-		value = value.Neg()
-	}
-	return value, err
-}

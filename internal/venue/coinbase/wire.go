@@ -216,7 +216,7 @@ func (v *Venue) readFill(told *fillTold) (*listedFill, error) {
 	if err != nil {
 		return nil, err
 	}
-	paid, err := rest.Number("commission"+of, told.Commission)
+	paid, err := rest.Signed("commission"+of, told.Commission)
 	if err != nil {
 		return nil, err
 	}

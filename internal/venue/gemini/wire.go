@@ -161,13 +161,9 @@ func (t *trade) fee(currency string) (market.Money, error) {
 	if !currencyName.MatchString(currency) {
 		return 0, fmt.Errorf("%w: its fee has no currency", venue.ErrMalformed)
 	}
-	unsigned, rebate := strings.CutPrefix(string(t.Fee), "-")
-	amount, err := rest.Number("its fee", unsigned)
+	amount, err := rest.Signed("its fee", string(t.Fee))
 	if err != nil {
 		return 0, err
-	}
-	if rebate {
-		amount = amount.Neg()
 	}
 	fee, err := market.MoneyOf(amount)
 	if err != nil {

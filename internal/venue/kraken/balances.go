@@ -56,10 +56,5 @@ func amount(name, text string) (decimal.Decimal, error) {
 	if text == "" {
 		return decimal.Zero, nil
 	}
-	size, negative := strings.CutPrefix(text, "-")
-	value, err := rest.Number(name, size)
-	if negative {
-		value = value.Neg()
-	}
-	return value, err
+	return rest.Signed(name, text)
 }

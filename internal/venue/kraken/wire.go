@@ -155,8 +155,12 @@ func (t *tradeInfo) readInto(into *trade) error {
 	if into.quantity, err = rest.Number("vol", t.Volume); err != nil {
 		return err
 	}
-	if into.fee, err = rest.Money("fee", t.Fee); err != nil {
+	paid, err := rest.Signed("fee", t.Fee)
+	if err != nil {
 		return err
+	}
+	if into.fee, err = tally.Fee(paid); err != nil {
+		return fmt.Errorf("%w: %w", venue.ErrMalformed, err)
 	}
 	price, err := rest.Number("price", t.Price)
 	if err != nil {

@@ -3,11 +3,11 @@ package rest
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 )
 
@@ -23,18 +23,15 @@ func Number(name, text string) (decimal.Decimal, error) {
 	return decimal.RequireFromString(text), nil
 }
 
-// Money reads an amount that is not negative, rounded half to even to a unit of
-// market.Money: a venue's fees have more digits.
-func Money(name, text string) (market.Money, error) {
-	value, err := Number(name, text)
-	if err != nil {
-		return 0, err
+// Signed reads a decimal that may be negative: a rebate is a fee below zero, and cash
+// is below zero where money was lent.
+func Signed(name, text string) (decimal.Decimal, error) {
+	size, negative := strings.CutPrefix(text, "-")
+	value, err := Number(name, size)
+	if negative {
+		value = value.Neg()
 	}
-	amount, err := market.MoneyOf(value)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %s cannot be counted", venue.ErrMalformed, name)
-	}
-	return amount, nil
+	return value, err
 }
 
 // ownVersion is the version of the UUIDs that order.NewID makes.

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 
-	"github.com/three-rivers-tech/trading-operator/internal/market"
 	"github.com/three-rivers-tech/trading-operator/internal/order"
 	"github.com/three-rivers-tech/trading-operator/internal/venue"
 	"github.com/three-rivers-tech/trading-operator/internal/venue/rest"
@@ -20,9 +19,14 @@ func TestNumbersAreExact(t *testing.T) {
 			t.Errorf("%s: got %s, %v", text, got, err)
 		}
 	}
-	for text, want := range map[string]market.Money{"0": 0, "1.000000005": 100_000_000, "1.000000015": 100_000_002, "0.1234567890123456789012345": 12_345_679} {
-		if got, err := rest.Money("fee", text); err != nil || got != want {
-			t.Errorf("money %s: got %d, %v, want %d", text, got, err, want)
+	for text, want := range map[string]string{"0": "0", "-0": "0", "1.5": "1.5", "-0.00002": "-0.00002"} {
+		if got, err := rest.Signed("fee", text); err != nil || !got.Equal(decimal.RequireFromString(want)) {
+			t.Errorf("signed %s: got %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"-", "--1", "+1", "- 1", "-1e3"} {
+		if got, err := rest.Signed("fee", text); !errors.Is(err, venue.ErrMalformed) {
+			t.Errorf("signed %q: got %s, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "-1", "+1", "1e3", "1.", ".5", " 1", "1 ", "NaN", "Infinity", "0x10", "1,5", "92233720368547758080000000"} {
@@ -55,8 +59,10 @@ func FuzzNumbers(f *testing.F) {
 				t.Errorf("%q is read as %s", text, number)
 			}
 		}
-		if amount, err := rest.Money("fee", text); err == nil && amount < 0 {
-			t.Errorf("%q is read as %d", text, amount)
+		if amount, err := rest.Signed("fee", text); err == nil {
+			if exact, parseErr := decimal.NewFromString(text); parseErr != nil || !amount.Equal(exact) {
+				t.Errorf("%q is read as %s", text, amount)
+			}
 		}
 	})
 }
