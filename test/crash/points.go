@@ -35,6 +35,8 @@ type point struct {
 	chance bool
 	// asking agents come to it when they do not know what became of an order.
 	asking bool
+	// resting agents come to it when an order of theirs is not filled.
+	resting bool
 }
 
 // points are all of them: before and after every step that something durable
@@ -80,8 +82,8 @@ var points = []point{
 	{name: "shareGranted"},
 	{name: "markMade"},
 	// Cancelling and asking.
-	{name: "cancelWanted"},
-	{name: "cancelAnswered"},
+	{name: "cancelWanted", resting: true},
+	{name: "cancelAnswered", resting: true},
 	{name: "lookupWanted", asking: true},
 	{name: "lookupAnswered", asking: true},
 	// Any transaction, directly before its COMMIT and directly after the answer.

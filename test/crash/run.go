@@ -165,6 +165,10 @@ func (r *run) bring(ctx context.Context, s strike) (bool, error) {
 	if err := r.agent.Arm(ctx, s.point.name, s.kind.terms()); err != nil {
 		return false, err
 	}
+	if s.point.resting {
+		r.world.Exchange.SetLiquid(false)
+		defer r.world.Exchange.SetLiquid(true)
+	}
 	if s.point.when == ending {
 		if err := r.agent.Ask(); err != nil {
 			return false, err

@@ -160,8 +160,10 @@ func (s *Simulated) SetPrice(base string, price decimal.Decimal) {
 	s.exchange.SetPrice(s.protocol.symbol(base), price)
 }
 
-// Behave changes how the exchange is.
-func (s *Simulated) Behave(behaviour exchange.Behaviour) { s.exchange.Behave(behaviour) }
+// SetLiquid implements Exchange.
+func (s *Simulated) SetLiquid(liquid bool) {
+	s.exchange.Behave(exchange.Behaviour{Illiquid: !liquid})
+}
 
 // Book implements Exchange.
 func (s *Simulated) Book(context.Context, judge.Querier) (judge.Book, error) {

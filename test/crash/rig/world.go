@@ -40,6 +40,9 @@ type Exchange interface {
 	Direction() string
 	// SetPrice moves its market, where it does not go by the agent's own data.
 	SetPrice(base string, price decimal.Decimal)
+	// SetLiquid says whether orders are filled or rest, where that does not go by
+	// chance.
+	SetLiquid(liquid bool)
 	// Address is the host and port that the line leads to; empty where there is no
 	// line. Reach are the flags that send an agent to the near end of the line; what
 	// they name is put into the directory.
@@ -317,6 +320,7 @@ func Paper() Exchange { return paperExchange{} }
 func (paperExchange) Account() string                        { return PaperAccount }
 func (paperExchange) Direction() string                      { return "LongShort" }
 func (paperExchange) SetPrice(string, decimal.Decimal)       {}
+func (paperExchange) SetLiquid(bool)                         {}
 func (paperExchange) Address() string                        { return "" }
 func (paperExchange) Reach(string, string) ([]string, error) { return nil, nil }
 func (paperExchange) Close() error                           { return nil }

@@ -115,7 +115,7 @@ func (e *Exchange) accept(p Placement, t *ticket) *Order {
 	if p.ClientID != "" {
 		e.byClient[clientKey{p.Account, p.ClientID}] = o
 	}
-	if price, known := e.prices[o.Symbol]; known && marketable(o, price) {
+	if price, known := e.prices[o.Symbol]; known && e.matches(o, price) {
 		e.execute(o, e.share(o, e.behaviour.PartialFill), price, false)
 	}
 	switch {
@@ -137,6 +137,11 @@ func (e *Exchange) share(o *Order, part decimal.Decimal) decimal.Decimal {
 	lot := e.products[o.Symbol].Lot
 	lots, _ := o.Remaining().Mul(part).QuoRem(lot, 0)
 	return decimal.Min(decimal.Max(lots, decimal.NewFromInt(1)).Mul(lot), o.Remaining())
+}
+
+// matches reports whether there is somebody to trade with.
+func (e *Exchange) matches(o *Order, price decimal.Decimal) bool {
+	return !e.behaviour.Illiquid && marketable(o, price)
 }
 
 func marketable(o *Order, price decimal.Decimal) bool {
@@ -260,7 +265,7 @@ func (e *Exchange) SetPrice(symbol string, price decimal.Decimal) {
 	e.expire()
 	e.prices[symbol] = price
 	for _, o := range slices.Clone(e.open) {
-		if o.Symbol == symbol && marketable(o, price) {
+		if o.Symbol == symbol && e.matches(o, price) {
 			e.execute(o, o.Remaining(), o.Limit, true)
 		}
 	}

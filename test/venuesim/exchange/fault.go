@@ -117,6 +117,8 @@ type Behaviour struct {
 	// RepeatTrades lists every trade twice, ShuffleTrades in any order.
 	RepeatTrades  bool `json:"repeatTrades,omitempty"`
 	ShuffleTrades bool `json:"shuffleTrades,omitempty"`
+	// Illiquid has every order rest, whatever the price.
+	Illiquid bool `json:"illiquid,omitempty"`
 	// FailAccepted takes back every order that rests.
 	FailAccepted bool `json:"failAccepted,omitempty"`
 	// Maintenance refuses new orders.
