@@ -75,6 +75,9 @@ func (r *Reconciler) fence(ctx context.Context, halt v1alpha1.Halt, members []me
 func (r *Reconciler) fenceOne(ctx context.Context, halt v1alpha1.Halt, m *member) {
 	against := process{halt.GetUID(), types.UID(m.agent.Status.PodUID)}
 	taken := r.recall(halt, m, against)
+	if len(taken) == 0 && !r.confirm(ctx, halt, m) {
+		return
+	}
 	var problems []string
 	for _, step := range []struct {
 		word   v1alpha1.FenceStep
@@ -140,6 +143,29 @@ func (r *Reconciler) remember(against process, taken steps) {
 		clear(r.taken)
 	}
 	r.taken[against] = taken
+}
+
+// confirm reports whether the agent is overdue at the API server too: a cache that
+// has fallen behind must not have a process fenced that has obeyed. Where the API
+// server does not say, what is known counts.
+func (r *Reconciler) confirm(ctx context.Context, halt v1alpha1.Halt, m *member) bool {
+	limited, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	agent := &v1alpha1.TradingAgent{}
+	err := r.Live.Get(limited, client.ObjectKeyFromObject(m.agent), agent)
+	switch {
+	case apierrors.IsNotFound(err):
+		m.absent = true
+		return false
+	case err != nil:
+		return true
+	}
+	m.told = wordOf(agent, halt)
+	if agent.Status.PodUID != m.agent.Status.PodUID {
+		m.agent = agent // and its process has the whole time
+		r.meet(halt, m)
+	}
+	return m.overdue(halt, r.Clock.Now())
 }
 
 // tell emits an Event on the halt, about the agent.

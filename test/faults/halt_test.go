@@ -110,16 +110,19 @@ func (d *desk) awaitHalt(reason string) {
 	})
 }
 
+// unfenced checks that no agent was fenced, where all have obeyed.
+func (d *desk) unfenced() {
+	d.t.Helper()
+	for _, done := range d.world.halts.Done() {
+		if !strings.Contains(done, "unlatch") {
+			d.t.Errorf("an agent that has obeyed was fenced: %s", done)
+		}
+	}
+}
+
 // haltScenarios: whenever the operator dies, a halt ends as without that, and no
 // agent is fenced that has obeyed.
 func haltScenarios() []scenario {
-	unfenced := func(d *desk) {
-		for _, done := range d.world.halts.Done() {
-			if !strings.Contains(done, "unlatch") {
-				d.t.Errorf("an agent that has obeyed was fenced: %s", done)
-			}
-		}
-	}
 	return []scenario{{
 		name: "halt and release", before: trading, pods: keepsPod,
 		act: func(d *desk) {
@@ -131,7 +134,7 @@ func haltScenarios() []scenario {
 			})
 			d.awaitHalt(v1alpha1.ReasonHaltReleased)
 			d.awaitTrading("eur")
-			unfenced(d)
+			d.unfenced()
 		},
 	}, {
 		name: "agent created under a halt", pods: keepsPod,
@@ -144,14 +147,14 @@ func haltScenarios() []scenario {
 			d.create(d.eur())
 			d.awaitReason("eur", v1alpha1.ReasonTradingHalt)
 			d.awaitHalt(v1alpha1.ReasonHaltEnforced)
-			unfenced(d)
+			d.unfenced()
 		},
 	}, {
 		name: "an agent that does not obey is fenced", before: trading, pods: replacesPod,
 		act: func(d *desk) {
 			old := d.pod().UID
 			d.world.set(func(w *world) { w.deaf = old })
-			d.create(d.stop(func(spec *v1alpha1.TradingHaltSpec) { spec.DeadlineSeconds = 1 }))
+			d.create(d.stop(func(spec *v1alpha1.TradingHaltSpec) { spec.DeadlineSeconds = 3 }))
 			d.awaitPod(old)
 			d.awaitHalt(v1alpha1.ReasonHaltEnforced)
 			d.awaitReason("eur", v1alpha1.ReasonTradingHalt)

@@ -95,6 +95,22 @@ func TestStatusReturnsLate(t *testing.T) {
 	d.expectPods(tallyOf{1, 0})
 }
 
+// TestObedienceReturnsLate hides that an agent has obeyed a halt until its time is
+// over. An agent that has obeyed must not be fenced, and counts.
+func TestObedienceReturnsLate(t *testing.T) {
+	d, v := seeing(t)
+	trading(d)
+	d.quiet()
+	v.hold("tradingagents")
+	d.create(d.stop(func(spec *v1alpha1.TradingHaltSpec) { spec.DeadlineSeconds = 1 }))
+	d.awaitHalt(v1alpha1.ReasonHaltEnforced)
+	v.release("tradingagents")
+	d.awaitReason("eur", v1alpha1.ReasonTradingHalt)
+	d.quiet()
+	d.unfenced()
+	d.expectPods(tallyOf{1, 0})
+}
+
 // expectPods checks how many pods the agent eur has had.
 func (d *desk) expectPods(wanted tallyOf) {
 	d.t.Helper()
